@@ -1,0 +1,324 @@
+"""The one entry point: `zfnet STAGE --config build/config.yaml` (what DVC runs), `zfnet STAGE
+[overrides]` (a run of one's own), and the small tools `show`, `doctor` and `deps`.
+
+Help, version and every error about the configuration come before torch is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zfnet.errors import UserError
+
+HELP = """\
+zfnet - Visualizing and Understanding Convolutional Networks (Zeiler & Fergus 2014), reproduced
+
+The whole pipeline:
+  dvc repro                       run every stage whose inputs changed; params.yaml says on what
+  dvc exp run -S experiment=NAME  the same as an experiment; NAME: {experiments}
+
+One stage by hand, written under runs/ (KEY=VALUE are Hydra overrides, -m sweeps over commas):
+  zfnet STAGE [--net NET] [-m] [KEY=VALUE ...]
+  zfnet train -m model=zfnet,alexnet seed=0,1
+  STAGE: {stages}
+
+Tools:
+  zfnet show IMAGE [--model M] [--layer L] [--unit U] [--method X] [--out PNG]
+                                  one picture: what in IMAGE drives one unit (show --help)
+  zfnet compose [KEY=VALUE ...]   print the composed configuration
+  zfnet doctor                    devices, disk, data found, versions
+  zfnet deps [--write]            code files each stage depends on (for dvc.yaml)
+  zfnet --version
+"""
+TOOLS = ("show", "doctor", "deps")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0, 2 (a fault of the request), 130 (interrupted) or 143."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _prefer_local_source()
+    try:
+        code = _dispatch(arguments)
+    except UserError as error:
+        print(f"zfnet: error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("zfnet: interrupted; what was finished is kept, run the same command again", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return 0
+    if arguments[0] in ("-V", "--version", "version"):
+        from zfnet import __version__
+
+        print(f"zfnet {__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command == "show":
+        from zfnet.show import main as show
+
+        return show(rest)
+    if command == "doctor":
+        from zfnet.doctor import main as doctor
+
+        return doctor(rest)
+    if command == "deps":
+        return _deps(rest)
+    return _stage(command, rest)
+
+
+def _help() -> str:
+    from zfnet.config import find_root
+
+    try:
+        root = find_root()
+        experiments = ", ".join(sorted(p.stem for p in (root / "conf" / "experiment").glob("*.yaml")))
+        stages = ", ".join(_stage_names(root))
+    except UserError:
+        experiments, stages = "quick, small, imagenette, imagenet", "prepare, train, ..., report"
+    return HELP.format(experiments=experiments, stages=stages)
+
+
+def _stage_names(root: Path) -> list[str]:
+    from zfnet.stages import pipeline
+
+    return list(pipeline(root))
+
+
+def _stage(command: str, rest: list[str]) -> int:
+    from zfnet import config as conf
+
+    root = conf.find_root()
+    known = [*_stage_names(root), *TOOLS]
+    if command not in known:
+        found = difflib.get_close_matches(command, known, n=1)
+        hint = f" (did you mean '{found[0]}'?)" if found else f"; known: {', '.join(known)}"
+        raise UserError(f"unknown command '{command}'{hint}")
+    if "-h" in rest or "--help" in rest:
+        print(_help(), end="")
+        return 0
+    options, overrides = _options(rest)
+    if command == "compose":
+        return _compose(root, overrides)
+    net = options.get("--net", "zfnet")
+    if "--config" in options:
+        if overrides or "--multirun" in options:
+            raise UserError(
+                f"--config takes everything from its file; drop {' '.join(overrides) or '-m'}, or "
+                "drop --config to compose afresh"
+            )
+        return _run_composed(root, command, net, Path(options["--config"]))
+    return _run_adhoc(root, command, net, overrides, multirun="--multirun" in options)
+
+
+def _options(rest: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split `--config FILE --net NET -m` from Hydra overrides."""
+    options: dict[str, str] = {}
+    overrides: list[str] = []
+    items = iter(rest)
+    for item in items:
+        name, equals, value = item.partition("=")
+        if name in ("--config", "--net"):
+            given = value if equals else next(items, "")
+            if not given:
+                raise UserError(f"{name} needs a value")
+            options[name] = given
+        elif item in ("-m", "--multirun"):
+            options["--multirun"] = "yes"
+        elif item.startswith("-"):
+            raise UserError(f"unknown option '{item}'; known: --config FILE, --net NET, -m, --help")
+        elif "=" in item or item.startswith("~"):
+            overrides.append(item)
+        else:
+            raise UserError(f"'{item}' is no override; write KEY=VALUE, e.g. training.lr=0.02")
+    return options, overrides
+
+
+def _compose(root: Path, overrides: list[str]) -> int:
+    """Write build/config.yaml from params.yaml, or print what `overrides` give."""
+    from zfnet import config as conf
+
+    if overrides:
+        import yaml
+
+        print(yaml.safe_dump(conf.compose(root, overrides), sort_keys=False), end="")
+        return 0
+    conf.write(conf.compose(root, conf.read_params(root)), root / conf.CONFIG_FILE)
+    return 0
+
+
+def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
+    """Run a stage of the pipeline on a composed configuration, as DVC does."""
+    from zfnet import config as conf
+    from zfnet import stages
+
+    started = time.time()
+    config = conf.read(file)
+    data_root = conf.resolve_data_root(config["data"]["root"], root)
+    config["data"]["root"] = str(data_root)
+    cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
+    paths = stages.pipeline_paths(root, stage, net, data_root, file.resolve())
+    _execute(stage, net, cfg, paths, started)
+    return 0
+
+
+def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun: bool) -> int:
+    """Run a stage on a configuration composed afresh, through Hydra, writing below runs/."""
+    from zfnet import config as conf
+
+    for combination in _checked_combinations(overrides):
+        conf.compose(root, combination)
+    conf.register_schema()
+    os.environ["ZFNET_STAGE"] = stage
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach main(), which words them
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    def task(composed: Any) -> None:
+        out = Path(HydraConfig.get().runtime.output_dir).resolve()
+        _run_job(root, stage, net, conf.finalize(composed, root), out)
+
+    GlobalHydra.instance().clear()
+    before = sys.argv
+    sys.argv = ["zfnet", *overrides, *(["--multirun"] if multirun else [])]
+    try:
+        hydra.main(config_path=str(root / "conf"), config_name="config", version_base="1.3")(task)()
+    finally:
+        sys.argv = before
+    return 0
+
+
+def _checked_combinations(overrides: list[str]) -> list[list[str]]:
+    """Return override lists without sweeps that between them hold every value of every sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    values = []
+    for text, override in zip(overrides, parsed, strict=True):
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            values.append([text])
+    first = [options[0] for options in values]
+    combinations = [first]
+    for i, options in enumerate(values):
+        combinations += [[*first[:i], option, *first[i + 1 :]] for option in options[1:]]
+    return combinations
+
+
+def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path) -> None:
+    from zfnet import config as conf
+    from zfnet import stages
+
+    started = time.time()
+    data_root = conf.resolve_data_root(config["data"]["root"], root)
+    conf.write(config, out / "config.yaml")
+    config["data"]["root"] = str(data_root)
+    paths = stages.adhoc_paths(root, stage, data_root, out)
+    if stage not in stages.MODULES and config["nets"]["zfnet"]["weights"]:
+        # The studied net is given, not trained: adopt it first, as train@zfnet does under DVC.
+        adopt = replace(paths, final=out / "net", epochs=out / "net_epochs", metrics=out / "net.json")
+        adopt = replace(adopt, timing=out / "net_timing.json")
+        view = conf.StageConfig(config, stages.declared_keys(root, "train"), "train")
+        _execute("train", "zfnet", view, adopt, started)
+        paths = replace(paths, net=adopt.final)
+    cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
+    _execute(stage, net, cfg, paths, started)
+    print(f"zfnet: {stage} wrote {_short(out)}", file=sys.stderr)
+
+
+def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None:
+    """Run one stage's module, save what it returns, and write how long it took."""
+    import importlib
+
+    from zfnet import stages
+
+    module = importlib.import_module(stages.module_of(stage))
+    outcome = module.run(cfg, paths, net) if stage == "train" else module.run(cfg, paths)
+    timing = outcome if isinstance(outcome, dict) else None
+    if outcome is not None and timing is None:
+        from zfnet.studies.result import save_result
+
+        save_result(outcome, paths.results, paths.metrics)
+    name = f"train@{net}" if stage == "train" else stage
+    stages.write_timing(paths.timing, name, started, timing)
+
+
+def _deps(rest: list[str]) -> int:
+    """Print each stage's import closure, or write it into dvc.yaml."""
+    from zfnet import stages
+    from zfnet.closure import import_closure
+    from zfnet.config import find_root
+
+    root = find_root()
+    closures = {
+        stage: [f"src/{p.as_posix()}" for p in import_closure(stages.module_of(stage))]
+        for stage in _stage_names(root)
+    }
+    if "--write" in rest:
+        path = root / "dvc.yaml"
+        path.write_text(with_code_deps(path.read_text(encoding="utf-8"), closures), encoding="utf-8")
+        return 0
+    for stage, files in closures.items():
+        print(f"{stage}:")
+        print("\n".join(f"  - {file}" for file in files))
+    return 0
+
+
+def with_code_deps(text: str, closures: dict[str, list[str]]) -> str:
+    """Return dvc.yaml's text with each stage's `- src/zfnet/*.py` deps replaced by its closure."""
+    lines: list[str] = []
+    stage = ""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if line.startswith("  ") and not line.startswith("   ") and stripped.endswith(":"):
+            stage = stripped[:-1]
+        if stripped.startswith("- src/zfnet/") and stripped.endswith(".py"):
+            continue
+        lines.append(line)
+        if stripped == "deps:" and stage in closures:
+            indent = line[: len(line) - len(line.lstrip())] + "  "
+            lines += [f"{indent}- {file}" for file in closures[stage]]
+    return "\n".join(lines) + "\n"
+
+
+def _prefer_local_source() -> None:
+    """Start again on the checkout's own src/ if another copy of the package was found first.
+
+    DVC runs queued experiments in a copy of the checkout, while the installed (editable) package
+    points to the main one: without this they would run code that is not theirs.
+    """
+    local = Path.cwd() / "src" / "zfnet"
+    if not (local / "cli.py").is_file() or local.resolve() == Path(__file__).resolve().parent:
+        return
+    if os.environ.get("ZFNET_LOCAL_SOURCE") == str(local):
+        return
+    path = os.pathsep.join(filter(None, [str(local.parent), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path, "ZFNET_LOCAL_SOURCE": str(local)}
+    os.execve(sys.executable, [sys.executable, "-m", "zfnet", *sys.argv[1:]], environment)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,567 @@
+"""Typed schema of the whole configuration, its composition, and the views that stages receive.
+
+`conf/` holds the values, this file their names and types. Composition is Hydra's; this module adds
+three things: an error that names the key at fault and the nearest right one, one plain dictionary
+without interpolations (but for `data.root`, which belongs to the machine), and `StageConfig`, which
+lets a stage read only the keys that it declares in dvc.yaml.
+
+Nothing here imports torch: a misspelt key must be reported in seconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zfnet.errors import UserError
+
+CONFIG_FILE = "build/config.yaml"
+HEADER = """\
+# Composed from conf/ and params.yaml by `zfnet compose`, the first stage of `dvc repro`.
+# Written anew each time: edit params.yaml (which experiment, which overrides) or conf/ (values).
+"""
+
+
+# --------------------------------------------------------------------------------------- schema
+@dataclass
+class DataConfig:
+    """Where images come from and how they are stored once (zfnet.data)."""
+
+    source: str = "synthetic"  # synthetic | folder | imagenette | imagenet
+    root: str = "${oc.env:ZFNET_DATA,data}"  # machine's data folder; relative: to the checkout
+    path: str | None = None  # folder of the source; relative: to <root>/raw
+    download: bool = False  # fetch what torchvision can fetch
+    size: int = 256  # side of the stored square, px
+    store: str = "raw"  # raw (uint8) | jpeg (quality 95, 4:4:4)
+    max_bad_fraction: float = 0.001  # more undecodable files than this share is an error
+    val_fraction: float = 0.2  # folder source without a val/ tree: share held out per class
+    class_names: str | None = None  # folder source: file of "<folder><tab><name>" lines
+    train_images: int = 2400  # synthetic
+    val_images: int = 600  # synthetic
+    seed: int = 0  # synthetic drawing, folder split
+    version: int = 1  # of the synthetic generator
+
+
+@dataclass
+class LRNConfig:
+    """Contrast normalisation across maps (Krizhevsky's constants; the paper prints none)."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+
+
+@dataclass
+class ModelConfig:
+    """One net; zfnet.models.spec says what each value changes."""
+
+    arch: str = "zfnet"  # zfnet | alexnet | torchvision/<name>
+    width: float = 1.0  # multiplies maps and hidden units
+    input_px: int = 224  # side of the square that the net sees
+    without: list[int] = field(default_factory=list)  # layers left out, the paper's numbers
+    fc_units: int = 4096  # units of layers 6 and 7, before `width`
+    middle_maps: list[int] | None = None  # maps of layers 3-5, e.g. [512, 1024, 512]
+    grouped: bool = False  # AlexNet: Krizhevsky's groups of two in layers 2, 4, 5
+    lrn: LRNConfig = field(default_factory=LRNConfig)
+    changes: Any = None  # alterations of layers, e.g. {1: {kernel: 11, stride: 4}}
+    weights: str | None = None  # adopt these weights (file or torchvision's name), train nothing
+    layers: Any = None  # torchvision nets: paper's layer number -> module path
+
+
+@dataclass
+class PlateauConfig:
+    """Lower the rate when validation error has not improved for `patience` epochs."""
+
+    factor: float = 0.1  # new rate = rate x factor
+    patience: int = 3  # epochs without improvement that pass first
+    threshold: float = 0.1  # improvement that counts, points (%) of validation error
+
+
+@dataclass
+class StepsConfig:
+    """Lower the rate at fixed shares of the training length."""
+
+    at: list[float] = field(default_factory=lambda: [0.6, 0.85])  # shares of `epochs`
+    factor: float = 0.1
+
+
+@dataclass
+class TrainingConfig:
+    """How a net is trained; the defaults are the paper's, or its silence (zfnet.training)."""
+
+    epochs: int = 70
+    batch_size: int = 128  # images a step, over all processes
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0  # the paper states none
+    schedule: str = "plateau"  # plateau | steps
+    plateau: PlateauConfig = field(default_factory=PlateauConfig)
+    steps: StepsConfig = field(default_factory=StepsConfig)
+    crop: str = "ten"  # ten (the paper's sub-crops) | random | centre
+    flip: bool = True  # mirrored views
+    init: str = "paper"  # paper: N(0, 0.01^2) | scaled: N(0, (0.01/sqrt(width))^2) | he
+    max_filter_rms: float | None = 0.1  # conv filters above are scaled back; null: rule off
+    dropout: float = 0.5  # layers 6, 7
+    precision: str = "32-true"  # 32-true | bf16-mixed
+    channels_last: bool = True
+    compile: bool = False
+    devices: int = 1  # processes on this machine, one GPU each; -1: every GPU there is
+    nodes: int = 1
+
+
+@dataclass
+class TrackingConfig:
+    """W&B; `offline` needs no account, `disabled` does not import it."""
+
+    mode: str = "offline"  # offline | online | disabled
+    project: str = "zfnet"
+    entity: str | None = None
+
+
+@dataclass
+class Config:
+    """The whole configuration. `study` holds one section a study, typed by its file in conf/."""
+
+    name: str = "quick"  # the experiment's
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda
+    weights: str | None = None  # for `model`: adopt, do not train
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    nets: dict[str, ModelConfig] = field(default_factory=dict)  # what train@<net> trains
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    study: dict[str, Any] = field(default_factory=dict)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "data.source": ("synthetic", "folder", "imagenette", "imagenet"),
+    "data.store": ("raw", "jpeg"),
+    "training.schedule": ("plateau", "steps"),
+    "training.crop": ("ten", "random", "centre"),
+    "training.init": ("paper", "scaled", "he"),
+    "training.precision": ("32-true", "bf16-mixed"),
+    "tracking.mode": ("offline", "online", "disabled"),
+    "device": ("auto", "cpu", "cuda"),
+}
+
+
+# ------------------------------------------------------------------------------------ locations
+def find_root(start: Path | None = None) -> Path:
+    """Return the project's root: the nearest folder upwards that holds dvc.yaml and conf/.
+
+    Outside any checkout the one that this package was installed from (editable) is taken.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
+        if (folder / "dvc.yaml").is_file() and (folder / "conf" / "config.yaml").is_file():
+            return folder
+    raise UserError(
+        f"no project found: neither {here} nor a folder above it holds dvc.yaml and "
+        "conf/config.yaml. Run zfnet inside a checkout of the project."
+    )
+
+
+def main_checkout(root: Path) -> Path:
+    """Return the checkout whose ignored folders outlive a DVC experiment.
+
+    Inside a queued or --temp experiment `root` is a copy that vanishes; DVC_ROOT names the main
+    one.
+    """
+    return Path(os.environ.get("DVC_ROOT") or root).resolve()
+
+
+def resolve_data_root(value: str, root: Path) -> Path:
+    """Resolve `data.root` as composed, e.g. "${oc.env:ZFNET_DATA,data}", on this machine."""
+    from omegaconf import OmegaConf
+
+    resolved = str(OmegaConf.to_container(OmegaConf.create({"v": value}), resolve=True)["v"])  # type: ignore[index, call-overload]
+    return (main_checkout(root) / Path(resolved).expanduser()).resolve()
+
+
+# ---------------------------------------------------------------------------------- composition
+def register_schema() -> None:
+    """Register the schema and `model=torchvision/<name>` in Hydra's store."""
+    from hydra.core.config_store import ConfigStore
+
+    from zfnet.models.torchvision_names import TORCHVISION_NAMES
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name in TORCHVISION_NAMES:
+        store.store(
+            group="model/torchvision",
+            name=name,
+            node={"arch": f"torchvision/{name}"},
+            package="model",
+        )
+
+
+def compose(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Compose `conf/` with `overrides` into one plain, checked dictionary.
+
+    Raises UserError with the key or option at fault, and the nearest right one.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    register_schema()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        try:
+            composed = hydra_compose("config", list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise _explain(error, root, overrides) from error
+    return finalize(composed, root)
+
+
+def finalize(composed: Any, root: Path) -> dict[str, Any]:
+    """Turn a composed DictConfig into a plain dictionary and check what types cannot say.
+
+    Every interpolation is resolved but `data.root`, which stays as written: paths of one machine
+    must not enter a file that is committed.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    raw_root = OmegaConf.to_container(composed.data, resolve=False)["root"]  # type: ignore[index, call-overload]
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(f"conf/: {str(error).splitlines()[0]}") from error
+    plain.pop("hydra", None)
+    plain["data"]["root"] = raw_root
+    plain.pop("weights", None)  # a short name for model.weights
+    _check_keys(plain, root)
+    plain["nets"] = {"zfnet": plain.pop("model"), **plain["nets"]}
+    for name, net in plain["nets"].items():
+        for key in ("changes", "layers"):
+            given = net[key] or {}
+            if not isinstance(given, dict):
+                raise UserError(
+                    f"nets.{name}.{key}={given!r}: must map layer numbers, e.g. "
+                    "{1: {kernel: 11}} for changes, {1: features.0} for layers"
+                )
+            net[key] = {str(layer): value for layer, value in given.items()}
+    _check_choices(plain)
+    _check_study_types(plain, root)
+    _check_values(plain)
+    return plain
+
+
+def write(config: Mapping[str, Any], path: Path) -> None:
+    """Write a composed configuration as YAML, atomically."""
+    import yaml
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = HEADER + yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what `write` wrote. Raises UserError if it is missing or no mapping."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `uv run dvc repro compose`, which writes it") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no mapping: run `uv run dvc repro compose` to write it anew")
+    return config
+
+
+def read_params(root: Path) -> list[str]:
+    """Return params.yaml as Hydra overrides: the experiment first, then the items of `set`.
+
+    Raises UserError if `set` is not a list of strings or another key is there.
+    """
+    import yaml
+
+    path = root / "params.yaml"
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {error}") from error
+    known = ("experiment", "set")
+    for key in params:
+        if key not in known:
+            raise UserError(
+                f"params.yaml: unknown key '{key}'{_nearest(str(key), known)}; it holds only "
+                "`experiment` and `set`. To change a value write set: ['the.key=value']."
+            )
+    overrides = params.get("set") or []
+    if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
+        raise UserError(
+            "params.yaml: `set` must be a list of override strings, e.g. "
+            "set: ['training.lr=0.02', 'seed=1']"
+        )
+    return [f"experiment={params.get('experiment', 'quick')}", *overrides]
+
+
+# ----------------------------------------------------------------------------------- validation
+def _check_keys(config: Mapping[str, Any], root: Path) -> None:
+    """Refuse keys that `+key=value` added: nothing would read them."""
+    keys = known_keys(root)
+    for key, _ in flatten(config):
+        free = key.startswith("study.") or ".changes." in key or ".layers." in key
+        if key not in keys and not free:
+            raise UserError(f"unknown key '{key}'{_nearest_key(key, keys)}")
+
+
+def _check_choices(config: Mapping[str, Any]) -> None:
+    for key, choices in CHOICES.items():
+        value = lookup(config, key)
+        if value not in choices:
+            hint = _nearest(str(value), choices)
+            raise UserError(f"{key}={value}: unknown choice{hint}; choose from {', '.join(choices)}")
+
+
+def _check_study_types(config: Mapping[str, Any], root: Path) -> None:
+    """Hold every study's values against the types of the defaults in conf/study/<name>.yaml."""
+    import yaml
+
+    for study, section in config["study"].items():
+        path = root / "conf" / "study" / f"{study}.yaml"
+        if not path.is_file():
+            raise UserError(f"conf/study/{study}.yaml is missing, but `study` names {study}")
+        defaults = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for key, value in section.items():
+            if key not in defaults:
+                raise UserError(f"unknown key 'study.{study}.{key}'{_nearest(key, defaults)}")
+            default = defaults[key]
+            if default is None or value is None:
+                continue
+            good = isinstance(value, bool) == isinstance(default, bool) and (
+                isinstance(value, type(default))
+                or (isinstance(default, float) and isinstance(value, int))
+            )
+            if not good:
+                raise UserError(
+                    f"study.{study}.{key}={value!r} is a {type(value).__name__}, where "
+                    f"conf/study/{study}.yaml has a {type(default).__name__} (default {default!r})"
+                )
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    training = config["training"]
+    for key in ("epochs", "batch_size", "nodes"):
+        if training[key] < 1:
+            raise UserError(f"training.{key}={training[key]}: must be at least 1")
+    if training["lr"] <= 0:
+        raise UserError(f"training.lr={training['lr']}: must be above 0")
+    if training["devices"] == 0 or training["devices"] < -1:
+        raise UserError(
+            f"training.devices={training['devices']}: give a number of processes, or -1 for every GPU"
+        )
+    for name, net in config["nets"].items():
+        external = str(net["arch"]).startswith("torchvision/")
+        if not external and net["input_px"] > config["data"]["size"]:
+            raise UserError(
+                f"nets.{name}.input_px={net['input_px']} is larger than data.size="
+                f"{config['data']['size']}: the net cannot see more than is stored. "
+                "Raise data.size or lower input_px."
+            )
+        weights = net["weights"]
+        if external and not weights:
+            raise UserError(
+                f"model={net['arch']} needs weights: weights=<file below weights/> or "
+                "weights=<torchvision's name, e.g. DEFAULT>"
+            )
+        if weights and Path(weights).is_absolute():
+            raise UserError(
+                f"weights={weights} is an absolute path, which must not enter build/config.yaml. "
+                "Put the file under the data root's weights/ folder and give its name there."
+            )
+
+
+def lookup(config: Mapping[str, Any], dotted: str) -> Any:
+    """Return `config` at a dotted key. Raises KeyError."""
+    node: Any = config
+    for part in dotted.split("."):
+        node = node[part]
+    return node
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every node, sections included."""
+    for key, value in config.items():
+        dotted = f"{prefix}{key}"
+        yield dotted, value
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{dotted}.")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+def _nearest_key(key: str, known: Sequence[str]) -> str:
+    """Suggest by the whole dotted key first, then by its last part anywhere."""
+    found = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    if not found:
+        last = key.rsplit(".", 1)[-1]
+        by_last = {k.rsplit(".", 1)[-1]: k for k in known}
+        found = [by_last[m] for m in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.6)]
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+def known_keys(root: Path) -> list[str]:
+    """Return every dotted key that the schema and conf/study/ define."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    schema: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(Config), resolve=False)  # type: ignore[assignment]
+    for path in sorted((root / "conf" / "study").glob("*.yaml")):
+        schema["study"][path.stem] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for net in _configured_nets(root):
+        schema["nets"][net] = dict(schema["model"])
+    return [key for key, _ in flatten(schema)]
+
+
+def _configured_nets(root: Path) -> list[str]:
+    text = (root / "conf" / "config.yaml").read_text(encoding="utf-8")
+    return re.findall(r"model@nets\.(\w+)", text)
+
+
+def groups(root: Path) -> dict[str, list[str]]:
+    """Return every Hydra group and its options, read from the folders of conf/."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((root / "conf").rglob("*.yaml")):
+        group = path.parent.relative_to(root / "conf").as_posix()
+        if group != ".":
+            found.setdefault(group, []).append(path.stem)
+    return found
+
+
+def _explain(error: Exception, root: Path, overrides: Sequence[str]) -> UserError:
+    """Translate Hydra's error into one line that names the key and the nearest right one."""
+    text = str(error)
+    options = groups(root)
+    match = re.search(r"Could not find '([\w./-]+)/([^'/]+)'", text) or re.search(
+        r"In '[^']*': Could not find '([\w./-]+)/([^'/]+)'", text
+    )
+    if match:
+        return _unknown_option(match.group(1), match.group(2), options)
+    match = re.search(r"Could not override '([\w.@/-]+)'", text) or re.search(
+        r"Key '([\w.]+)' is not in struct", text
+    )
+    keys = known_keys(root)
+    full = re.search(r"full_key: ([\w.\[\]]+)", text)
+    if match and (not full or "not in" in text or "No match" in text):
+        key = full.group(1) if full else match.group(1)
+        hint = _nearest_key(key, [*keys, *options])
+        return UserError(f"unknown key '{key}'{hint}")
+    match = re.search(r"Key '([\w.]+)' not in '(\w+)'", text)
+    if match:
+        key = full.group(1) if full else match.group(1)
+        return UserError(f"unknown key '{key}'{_nearest_key(key, keys)}")
+    lines = text.strip().splitlines()
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    cause = error.__cause__
+    detail = str(cause).strip().splitlines()[0] if cause and str(cause) not in text else ""
+    where = f" (at {full.group(1)})" if full else ""
+    if not full and cause:
+        deeper = re.search(r"full_key: ([\w.]+)", str(cause))
+        where = f" (at {deeper.group(1)})" if deeper else ""
+    given = f"; overrides given: {list(overrides)}" if overrides else ""
+    return UserError(f"{first}{': ' + detail if detail else ''}{where}{given}")
+
+
+def _unknown_option(group: str, option: str, options: dict[str, list[str]]) -> UserError:
+    if group.startswith("model") and (group.endswith("torchvision") or "torchvision" in option):
+        from zfnet.models.torchvision_names import TORCHVISION_NAMES
+
+        return UserError(
+            f"model=torchvision/{option}: torchvision has no such classifier"
+            f"{_nearest(option, TORCHVISION_NAMES)}"
+        )
+    if group not in options:
+        return UserError(f"unknown group '{group}'{_nearest(group, options)}")
+    return UserError(
+        f"{group}={option}: no such option{_nearest(option, options[group])}; "
+        f"choose from {', '.join(options[group])}"
+    )
+
+
+# ----------------------------------------------------------------------------------- stage view
+class StageConfig:
+    """The part of a configuration that one stage declared in dvc.yaml, by attribute.
+
+    `cfg.study.features.top_k` works for the stage that declares `study.features`; any other key
+    raises UserError: DVC would not know that the stage depends on it.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        keys: Sequence[str] | None,
+        stage: str,
+        prefix: str = "",
+    ) -> None:
+        self._config = config
+        self._keys = None if keys is None else tuple(keys)
+        self._stage = stage
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        dotted = f"{self._prefix}{name}"
+        keys = self._keys
+        if keys is not None:
+            if dotted in keys:
+                keys = None
+            elif not any(key.startswith(f"{dotted}.") for key in keys):
+                raise UserError(
+                    f"stage {self._stage} reads the config key '{dotted}', which it does not "
+                    f"declare: add it under its params in dvc.yaml (declared: "
+                    f"{', '.join(self._keys or ())})"
+                )
+        if name not in self._config:
+            raise UserError(
+                f"stage {self._stage} reads the config key '{dotted}', which conf/ does not "
+                f"define{_nearest(name, self._config)}"
+            )
+        value = self._config[name]
+        if isinstance(value, Mapping):
+            return StageConfig(value, keys, self._stage, f"{dotted}.")
+        return value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._config
+
+    def keys(self) -> list[str]:
+        """Return the names at this level."""
+        return list(self._config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what may be read, as a plain nested dictionary."""
+        if self._keys is None:
+            return {
+                k: v.to_dict() if isinstance(v := self[k], StageConfig) else v for k in self._config
+            }
+        allowed: dict[str, Any] = {}
+        for name in self._config:
+            dotted = f"{self._prefix}{name}"
+            if any(key == dotted or key.startswith(f"{dotted}.") for key in self._keys):
+                value = self[name]
+                allowed[name] = value.to_dict() if isinstance(value, StageConfig) else value
+        return allowed

@@ -1,0 +1,103 @@
+"""`zfnet doctor`: what this machine has, what data it finds, and what of it has changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zfnet import config as conf
+from zfnet.errors import UserError
+
+GOOD, NOTE, BAD = "ok", "--", "!!"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the findings; return 1 if something stands in the way of the default run, else 0."""
+    if arguments:
+        raise UserError(f"zfnet doctor takes no arguments, got {' '.join(arguments)}")
+    root = conf.find_root()
+    findings = [*_machine(), *_disk(root), *_configuration(root), *_data(root), *_work(root)]
+    for mark, subject, text in findings:
+        print(f"  {mark}  {subject:<14} {text}")
+    return 1 if any(mark == BAD for mark, _, _ in findings) else 0
+
+
+def _machine() -> list[tuple[str, str, str]]:
+    import torch
+
+    from zfnet.stages import host
+
+    facts = host()
+    found = [
+        (GOOD, "processor", f"{facts['processor']}, {facts['cores']} cores"),
+        (GOOD, "memory", f"{facts['memory_gib']} GiB"),
+        (GOOD, "versions", ", ".join(f"{k} {v}" for k, v in facts["versions"].items())),
+    ]
+    if torch.cuda.is_available():
+        found += [(GOOD, "GPU", name) for name in facts["gpus"]]
+    else:
+        found.append((NOTE, "GPU", "none; quick and small need none, photos at paper size do"))
+    return found
+
+
+def _disk(root: Path) -> list[tuple[str, str, str]]:
+    free = shutil.disk_usage(root).free / 2**30
+    mark = GOOD if free >= 5 else BAD
+    return [(mark, "disk", f"{free:.0f} GiB free at {root} (the default run needs 5)")]
+
+
+def _configuration(root: Path) -> list[tuple[str, str, str]]:
+    try:
+        config = conf.compose(root, conf.read_params(root))
+    except UserError as error:
+        return [(BAD, "configuration", str(error))]
+    nets = ", ".join(config["nets"])
+    text = f"experiment {config['name']}, data {config['data']['source']}, nets {nets}"
+    data_root = conf.resolve_data_root(config["data"]["root"], root)
+    return [
+        (GOOD, "configuration", text),
+        (GOOD, "data root", f"{data_root} (set ZFNET_DATA to move it)"),
+    ]
+
+
+def _data(root: Path) -> list[tuple[str, str, str]]:
+    from zfnet.data.prepare import check_scan
+    from zfnet.data.store import Prepared
+
+    folder = root / "data" / "prepared"
+    if not folder.is_dir():
+        return [(NOTE, "prepared data", "none yet: `uv run dvc repro prepare` makes it")]
+    try:
+        meta = Prepared.open(folder).meta
+    except UserError as error:
+        return [(BAD, "prepared data", str(error))]
+    counts = ", ".join(f"{n} {split}" for split, n in meta.splits.items())
+    found = [(GOOD, "prepared data", f"{meta.source}, {counts}, {meta.size} px, {meta.store}")]
+    if meta.quarantined:
+        text = f"{meta.quarantined} files, listed in {folder / 'quarantine.csv'}"
+        found.append((NOTE, "quarantine", text))
+    return found + _scan(root, check_scan)
+
+
+def _scan(root: Path, check_scan: Any) -> list[tuple[str, str, str]]:
+    scan = root / "data" / "scan.parquet"
+    if not scan.is_file():
+        return []
+    report = check_scan(scan)
+    if report.clean:
+        return [(GOOD, "source files", "unchanged since they were prepared")]
+    return [
+        (NOTE, "source files", f"{report.summary()}; run `uv run dvc repro --force prepare`"),
+    ]
+
+
+def _work(root: Path) -> list[tuple[str, str, str]]:
+    work = conf.main_checkout(root) / "work"
+    found = []
+    for folder in sorted(work.glob("*/")) if work.is_dir() else []:
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+        text = f"{folder} ({size:.0f} MiB): continued when its inputs return; delete it when done"
+        found.append((NOTE, "unfinished", text))
+    return found

@@ -1,0 +1,204 @@
+"""The pipeline's stages: what dvc.yaml declares of them, where they read and write, how they run.
+
+dvc.yaml is the one place that says which config keys a stage uses; this module reads it, so that a
+stage receives just those. To add a study: src/zfnet/studies/<name>.py, conf/study/<name>.yaml and a
+stage in dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zfnet.config import CONFIG_FILE, main_checkout
+from zfnet.errors import UserError
+
+MAIN_NET = "zfnet"
+MODULES = {
+    "compose": "zfnet.config",
+    "prepare": "zfnet.data.stage",
+    "train": "zfnet.training.stage",
+    "track": "zfnet.report.track",
+    "report": "zfnet.report.stage",
+}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where one stage reads and writes; every path is absolute.
+
+    Under DVC all of it lies in the checkout. A stage run by hand reads there too and writes below
+    its own folder in runs/.
+    """
+
+    root: Path  # checkout that the stage reads (a copy inside a DVC experiment)
+    main: Path  # checkout whose ignored folders last
+    data_root: Path
+    prepared: Path
+    scan: Path
+    net: Path  # final weights of the net under study
+    final: Path
+    epochs: Path
+    results: Path
+    metrics: Path
+    timing: Path
+    reports: Path
+    config: Path
+
+    @property
+    def work(self) -> Path:
+        """Folder of unfinished trainings, outside DVC's outs."""
+        return self.main / "work"
+
+
+def module_of(stage: str) -> str:
+    """Return the module that runs `stage` (a name without its matrix item).
+
+    Raises UserError if there is none.
+    """
+    base = stage.partition("@")[0]
+    if base in MODULES:
+        return MODULES[base]
+    name = f"zfnet.studies.{base}"
+    if base.isidentifier() and importlib.util.find_spec(name) is not None:
+        return name
+    raise UserError(f"unknown stage '{stage}'")
+
+
+def pipeline(root: Path) -> dict[str, Any]:
+    """Return dvc.yaml's stages as written. Raises UserError if it cannot be read."""
+    import yaml
+
+    path = root / "dvc.yaml"
+    try:
+        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: {error}") from error
+    return dict(stages)
+
+
+def declared_keys(root: Path, stage: str, net: str = MAIN_NET) -> list[str]:
+    """Return the keys of build/config.yaml that dvc.yaml declares for `stage`."""
+    stages = pipeline(root)
+    base = stage.partition("@")[0]
+    if base not in stages:
+        raise UserError(
+            f"dvc.yaml has no stage '{base}'; add one (its stages: {', '.join(stages)})"
+        )
+    keys: list[str] = []
+    for entry in stages[base].get("params", []):
+        if isinstance(entry, Mapping):
+            keys += entry.get(CONFIG_FILE) or []
+    return [key.replace("${item.net}", net) for key in keys]
+
+
+def pipeline_paths(root: Path, stage: str, net: str, data_root: Path, config: Path) -> Paths:
+    """Return where a stage reads and writes when DVC runs it."""
+    name = f"train_{net}" if stage == "train" else stage
+    return Paths(
+        root=root,
+        main=main_checkout(root),
+        data_root=data_root,
+        prepared=root / "data" / "prepared",
+        scan=root / "data" / "scan.parquet",
+        net=root / "models" / MAIN_NET / "final",
+        final=root / "models" / net / "final",
+        epochs=root / "models" / net / "epochs",
+        results=root / "results" / stage,
+        metrics=root / "metrics" / f"{name}.json",
+        timing=root / "timing" / f"{name}.json",
+        reports=root / "reports",
+        config=config,
+    )
+
+
+def adhoc_paths(root: Path, stage: str, data_root: Path, out: Path) -> Paths:
+    """Return where a stage reads and writes when a person runs it: everything new below `out`."""
+    prepared = out if stage == "prepare" else root / "data"
+    return Paths(
+        root=root,
+        main=main_checkout(root),
+        data_root=data_root,
+        prepared=prepared / "prepared",
+        scan=prepared / "scan.parquet",
+        net=root / "models" / MAIN_NET / "final",
+        final=out / "final",
+        epochs=out / "epochs",
+        results=out / "results",
+        metrics=out / "metrics.json",
+        timing=out / "timing.json",
+        reports=out / "reports",
+        config=out / "config.yaml",
+    )
+
+
+def write_timing(path: Path, stage: str, started: float, extra: Mapping[str, Any] | None) -> None:
+    """Write how long a stage took and on what: the only file with facts of the machine.
+
+    `started`: time.time() at the start, seconds. Peak memory is of this process and of its largest
+    child, MiB.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    facts = {
+        "stage": stage,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 2),
+        "peak_memory_mib": round(own),
+        "peak_memory_child_mib": round(child),
+        "host": host(),
+        **(extra or {}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def host() -> dict[str, Any]:
+    """Return what this machine is: processor, cores, memory, GPU, versions. Imports no torch."""
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "torchvision", "pytorch-lightning", "numpy", "pyarrow", "zfnet"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    gpus: list[str] = []
+    if torch is not None and torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": gpus,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+    }
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,226 @@
+"""Composition, its errors, and the view that a stage receives."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from zfnet import config as conf
+from zfnet.errors import UserError
+
+
+@pytest.fixture
+def project(root: Path, tmp_path: Path) -> Path:
+    """A copy of what composition reads, to be damaged."""
+    shutil.copytree(root / "conf", tmp_path / "conf")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(root / name, tmp_path / name)
+    return tmp_path
+
+
+EXPERIMENTS = sorted(p.stem for p in Path(__file__).parents[2].glob("conf/experiment/*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_how_it_is_called(root: Path, experiment: str) -> None:
+    config = conf.compose(root, [f"experiment={experiment}"])
+    assert config["name"] == experiment
+    head = (root / "conf" / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
+    assert head.splitlines()[1].startswith("# Command:  uv run dvc")
+
+
+def _options(group: str) -> list[str]:
+    return sorted(p.stem for p in Path(__file__).parents[2].glob(f"conf/{group}/*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [f"{group}={option}" for group in ("data", "model", "training") for option in _options(group)]
+    + [f"tracking={option}" for option in _options("tracking")],
+)
+def test_every_option_composes(root: Path, override: str) -> None:
+    size = ["data.size=256"] if override.startswith("model=") else []
+    small = ["model.input_px=64", "nets.alexnet.input_px=64"] if size else []
+    assert conf.compose(root, [override, *size, *small])
+
+
+def test_paper_recipe_is_the_default_of_the_schema(root: Path) -> None:
+    paper = yaml.safe_load((root / "conf" / "training" / "paper.yaml").read_text(encoding="utf-8"))
+    defaults = conf.TrainingConfig()
+    for key, value in paper.items():
+        assert getattr(defaults, key) == value, key
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("traning.lr=1", ["traning.lr", "training.lr"]),
+        ("training.lrr=1", ["training.lrr", "training.lr"]),
+        ("training.plateau.factr=1", ["training.plateau.factr", "training.plateau.factor"]),
+        ("study.features.topk=3", ["study.features.topk", "study.features.top_k"]),
+        ("experiment=qick", ["experiment=qick", "'quick'", "imagenette"]),
+        ("experimnt=quick", ["experimnt", "experiment"]),
+        ("dataa=folder", ["dataa", "'data'"]),
+        ("model=zfnett", ["zfnett", "'zfnet'"]),
+        ("model=torchvision/resnet19", ["resnet19", "'resnet18'"]),
+        ("training.lr=abc", ["training.lr", "abc", "Float"]),
+        ("training.epochs=0", ["training.epochs=0", "at least 1"]),
+        ("study.features.top_k=a", ["study.features.top_k", "str", "int"]),
+        ("training.crop=tem", ["training.crop=tem", "'ten'"]),
+        ("model.input_px=500", ["input_px=500", "data.size=144"]),
+        ("weights=/tmp/x.pt", ["/tmp/x.pt", "absolute"]),
+        ("model=torchvision/alexnet", ["torchvision/alexnet", "weights="]),
+        ("+training.foo=1", ["training.foo"]),
+        ("+foo=1", ["foo"]),
+        ("training.devices=0", ["training.devices=0", "-1"]),
+    ],
+)
+def test_a_bad_override_names_the_key_and_the_nearest_right_one(
+    root: Path, override: str, expected: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        conf.compose(root, [override])
+    for part in expected:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("epochs: 70", "epohcs: 70", ["training.epohcs", "training.epochs"]),
+        ("epochs: 70", "epochs: many", ["many", "training.epochs"]),
+    ],
+)
+def test_a_fault_in_a_file_of_conf_is_named(
+    project: Path, before: str, after: str, expected: list[str]
+) -> None:
+    file = project / "conf" / "training" / "paper.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        conf.compose(project)
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_strings_lists_and_null_pass_through_hydras_grammar(root: Path) -> None:
+    config = conf.compose(
+        root,
+        [
+            "data=folder",
+            "data.path='my photos, 2'",
+            "model.without=[3,4]",
+            "training.max_filter_rms=null",
+            "model.changes={1:{kernel:11,stride:4}}",
+            "study.occlusion.ids=[a/b.png,'c d.png']",
+        ],
+    )
+    assert config["data"]["path"] == "my photos, 2"
+    assert config["nets"]["zfnet"]["without"] == [3, 4]
+    assert config["training"]["max_filter_rms"] is None
+    assert config["nets"]["zfnet"]["changes"] == {"1": {"kernel": 11, "stride": 4}}
+    assert config["study"]["occlusion"]["ids"] == ["a/b.png", "c d.png"]
+
+
+def test_params_yaml_is_two_keys_and_a_list(project: Path) -> None:
+    params = project / "params.yaml"
+    params.write_text("experiment: small\nset: ['seed=3']\n", encoding="utf-8")
+    assert conf.read_params(project) == ["experiment=small", "seed=3"]
+    params.write_text("set: {training.lr: 1}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="list of override strings"):
+        conf.read_params(project)
+    params.write_text("experimnt: small\n", encoding="utf-8")
+    with pytest.raises(UserError, match="experiment"):
+        conf.read_params(project)
+
+
+def test_the_data_root_stays_unresolved_and_nothing_else_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZFNET_DATA", str(tmp_path / "elsewhere"))
+    config = conf.compose(root)
+    assert config["data"]["root"] == "${oc.env:ZFNET_DATA,data}"
+    text = yaml.safe_dump(config)
+    assert text.count("${") == 1
+    assert str(tmp_path) not in text
+    assert conf.resolve_data_root(config["data"]["root"], root) == tmp_path / "elsewhere"
+    monkeypatch.delenv("ZFNET_DATA")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert conf.resolve_data_root(config["data"]["root"], root / "copy") == tmp_path / "data"
+
+
+def test_the_studied_net_takes_the_first_slot(root: Path) -> None:
+    config = conf.compose(root, ["model=torchvision/resnet18", "weights=resnet18.pth"])
+    assert config["nets"]["zfnet"]["arch"] == "torchvision/resnet18"
+    assert config["nets"]["zfnet"]["weights"] == "resnet18.pth"
+    assert config["nets"]["alexnet"]["weights"] is None
+    assert "model" not in config
+
+
+def test_write_read_round_trip(root: Path, tmp_path: Path) -> None:
+    config = conf.compose(root)
+    conf.write(config, tmp_path / "build" / "config.yaml")
+    assert conf.read(tmp_path / "build" / "config.yaml") == config
+    with pytest.raises(UserError, match="compose"):
+        conf.read(tmp_path / "missing.yaml")
+
+
+CONFIG = {
+    "seed": 0,
+    "training": {"lr": 0.01, "plateau": {"factor": 0.1}},
+    "study": {"features": {"top_k": 9}, "occlusion": {"size": 32}},
+}
+
+
+def test_a_stage_sees_what_it_declares_and_nothing_else() -> None:
+    cfg = conf.StageConfig(CONFIG, ["seed", "study.features"], "features")
+    assert cfg.seed == 0
+    assert cfg.study.features.top_k == 9
+    assert cfg.to_dict() == {"seed": 0, "study": {"features": {"top_k": 9}}}
+    with pytest.raises(UserError, match=r"features reads .*'training', which it does not declare"):
+        _ = cfg.training.lr
+    with pytest.raises(UserError, match=r"'study.occlusion'"):
+        _ = cfg.study.occlusion
+    with pytest.raises(UserError, match="did you mean 'top_k'"):
+        _ = cfg.study.features.topk
+
+
+def test_an_undeclared_key_is_not_taken_for_a_missing_attribute() -> None:
+    cfg = conf.StageConfig(CONFIG, ["seed"], "features")
+    with pytest.raises(UserError):
+        getattr(cfg, "training", None)
+
+
+def test_a_bad_key_is_reported_in_three_seconds_before_any_work(root: Path) -> None:
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "zfnet", "train", "training.lrr=1"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - start
+    assert done.returncode == 2
+    assert "training.lrr" in done.stderr
+    assert "training.lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    print(f"{elapsed:.2f} s")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import zfnet.cli, zfnet.config, zfnet.stages",
+        "from zfnet import config as c; c.compose(c.find_root())",
+        "from zfnet.cli import _dispatch; _dispatch(['--help'])",
+        "import zfnet.report.stage",
+        "import zfnet.report.track",
+    ],
+)
+def test_light_commands_import_nothing_heavy(root: Path, code: str) -> None:
+    heavy = "('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'sklearn', 'matplotlib', 'dvc')"
+    program = f"import sys\n{code}\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip().splitlines()[-1] == "[]"

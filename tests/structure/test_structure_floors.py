@@ -1,0 +1,167 @@
+"""The house: imports go down only, and dvc.yaml's code deps are each stage's import closure."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from zfnet import closure, stages
+from zfnet.cli import with_code_deps
+
+FLOOR = {
+    "errors": 0,
+    "progress": 0,
+    "closure": 0,
+    "data": 1,
+    "models": 1,
+    "methods": 1,
+    "drawing": 1,
+    "training": 2,
+    "studies": 2,
+    "report": 3,
+    "config": 4,
+    "stages": 4,
+    "show": 4,
+    "doctor": 4,
+    "cli": 5,
+    "__main__": 5,
+}
+FORBIDDEN = {
+    "data": {"torchvision", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
+    "models": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
+    "methods": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
+    "drawing": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "torch"},
+    "studies": {"wandb", "hydra", "omegaconf", "pytorch_lightning"},
+    "training": {"wandb", "hydra", "omegaconf", "matplotlib"},
+    "report": {"torch", "hydra", "omegaconf", "pytorch_lightning", "torchvision"},
+}
+
+
+def _modules(root: Path) -> list[tuple[str, Path]]:
+    package = root / "src" / "zfnet"
+    return [
+        (path.relative_to(package).parts[0].removesuffix(".py"), path)
+        for path in sorted(package.rglob("*.py"))
+        if path.parent != package or path.name != "__init__.py"
+    ]
+
+
+def _imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_imports_go_down_only(root: Path) -> None:
+    wrong = []
+    for room, path in _modules(root):
+        assert room in FLOOR, f"{path} stands on no floor: give it one here"
+        for name in _imported(path):
+            if not name.startswith("zfnet."):
+                continue
+            other = name.split(".")[1]
+            if other == room or other not in FLOOR:
+                continue
+            if FLOOR[other] >= FLOOR[room] and FLOOR[other] > 0:
+                wrong.append(f"{path.relative_to(root)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_floors_do_not_import_what_is_not_theirs(root: Path) -> None:
+    wrong = []
+    for room, path in _modules(root):
+        top_level = {
+            name.split(".")[0] for name in _imported(path) if not name.startswith("zfnet")
+        }
+        for name in sorted(top_level & FORBIDDEN.get(room, set())):
+            if not _only_inside_functions(path, name):
+                wrong.append(f"{path.relative_to(root)} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+LAZY_ALLOWED = {("data", "torchvision"), ("report", "wandb")}
+
+
+def _only_inside_functions(path: Path, name: str) -> bool:
+    """torchvision's downloader may be imported where it is called, and only there."""
+    room = path.relative_to(path.parents[len(path.parts) - path.parts.index("zfnet") - 2]).parts[0]
+    if (room, name) not in LAZY_ALLOWED:
+        return False
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node):
+            return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def pipeline(root: Path) -> dict[str, dict[str, list[object]]]:
+    return stages.pipeline(root)
+
+
+def test_code_deps_of_every_stage_equal_its_import_closure(
+    root: Path, pipeline: dict[str, dict[str, list[object]]]
+) -> None:
+    for stage, body in pipeline.items():
+        declared = {
+            str(dep)
+            for dep in body.get("deps") or []
+            if str(dep).startswith("src/") and str(dep).endswith(".py")
+        }
+        expected = {
+            f"src/{p.as_posix()}" for p in closure.import_closure(stages.module_of(stage))
+        }
+        assert declared == expected, f"{stage}: run `uv run zfnet deps --write`"
+
+
+def test_the_closure_follows_functions_and_packages_but_not_type_checking(tmp_path: Path) -> None:
+    package = tmp_path / "zfnet"
+    (package / "a").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "a/__init__.py": "from zfnet.base import thing",
+        "a/one.py": "def f():\n    from zfnet.late import x\n    from . import two\n",
+        "a/two.py": "import os",
+        "base.py": "thing = 1",
+        "late.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import zfnet.never\n",
+        "never.py": "",
+        "other.py": "",
+    }.items():
+        (package / name).write_text(text, encoding="utf-8")
+    found = {p.as_posix() for p in closure.import_closure("zfnet.a.one", tmp_path)}
+    names = ("__init__", "a/__init__", "a/one", "a/two", "base", "late")
+    assert found == {f"zfnet/{name}.py" for name in names}
+    before = closure.closure_hash("zfnet.a.one", tmp_path)
+    (package / "never.py").write_text("changed = 1", encoding="utf-8")
+    assert closure.closure_hash("zfnet.a.one", tmp_path) == before
+    (package / "late.py").write_text("changed = 1", encoding="utf-8")
+    assert closure.closure_hash("zfnet.a.one", tmp_path) != before
+
+
+def test_writing_deps_replaces_code_and_keeps_the_rest() -> None:
+    text = (
+        "stages:\n  one:\n    cmd: x\n    deps:\n      - data\n      - src/zfnet/old.py\n"
+        "    outs:\n      - y\n  two:\n    deps:\n    outs: [z]\n"
+    )
+    written = with_code_deps(text, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]})
+    assert written == (
+        "stages:\n  one:\n    cmd: x\n    deps:\n      - src/zfnet/a.py\n      - data\n"
+        "    outs:\n      - y\n  two:\n    deps:\n      - src/zfnet/b.py\n    outs: [z]\n"
+    )
+    assert with_code_deps(written, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]}) == written
+
+
+def test_every_study_has_its_file_config_and_stage(
+    root: Path, pipeline: dict[str, dict[str, list[object]]]
+) -> None:
+    for path in sorted((root / "conf" / "study").glob("*.yaml")):
+        study = path.stem
+        assert (root / "src" / "zfnet" / "studies" / f"{study}.py").is_file()
+        assert study in pipeline
+        assert f"study.{study}" in stages.declared_keys(root, study)
