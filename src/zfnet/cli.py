@@ -50,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"zfnet: error: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("zfnet: interrupted; what was finished is kept, run the same command again", file=sys.stderr)
+        print(
+            "zfnet: interrupted; what was finished is kept, run the same command again",
+            file=sys.stderr,
+        )
         code = 130
     except BrokenPipeError:
         code = 0
@@ -85,7 +88,9 @@ def _help() -> str:
 
     try:
         root = find_root()
-        experiments = ", ".join(sorted(p.stem for p in (root / "conf" / "experiment").glob("*.yaml")))
+        experiments = ", ".join(
+            sorted(p.stem for p in (root / "conf" / "experiment").glob("*.yaml"))
+        )
         stages = ", ".join(_stage_names(root))
     except UserError:
         experiments, stages = "quick, small, imagenette, imagenet", "prepare, train, ..., report"
@@ -167,12 +172,37 @@ def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
 
     started = time.time()
     config = conf.read(file)
-    data_root = conf.resolve_data_root(config["data"]["root"], root)
-    config["data"]["root"] = str(data_root)
+    data_root = _bind_to_machine(config, root)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
     paths = stages.pipeline_paths(root, stage, net, data_root, file.resolve())
-    _execute(stage, net, cfg, paths, started)
+    _execute(stage, net, cfg, _with_live_logger(paths, config, stage, net), started)
     return 0
+
+
+def _bind_to_machine(config: dict[str, Any], root: Path) -> Path:
+    """Put this machine's paths into a configuration that is about to be used; return data.root."""
+    from zfnet import config as conf
+
+    data_root = conf.resolve_data_root(config["data"]["root"], root)
+    config["data"]["root"] = str(data_root)
+    for net in config["nets"].values():
+        if net["weights"]:
+            net["weights"] = conf.find_weights(net["arch"], net["weights"], root, data_root)
+    return data_root
+
+
+def _with_live_logger(paths: Any, config: dict[str, Any], stage: str, net: str) -> Any:
+    """Let a training log to W&B while it runs, if tracking is online.
+
+    `tracking` is no key of the train stage: changing it must retrain nothing.
+    """
+    if stage != "train" or config["tracking"]["mode"] != "online":
+        return paths
+    from zfnet.config import StageConfig
+    from zfnet.report.track import live_logger
+
+    cfg = StageConfig(config, ["tracking"], "train")
+    return replace(paths, live_logger=live_logger(cfg, paths, net))
 
 
 def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun: bool) -> int:
@@ -230,13 +260,15 @@ def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path
     from zfnet import stages
 
     started = time.time()
-    data_root = conf.resolve_data_root(config["data"]["root"], root)
     conf.write(config, out / "config.yaml")
-    config["data"]["root"] = str(data_root)
+    data_root = _bind_to_machine(config, root)
     paths = stages.adhoc_paths(root, stage, data_root, out)
+    paths = _with_live_logger(paths, config, stage, net)
     if stage not in stages.MODULES and config["nets"]["zfnet"]["weights"]:
         # The studied net is given, not trained: adopt it first, as train@zfnet does under DVC.
-        adopt = replace(paths, final=out / "net", epochs=out / "net_epochs", metrics=out / "net.json")
+        adopt = replace(
+            paths, final=out / "net", epochs=out / "net_epochs", metrics=out / "net.json"
+        )
         adopt = replace(adopt, timing=out / "net_timing.json")
         view = conf.StageConfig(config, stages.declared_keys(root, "train"), "train")
         _execute("train", "zfnet", view, adopt, started)
@@ -276,7 +308,9 @@ def _deps(rest: list[str]) -> int:
     }
     if "--write" in rest:
         path = root / "dvc.yaml"
-        path.write_text(with_code_deps(path.read_text(encoding="utf-8"), closures), encoding="utf-8")
+        path.write_text(
+            with_code_deps(path.read_text(encoding="utf-8"), closures), encoding="utf-8"
+        )
         return 0
     for stage, files in closures.items():
         print(f"{stage}:")

@@ -185,6 +185,22 @@ def resolve_data_root(value: str, root: Path) -> Path:
     return (main_checkout(root) / Path(resolved).expanduser()).resolve()
 
 
+def find_weights(arch: str, weights: str, root: Path, data_root: Path) -> str:
+    """Return the file that `weights` names, or the name itself where it is torchvision's.
+
+    A file is looked for under <data root>/weights/, then under the checkout. Raises UserError.
+    """
+    places = [data_root / "weights" / weights, root / weights, main_checkout(root) / weights]
+    for place in places:
+        if place.is_file():
+            return str(place)
+    if arch.startswith("torchvision/") and not Path(weights).suffix:
+        return weights
+    raise UserError(
+        f"weights={weights}: no such file; looked for {' and '.join(map(str, places[:2]))}"
+    )
+
+
 # ---------------------------------------------------------------------------------- composition
 def register_schema() -> None:
     """Register the schema and `model=torchvision/<name>` in Hydra's store."""
@@ -276,7 +292,9 @@ def read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `uv run dvc repro compose`, which writes it") from None
+        raise UserError(
+            f"{path} is missing: run `uv run dvc repro compose`, which writes it"
+        ) from None
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     if not isinstance(config, dict):
@@ -327,7 +345,9 @@ def _check_choices(config: Mapping[str, Any]) -> None:
         value = lookup(config, key)
         if value not in choices:
             hint = _nearest(str(value), choices)
-            raise UserError(f"{key}={value}: unknown choice{hint}; choose from {', '.join(choices)}")
+            raise UserError(
+                f"{key}={value}: unknown choice{hint}; choose from {', '.join(choices)}"
+            )
 
 
 def _check_study_types(config: Mapping[str, Any], root: Path) -> None:
@@ -365,7 +385,8 @@ def _check_values(config: Mapping[str, Any]) -> None:
         raise UserError(f"training.lr={training['lr']}: must be above 0")
     if training["devices"] == 0 or training["devices"] < -1:
         raise UserError(
-            f"training.devices={training['devices']}: give a number of processes, or -1 for every GPU"
+            f"training.devices={training['devices']}: give a number of processes, or -1 for "
+            "every GPU"
         )
     for name, net in config["nets"].items():
         external = str(net["arch"]).startswith("torchvision/")
@@ -416,7 +437,9 @@ def _nearest_key(key: str, known: Sequence[str]) -> str:
     if not found:
         last = key.rsplit(".", 1)[-1]
         by_last = {k.rsplit(".", 1)[-1]: k for k in known}
-        found = [by_last[m] for m in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.6)]
+        found = [
+            by_last[m] for m in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.6)
+        ]
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 

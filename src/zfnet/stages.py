@@ -13,7 +13,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Paths:
     timing: Path
     reports: Path
     config: Path
+    live_logger: Callable[[dict[str, Any]], None] | None = None  # called with each epoch's row
 
     @property
     def work(self) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from zfnet import config as conf
 from zfnet.errors import UserError
 
@@ -219,8 +220,26 @@ def test_a_bad_key_is_reported_in_three_seconds_before_any_work(root: Path) -> N
 )
 def test_light_commands_import_nothing_heavy(root: Path, code: str) -> None:
     heavy = "('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'sklearn', 'matplotlib', 'dvc')"
-    program = f"import sys\n{code}\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    program = (
+        f"import sys\n{code}\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
+    tmp_path: Path,
+) -> None:
+    root, data = tmp_path / "checkout", tmp_path / "data"
+    (data / "weights").mkdir(parents=True)
+    (data / "weights" / "net.pth").write_bytes(b"x")
+    arch = "torchvision/alexnet"
+    found = conf.find_weights(arch, "net.pth", root, data)
+    assert found == str(data / "weights" / "net.pth")
+    assert conf.find_weights(arch, "IMAGENET1K_V1", root, data) == "IMAGENET1K_V1"
+    with pytest.raises(UserError, match=r"gone\.pth: no such file"):
+        conf.find_weights(arch, "gone.pth", root, data)
+    with pytest.raises(UserError, match="no such file"):
+        conf.find_weights("zfnet", "IMAGENET1K_V1", root, data)

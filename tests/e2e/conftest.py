@@ -35,7 +35,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def copy_checkout(root: Path, target: Path, with_tests: bool = False) -> Run:
-    """Copy the checkout, make it a git and DVC repository, and return a runner of commands in it."""
+    """Copy the checkout, make it a git and DVC repository, and return a command runner."""
     for name in checkout_files(root):
         if name.startswith(("tests/", "docs/", "benchmarks/", "metrics/")) and not with_tests:
             continue
@@ -46,7 +46,12 @@ def copy_checkout(root: Path, target: Path, with_tests: bool = False) -> Run:
 
     def run(*command: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=target, env=environment(**extra), capture_output=True, text=True, check=False
+            command,
+            cwd=target,
+            env=environment(**extra),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}")

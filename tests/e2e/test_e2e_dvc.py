@@ -60,7 +60,12 @@ def test_an_edit_reruns_exactly_what_it_affects(committed: tuple[Path, Run]) -> 
     report = {"report", "track"}
     edits = [
         ("conf/study/occlusion.yaml", "stride: 8", "stride: 6", {"occlusion"}),
-        ("conf/training/paper.yaml", "momentum: 0.9", "momentum: 0.8", {"train@zfnet", "train@alexnet"}),
+        (
+            "conf/training/paper.yaml",
+            "momentum: 0.9",
+            "momentum: 0.8",
+            {"train@zfnet", "train@alexnet"},
+        ),
         ("conf/experiment/quick.yaml", "    width: 0.25", "    width: 0.3", {"train@alexnet"}),
         ("conf/tracking/offline.yaml", "mode: offline", "mode: disabled", set()),
         ("conf/data/synthetic.yaml", "store: raw", "store: jpeg", {"prepare"}),

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from zfnet import closure, stages
 from zfnet.cli import with_code_deps
 
@@ -76,9 +77,7 @@ def test_imports_go_down_only(root: Path) -> None:
 def test_floors_do_not_import_what_is_not_theirs(root: Path) -> None:
     wrong = []
     for room, path in _modules(root):
-        top_level = {
-            name.split(".")[0] for name in _imported(path) if not name.startswith("zfnet")
-        }
+        top_level = {name.split(".")[0] for name in _imported(path) if not name.startswith("zfnet")}
         for name in sorted(top_level & FORBIDDEN.get(room, set())):
             if not _only_inside_functions(path, name):
                 wrong.append(f"{path.relative_to(root)} imports {name}")
@@ -114,9 +113,7 @@ def test_code_deps_of_every_stage_equal_its_import_closure(
             for dep in body.get("deps") or []
             if str(dep).startswith("src/") and str(dep).endswith(".py")
         }
-        expected = {
-            f"src/{p.as_posix()}" for p in closure.import_closure(stages.module_of(stage))
-        }
+        expected = {f"src/{p.as_posix()}" for p in closure.import_closure(stages.module_of(stage))}
         assert declared == expected, f"{stage}: run `uv run zfnet deps --write`"
 
 
@@ -154,7 +151,9 @@ def test_writing_deps_replaces_code_and_keeps_the_rest() -> None:
         "stages:\n  one:\n    cmd: x\n    deps:\n      - src/zfnet/a.py\n      - data\n"
         "    outs:\n      - y\n  two:\n    deps:\n      - src/zfnet/b.py\n    outs: [z]\n"
     )
-    assert with_code_deps(written, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]}) == written
+    assert (
+        with_code_deps(written, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]}) == written
+    )
 
 
 def test_every_study_has_its_file_config_and_stage(

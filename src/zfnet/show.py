@@ -1,0 +1,290 @@
+"""`zfnet show IMAGE …`: one picture of what in an image drives one unit of a net."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zfnet.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from zfnet.drawing.maps import Panel
+    from zfnet.models.net import Net
+
+METHODS = ("deconvnet", "guided", "gradient", "occlusion")
+DEFAULT_MODEL = "models/zfnet/final"
+EXAMPLES = """\
+examples:
+  zfnet show cat.jpg                                     the strongest map of layer 5
+  zfnet show cat.jpg --layer 3 --unit 17 --method guided
+  zfnet show cat.jpg --method occlusion --out cat_occlusion.png
+  zfnet show cat.jpg --model torchvision/alexnet --weights DEFAULT --layer 2
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the command line, draw, write one PNG and say where. Returns 0."""
+    given = _parser().parse_args(argv)
+    image = Path(given.image)
+    if not image.is_file():
+        raise UserError(f"{image}: no such image file")
+    out = Path(given.out or f"{image.stem}_{given.method}_layer{given.layer}.png".replace("/", "_"))
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: the picture is a PNG; end its name in .png")
+    net = find_net(given.model, given.weights, given.device)
+    for line in show(image, net, given.method, given.layer, given.unit, out):
+        print(line)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zfnet show", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("image", metavar="IMAGE", help="any image file; its centre square is used")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL,
+        help=f"folder of a trained net, or torchvision/NAME (default {DEFAULT_MODEL})",
+    )  # fmt: skip
+    parser.add_argument("--weights", help="torchvision models: a file, or torchvision's name")
+    parser.add_argument(
+        "--layer", default="5", help='layer of the paper (1 to 8), a tap ("5.out"), or a module'
+    )
+    parser.add_argument("--unit", type=int, help="number of the map (default: the strongest)")
+    parser.add_argument("--method", choices=METHODS, default="deconvnet")
+    parser.add_argument("--out", help="PNG to write (default: in the current folder)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return parser
+
+
+def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
+    """The net that `--model` names, on `device`.
+
+    A folder is looked for here, then under the project's root. Raises UserError.
+    """
+    from zfnet.models.net import load_net
+    from zfnet.studies.inputs import pick_device, to_device
+
+    place = pick_device(device)
+    if model.startswith("torchvision/"):
+        from zfnet.models.external import torchvision_net
+
+        return to_device(torchvision_net(model, weights, _data_classes()), place)
+    if weights is not None:
+        raise UserError(
+            f"--weights goes with --model torchvision/NAME; {model} has weights of its own"
+        )
+    folder = Path(model)
+    if not (folder / "net.json").is_file():
+        root = _root()
+        if root is not None and (root / model / "net.json").is_file():
+            folder = root / model
+        else:
+            raise UserError(
+                f"--model {model}: no trained net there (net.json is missing). Train one with "
+                "`dvc repro train@zfnet`, or give a folder, or torchvision/NAME with --weights"
+            )
+    return to_device(load_net(folder), place)
+
+
+def _root() -> Path | None:
+    from zfnet.config import find_root
+
+    try:
+        return find_root()
+    except UserError:
+        return None
+
+
+def _data_classes() -> list[Any]:
+    """The classes of the prepared data, if there is any: only needed to name a net's outputs."""
+    from zfnet.data.store import Prepared
+
+    root = _root()
+    try:
+        return list(Prepared.open(root / "data" / "prepared").classes) if root else []
+    except UserError:
+        return []
+
+
+def show(
+    image: str | Path,
+    net: Net,
+    method: str = "deconvnet",
+    layer: int | str = 5,
+    unit: int | None = None,
+    out: str | Path = "show.png",
+) -> list[str]:
+    """Draw what in `image` drives `unit` of `layer` (default: its strongest map) as one PNG.
+
+    method: "deconvnet", "guided", "gradient" (the projection beside the receptive field's patch) or
+    "occlusion" (activity, probability and top label under a sliding grey square). Returns lines
+    that say what was drawn. Raises UserError for unreadable images, unknown layers, units or
+    methods.
+    """
+    from zfnet.drawing.maps import panel_row
+    from zfnet.studies.result import to_image
+
+    if method not in METHODS:
+        raise UserError(f"method {method}: choose one of {', '.join(METHODS)}")
+    pixels = read_pixels(image, net)
+    x = net.normalise(pixels.to(net.normalise.mean.device))
+    path = _tap(net, layer)
+    chosen, value, place, count = _unit(net, x, path, layer, unit)
+    name = _unit_name(net, path, layer, chosen, count)
+    if method == "occlusion":
+        panels, said = _occlusion_panels(net, pixels, x, path, layer, chosen)
+    else:
+        panels, said = _projection_panels(net, pixels, x, path, chosen, place, method)
+    title = f"{Path(image).name}: {name}, activation {value:.3g}"
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    to_image(panel_row(panels, title=title, panel_inches=2.6)).save(out, "PNG", optimize=True)
+    return [
+        f"{net.name}, {name} ({path}): activation {value:.4g} at {place}",
+        *said,
+        f"wrote {out}",
+    ]
+
+
+def read_pixels(image: str | Path, net: Net) -> Tensor:
+    """The centre view of an image file as the net sees it: uint8 (1, 3, px, px)."""
+    import torch
+
+    from zfnet.data.decode import DecodeError, fit_square, open_upright
+    from zfnet.studies.inputs import fit
+
+    try:
+        opened, _ = open_upright(image)
+    except DecodeError as error:
+        raise UserError(f"{image}: not a usable image ({error.reason})") from error
+    # Nets with a mean image were trained on squares of its side; others on 256 for 224 px.
+    stored = net.normalise.mean.shape[-1] if net.normalise.mean.ndim == 3 else 0
+    square = fit_square(opened, stored or round(net.input_px * 256 / 224))
+    pixels = torch.from_numpy(square.copy()).permute(2, 0, 1)[None]
+    return fit(pixels, net.input_px).contiguous()
+
+
+def _tap(net: Net, layer: int | str) -> str:
+    """The layer's ReLU, or what it hands on where it has none (the classifier)."""
+    if f"{layer}.relu" not in net.taps and f"{layer}.out" in net.taps:
+        return net.taps[f"{layer}.out"]
+    return net.tap(layer, "relu")
+
+
+def _unit(
+    net: Net, x: Tensor, path: str, layer: int | str, unit: int | None
+) -> tuple[int, float, tuple[int, int], int]:
+    """(unit, its strongest activation, that place in the map, number of units)."""
+    import torch
+
+    from zfnet.methods.top_activations import top_activations
+
+    top = top_activations(net.model, [(x, torch.tensor([0]))], [path], k=1)[path]
+    count = len(top.values)
+    chosen = int(top.values[:, 0].argmax()) if unit is None else unit
+    if not 0 <= chosen < count:
+        raise UserError(f"--unit {unit}: layer {layer} ({path}) has {count} maps, 0 to {count - 1}")
+    y, x_ = top.places[chosen, 0].tolist()
+    return chosen, float(top.values[chosen, 0]), (y, x_), count
+
+
+def _unit_name(net: Net, path: str, layer: int | str, unit: int, count: int) -> str:
+    head = path == net.taps.get("8.out") or (str(layer) == "8")
+    if head and count == len(net.classes):
+        return f"layer {layer}, class {net.classes[unit]}"
+    return f"layer {layer}, map {unit} of {count}"
+
+
+def _projection_panels(
+    net: Net, pixels: Tensor, x: Tensor, path: str, unit: int, place: tuple[int, int], method: str
+) -> tuple[list[Panel], list[str]]:
+    import torch
+
+    from zfnet.drawing.grid import cut, signed_scale, signed_to_rgb
+    from zfnet.drawing.maps import ImagePanel
+    from zfnet.methods import gradients
+    from zfnet.methods.receptive_field import receptive_field
+
+    functions = {
+        "deconvnet": gradients.deconvnet,
+        "guided": gradients.guided_backprop,
+        "gradient": gradients.gradient,
+    }
+    down = functions[method](net.model, x, path, unit, places=torch.tensor([place]).to(x.device))
+    y0, x0, y1, x1 = receptive_field(net.model, path, net.input_px).box(*place)
+    part = down[0, :, y0:y1, x0:x1].permute(1, 2, 0).cpu().numpy()
+    scale = signed_scale(part)
+    image = _display(pixels)
+    shape = (y1 - y0, x1 - x0)
+    words = {"deconvnet": "deconvnet projection", "guided": "guided backprop"}
+    panels: list[Panel] = [
+        ImagePanel("input and receptive field", image, box=(y0, x0, y1, x1)),
+        ImagePanel(f"its {shape[0]} x {shape[1]} px", cut(image, (y0, x0), shape)),
+        ImagePanel(words.get(method, method), signed_to_rgb(part, scale)),
+    ]
+    if shape == image.shape[:2]:
+        panels = [ImagePanel("input", image), panels[2]]
+    if scale == 0:
+        return panels, ["the unit is not active here: its projection is empty"]
+    return panels, [f"grey is 0, full contrast ±{scale:.3g} (input units), symmetric"]
+
+
+def _occlusion_panels(
+    net: Net, pixels: Tensor, x: Tensor, path: str, layer: int | str, unit: int
+) -> tuple[list[Panel], list[str]]:
+    import torch
+
+    from zfnet.drawing.maps import HeatPanel, ImagePanel, LabelPanel, shorten
+    from zfnet.methods.occlusion import occlude
+    from zfnet.studies.occlusion import GREY, Options, centres, kept
+
+    size, stride = Options().pixels(net.input_px)
+    with torch.inference_mode():
+        top = int(net.model(x).argmax())
+    maps = occlude(
+        net.model, x, classes=top, size=size, stride=stride, layer=path, unit=unit,
+        fill=net.normalise(torch.full_like(pixels, GREY).to(x.device)),
+    )  # fmt: skip
+    ys, xs = centres(maps)
+    probability = kept(maps.probability)[0]
+    row, col = divmod(int(probability.argmin()), probability.shape[1])
+    corner = (int(maps.rows[row]), int(maps.cols[col]))
+    common: dict[str, Any] = {"ys": ys, "xs": xs, "extent": (net.input_px, net.input_px)}
+    clean = float(kept(maps.clean_probability)[0])
+    panels: list[Panel] = [
+        ImagePanel(
+            "where it hurts most", _display(pixels),
+            occluder=(*corner, corner[0] + size, corner[1] + size),
+        ),
+        HeatPanel(
+            f"layer {layer}, map {unit}", kept(maps.activity)[0], low=None, unit="summed activity",
+            clean=float(kept(maps.clean_activity)[0]), **common,
+        ),
+        HeatPanel(
+            f"p({shorten(net.classes[top], 18)})", probability, high=1.0, unit="probability",
+            clean=clean, **common,
+        ),
+        LabelPanel(
+            "most likely class", kept(maps.label)[0], names=net.classes, first=top, **common
+        ),
+    ]  # fmt: skip
+    said = [
+        f"top label {net.classes[top]}, p {clean:.3f}; at the worst place {probability.min():.3f} "
+        f"(grey square of {size} px, step {stride} px)"
+    ]
+    return panels, said
+
+
+def _display(pixels: Tensor) -> np.ndarray:
+    return pixels[0].permute(1, 2, 0).cpu().contiguous().numpy()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
