@@ -22,11 +22,11 @@ FLOOR = {
     "studies": 2,
     "report": 3,
     "config": 4,
-    "stages": 4,
-    "show": 4,
-    "doctor": 4,
-    "cli": 5,
-    "__main__": 5,
+    "stages": 5,
+    "show": 5,
+    "doctor": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 FORBIDDEN = {
     "data": {"torchvision", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},

@@ -1,0 +1,79 @@
+"""Every page in a real browser, at two widths; needs chromium, which CI must have."""
+
+import os
+
+import browser
+import fabricate
+import pytest
+
+from zfnet.report.gather import gather
+from zfnet.report.site import build
+
+pytestmark = pytest.mark.skipif(
+    browser.find_chromium() is None and not os.environ.get("CI"), reason="no chromium here"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    root = fabricate.tree(folder / "run")
+    fabricate.net(root, "resnet18", epochs=0, final=5.0)
+    return build(gather(root), folder / "reports").parent
+
+
+def test_every_page_is_whole(chromium, site):
+    assert browser.check_site(chromium, site) == []
+
+
+def test_pages_of_an_empty_checkout_are_whole(chromium, tmp_path):
+    (tmp_path / "run").mkdir()
+    build(gather(tmp_path / "run"), tmp_path / "reports")
+    assert browser.check_site(chromium, tmp_path / "reports", widths=(browser.PHONE,)) == []
+
+
+def test_the_check_finds_what_is_wrong(chromium, tmp_path):
+    (tmp_path / "bad.html").write_text(
+        '<html lang="en"><title>x</title><h1>a</h1><h3>b</h3><img src="no.png" alt="">'
+        '<a href="gone.html">g</a><div style="width:2000px">w</div>'
+        '<script src="https://example.org/x.js"></script><script>boom()</script></html>'
+    )
+    found = " | ".join(browser.check_site(chromium, tmp_path, widths=(browser.PHONE,)))
+    for problem in (
+        "outside request: https://example.org", "no.png does not show", "h3 follows h1",
+        "gone.html leads nowhere", "scrolls sideways", "boom is not defined",
+    ):  # fmt: skip
+        assert problem in found
+
+
+def test_a_figure_opens_large_by_keyboard(chromium, site):
+    with browser.opened(chromium, site / "studies" / "features.html") as (page, problems):
+        page.locator("a.zoom").nth(1).focus()
+        page.keyboard.press("Enter")
+        shown = page.locator("dialog.viewer .stage img")
+        shown.wait_for()
+        assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 1200
+        page.keyboard.press("Escape")
+        assert not page.evaluate("document.querySelector('dialog.viewer').open")
+        assert problems == []
+
+
+def test_a_curve_tells_its_values_and_follows_the_colour_scheme(chromium, site):
+    with browser.opened(chromium, site / "training.html", scheme="dark") as (page, problems):
+        chart = page.locator("#chart-error")
+        chart.scroll_into_view_if_needed()
+        ink = "getComputedStyle(document.querySelector('#chart-error .xtick text')).fill"
+        dark = page.evaluate(ink)
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function(f"{ink} !== {dark!r}")
+        box = chart.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator("#chart-error .hoverlayer text").first.wait_for()
+        assert "ZFNet, training" in chart.locator(".hoverlayer").text_content()
+        assert problems == []

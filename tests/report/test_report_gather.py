@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import fabricate
+import pytest
+
+from zfnet.errors import UserError
+from zfnet.report.gather import gather
+
+
+def test_reads_what_the_stages_left(tmp_path):
+    evidence = gather(fabricate.tree(tmp_path / "run"))
+    assert [net.name for net in evidence.nets] == ["zfnet", "alexnet"]  # as the config has them
+    net = evidence.nets[0]
+    assert net.epochs == 6
+    assert net.history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert net.history["val_top5_error"] == [None] * 6  # not measured: never 0
+    assert net.metrics["val_top1_error"]["n"] == 600
+    assert net.departures[0]["what"] == "width"
+    assert list(evidence.studies) == ["features", "occlusion"]
+    assert evidence.planned == ["evolution"]
+    assert evidence.data.quarantine[1] == {"file": "dog/b.png", "split": "val", "reason": "empty"}
+    assert evidence.data.scan_date == "2026-11-20T10:00:05Z"
+    assert evidence.tracking is None
+
+
+def test_studies_stand_in_the_papers_order(tmp_path):
+    for name, place in (("probe", "Table 7"), ("evolution", "Fig. 4"), ("parts", "Fig. 10")):
+        fabricate.write_result(tmp_path, name, place)
+    assert list(gather(tmp_path).studies) == ["evolution", "parts", "probe"]
+
+
+def test_an_empty_checkout_is_no_error(tmp_path):
+    evidence = gather(tmp_path)
+    assert (evidence.nets, evidence.studies, evidence.data) == ([], {}, None)
+    assert evidence.code.commit is None
+    assert evidence.code.packages["numpy"]
+
+
+def test_an_adopted_net_has_no_history(tmp_path):
+    fabricate.net(tmp_path, "resnet18", epochs=0, final=5.0)
+    (net,) = gather(tmp_path).nets
+    assert net.history is None
+    assert net.epochs == 0
+    header = "epoch,lr,train_loss\n"  # what training writes for it
+    (net.folder / "history.csv").write_text(header)
+    assert gather(tmp_path).nets[0].history is None
+
+
+def test_times_of_the_report_itself_are_of_an_older_run(tmp_path):
+    fabricate.timing(tmp_path, "features", 3.0, "00:00")
+    fabricate.timing(tmp_path, "report", 9.0, "00:00")
+    fabricate.timing(tmp_path, "track", 9.0, "00:00")
+    assert list(gather(tmp_path).timings) == ["features"]
+
+
+def test_a_broken_file_is_named(tmp_path):
+    fabricate.tree(tmp_path / "run")
+    (tmp_path / "run" / "metrics" / "train_zfnet.json").write_text("{")
+    with pytest.raises(UserError, match=r"train_zfnet\.json"):
+        gather(tmp_path / "run")
+
+
+def test_commit_and_changed_sources(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    (root / "src").mkdir()
+    (root / "src" / "a.py").write_text("1\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=root, check=True, capture_output=True)
+    assert len(gather(root).code.commit) == 40
+    assert gather(root).code.changed == []
+    (root / "metrics" / "new.json").write_text("{}")  # the pipeline's own outputs do not count
+    (root / "src" / "a.py").write_text("2\n")
+    assert gather(root).code.changed == ["src/a.py"]
+
+
+def test_the_report_imports_no_torch_and_no_wandb():
+    code = (
+        "import sys, zfnet.report.stage, zfnet.report.track; "
+        "print({'torch', 'wandb', 'plotly', 'lightning', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
