@@ -1,0 +1,5 @@
+"""Rendered images with known parts, boxes and attributes: the data set that needs no download."""
+
+from zfnet.data.synthetic.source import SyntheticSource, SyntheticSplit
+
+__all__ = ["SyntheticSource", "SyntheticSplit"]

@@ -1,0 +1,205 @@
+"""One picture: ground, clutter, shadow, object, occluders, light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zfnet.data.synthetic import clutter
+from zfnet.data.synthetic.kit import Kit, Subject, new_face
+from zfnet.data.synthetic.palette import Scheme, apart, mix, scheme
+from zfnet.data.synthetic.raster import Layer, Paint, Point, Pose, blurred
+from zfnet.data.synthetic.stream import Stream, cos_sin
+from zfnet.data.synthetic.textures import TEXTURES, texture
+
+# Each aspect has its own stream, so that no class's drawing shifts another aspect's numbers.
+_POSE, _COLOUR, _TEXTURE, _GROUND, _FACE, _SHAPE, _LIGHT, _FRONT = range(8)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered picture with what is known about it.
+
+    pixels: (size, size, 3) uint8 RGB. box: x0, y0, x1, y1, and parts: x, y; both in pixels, the
+    first pixel's corner at 0.
+    """
+
+    pixels: np.ndarray
+    box: tuple[float, float, float, float]
+    parts: dict[str, Point]
+    attributes: dict[str, float | int | str]
+
+
+def render(subject: Subject, size: int, *keys: int) -> Picture:
+    """Render one picture of a subject; the keys alone decide it, `size` only its resolution."""
+    colours = scheme(Stream(*keys, _COLOUR))
+    pose = _new_pose(Stream(*keys, _POSE))
+    lamp = Stream(*keys, _LIGHT)
+    cosine, sine = cos_sin(lamp.unit())
+    direction = (cosine, sine)
+
+    ground = Stream(*keys, _GROUND)
+    canvas = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
+    clutter.paint_ground(canvas, ground, colours)
+    count = clutter.scatter(canvas, ground, colours)
+
+    thing = Layer(size, pose, light=_into_object(direction, pose))
+    kit, name = _new_kit(thing, colours, keys)
+    subject.draw(kit)
+    _sticker(thing, kit)
+    _cast_shadow(canvas, thing, direction, lamp.uniform(0.15, 0.45), lamp.uniform(0.02, 0.05))
+    _compose(canvas, thing)
+
+    front = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
+    count += clutter.occlude(front, Stream(*keys, _FRONT), colours, pose)
+    _compose(canvas, front)
+
+    gain = lamp.uniform(0.78, 1.12)
+    pixels = _light(canvas.rgb, direction, gain, lamp)
+    parts = kit.face.parts if subject.is_face else {}
+    return Picture(
+        pixels=pixels,
+        box=_visible_box(thing, front),
+        parts=_parts_in_pixels(parts, pose, size),
+        attributes={
+            "scale": pose.scale,
+            "rotation": pose.turns * 360.0,
+            "clutter": count,
+            "texture": name,
+            "light": gain,
+        },
+    )
+
+
+def _new_pose(stream: Stream) -> Pose:
+    scale = stream.uniform(0.62, 0.86)
+    slack = 1.0 - scale + 0.06
+    return Pose(
+        u=0.5 + (stream.unit() - 0.5) * slack,
+        v=0.5 + (stream.unit() - 0.5) * slack,
+        scale=scale,
+        turns=(stream.unit() + stream.unit() - 1.0) * 0.055,
+        width=stream.uniform(0.92, 1.08),
+        mirror=stream.sign(),
+    )
+
+
+def _into_object(direction: Point, pose: Pose) -> Point:
+    """Turn the light's direction into the object's own coordinates."""
+    cosine, sine = cos_sin(pose.turns)
+    along = direction[0] * cosine + direction[1] * sine
+    return along * pose.mirror, direction[1] * cosine - direction[0] * sine
+
+
+def _new_kit(layer: Layer, colours: Scheme, keys: tuple[int, ...]) -> tuple[Kit, str]:
+    """Choose textures, line and shading; return the kit and the name of the main texture."""
+    stream = Stream(*keys, _TEXTURE)
+    unit = layer.pixels_per_unit
+    volume = stream.uniform(0.05, 0.28) if stream.chance(0.75) else 0.0
+    name = stream.choice(TEXTURES)
+    main = texture(name, stream, unit)
+    other = texture(stream.choice(TEXTURES), stream, unit, 1.3)
+    style = stream.choice((0, 1, 1, 2, 3))
+    line = (0.0, 0.014, 0.021, 0.017)[style]
+    line_colour = mix(colours.body, colours.dark, 0.75) if style == 3 else colours.dark
+    if style == 2 and apart(colours.dark, colours.ground[0]) < 50.0:
+        line_colour = colours.light
+    kit = Kit(
+        layer=layer,
+        stream=Stream(*keys, _SHAPE),
+        scheme=colours,
+        body=Paint(colours.body, colours.body_shade, main, volume),
+        second=Paint(colours.second, colours.second_shade, other, volume),
+        accent=Paint(colours.accent, volume=volume),
+        light=Paint(colours.light, volume=volume * 0.5),
+        pale=Paint(colours.pale, volume=volume * 0.5),
+        dark=Paint(colours.dark, volume=volume),
+        line=line,
+        line_colour=line_colour,
+        face=new_face(Stream(*keys, _FACE)),
+    )
+    return kit, name
+
+
+def _sticker(thing: Layer, kit: Kit) -> None:
+    """Give some objects a pale rim, as a cut-out has."""
+    if not kit.stream.chance(0.2):
+        return
+    wide = blurred(thing.alpha, max(1, thing.size // 64))
+    rim = np.minimum(np.maximum(wide * 12.0 - 1.5, 0.0), 1.0)
+    under = rim * (1.0 - thing.alpha)
+    for channel in range(3):
+        thing.rgb[channel] += under * kit.scheme.light[channel]
+    thing.alpha += under
+
+
+def _cast_shadow(
+    canvas: Layer, thing: Layer, direction: Point, strength: float, distance: float
+) -> None:
+    """Darken the ground on the side away from the light."""
+    size = canvas.size
+    cover = np.zeros((size, size), dtype=np.float32)
+    dx, dy = int(-direction[0] * distance * size), int(-direction[1] * distance * size)
+    y0, y1 = max(thing.y0 + dy, 0), min(thing.y1 + dy, size)
+    x0, x1 = max(thing.x0 + dx, 0), min(thing.x1 + dx, size)
+    rows = slice(y0 - thing.y0 - dy, y1 - thing.y0 - dy)
+    columns = slice(x0 - thing.x0 - dx, x1 - thing.x0 - dx)
+    cover[y0:y1, x0:x1] = thing.alpha[rows, columns]
+    canvas.rgb *= 1.0 - blurred(cover, max(1, size // 48)) * strength
+
+
+def _compose(canvas: Layer, layer: Layer) -> None:
+    window = (slice(layer.y0, layer.y1), slice(layer.x0, layer.x1))
+    keep = 1.0 - layer.alpha
+    for channel in range(3):
+        plane = canvas.rgb[channel][window]
+        plane *= keep
+        plane += layer.rgb[channel]
+
+
+def _light(rgb: np.ndarray, direction: Point, gain: float, stream: Stream) -> np.ndarray:
+    """Apply side light, vignette, colour cast, tone curve and grain; return uint8 (H, W, 3)."""
+    size = rgb.shape[1]
+    axis = (np.arange(size).astype(np.float32) + 0.5) * (1.0 / size) - 0.5
+    side = stream.uniform(0.0, 0.3)
+    edge = stream.uniform(0.0, 0.45)
+    field = gain + axis[None, :] * (direction[0] * side) + axis[:, None] * (direction[1] * side)
+    field = field * (1.0 - (axis[None, :] * axis[None, :] + axis[:, None] * axis[:, None]) * edge)
+    bend = stream.integer(161) - 80
+    amount = stream.integer(9)
+    grain = (stream.table(size * size).reshape(size, size) - 0.5) * float(amount)
+    level = np.arange(256)
+    curve = np.clip(level + level * (255 - level) * bend // (255 * 256), 0, 255).astype(np.uint8)
+    out = np.empty((size, size, 3), dtype=np.uint8)
+    for channel in range(3):
+        cast = stream.uniform(0.94, 1.06)
+        plane = np.floor(rgb[channel] * (field * cast) + grain + 0.5)
+        out[:, :, channel] = curve[np.clip(plane, 0.0, 255.0).astype(np.uint8)]
+    return out
+
+
+def _visible_box(thing: Layer, front: Layer) -> tuple[float, float, float, float]:
+    """Return the tight box of the pixels that show more object than anything else."""
+    hidden = front.alpha[thing.y0 : thing.y1, thing.x0 : thing.x1]
+    seen = thing.alpha * (1.0 - hidden) > 0.5
+    rows = np.flatnonzero(seen.any(axis=1))
+    columns = np.flatnonzero(seen.any(axis=0))
+    return (
+        float(thing.x0 + columns[0]),
+        float(thing.y0 + rows[0]),
+        float(thing.x0 + columns[-1] + 1),
+        float(thing.y0 + rows[-1] + 1),
+    )
+
+
+def _parts_in_pixels(parts: dict[str, Point], pose: Pose, size: int) -> dict[str, Point]:
+    """Map parts to pixels; left and right are as seen in the picture."""
+    if not parts:
+        return {}
+    placed = {
+        name: tuple(size * value for value in pose.to_picture(*at)) for name, at in parts.items()
+    }
+    if pose.mirror < 0.0:
+        placed["left_eye"], placed["right_eye"] = placed["right_eye"], placed["left_eye"]
+    return {name: (at[0], at[1]) for name, at in placed.items()}

@@ -1,0 +1,284 @@
+"""The embedded source: what its samples hold, and that they are the same bytes everywhere."""
+
+import ast
+import hashlib
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zfnet.data.synthetic
+from zfnet.data.sample import Source
+from zfnet.data.synthetic import SyntheticSource
+from zfnet.data.synthetic.raster import (
+    Layer,
+    Paint,
+    Pose,
+    arc,
+    blurred,
+    box,
+    cut,
+    disc,
+    ellipse,
+    limb,
+    placed,
+    polygon,
+    union,
+)
+from zfnet.data.synthetic.stream import Stream, cos_sin
+from zfnet.data.synthetic.textures import TEXTURES, texture
+from zfnet.errors import UserError
+
+# Version 1 is frozen: a change of these digests is a change of the data set, and needs a new
+# version number instead.
+DIGESTS = {
+    (144, 0, "train", 0): "a4b7ab81ae84f658d794253d45eac23a3dcdd27d9c199fb2d9dc1f87cf6c636a",
+    (144, 0, "train", 1): "abece124d4c0143b155ad0504a7c74f452cf05410dd43f85dc348f6ed1c57cfe",
+    (144, 0, "train", 2): "fb6a9ea45f9c9e9d7a331e802df62e776759f0136e18b9ad4f11d09754a49c81",
+    (144, 0, "train", 3): "ce6de9b8362a222a5c6c89ca0b76f1ecc248bd020e54235bd640ec9a3a25930a",
+    (144, 0, "train", 4): "5f24aea94f12e52d4563829b07cdd28cab75291545a06dfbdc006afff30d0470",
+    (144, 0, "train", 5): "e24402bd60945a63429a559598626d0b487d7c8539fd621777d957d0171b3622",
+    (144, 0, "train", 6): "237e5105bb84921df62a0c668c238af84ea165a2867fae7a6933364ceea1340c",
+    (144, 0, "train", 7): "db1d433a67c3a3adc9b1a6b0e87339b9b54fb9c079c14e6e9ada1e96d8c0abf9",
+    (144, 0, "train", 8): "3d61b26267af57dc14ccef42be7406d990123ba70cdec647a07cd2d227843fb8",
+    (144, 0, "train", 9): "eefe402e989f3c976b3e794785ba1be420868d800d0bb150d0498425dd2d100f",
+    (144, 0, "train", 10): "6abea5c0e02a37b0d064a2a52dafc0a6b02de1e43922836a8e0fffb6ef26ed6e",
+    (144, 0, "train", 11): "6f0cf9b7132ecca8963e0942f6e793c7c7a3a0ce228972069cf297d1a8b7ae1e",
+    (144, 0, "val", 5): "4f61fc1c063d668c76ced68b2780500ee26c65d3552f3ec9867585d20c6fb8e4",
+    (144, 0, "val", 597): "a218a4efe87f55d4e96725c01cced7241b4682bcda8efdd92db8b4fa6d99ce77",
+    (144, 7, "train", 2394): "da0948cb0be6b5c4acc4b459f80efde6b60ecd9a2a63975a184fdccbfceee346",
+    (
+        144,
+        123456789,
+        "val",
+        300,
+    ): "3ecd53ec293daadce472ad688e41b43692d07aae7c87f5e01836231721f0a494",
+    (96, 0, "train", 8): "983696bb097b701e8298239a798b73df4daa079c29ab99cf1a02e7de91c4ff52",
+    (288, 1, "val", 10): "b4d250a4068b6c5994087b4ec496fb05144a694eede15ecb951b7b634965ea5b",
+}
+
+
+def digest(size: int, seed: int, split: str, index: int) -> str:
+    sample = SyntheticSource(size=size, seed=seed).splits()[split][index]
+    assert sample.image is not None
+    return hashlib.sha256(sample.image.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("key", list(DIGESTS), ids=str)
+def test_version_1_renders_these_bytes(key):
+    assert digest(*key) == DIGESTS[key]
+
+
+def test_only_arithmetic_that_is_the_same_on_every_machine():
+    """No libm, no numpy generator, no reduction whose order depends on the processor."""
+    banned_modules = {"math", "cmath", "random", "secrets", "time", "scipy", "torch", "PIL"}
+    banned_names = {"sin", "cos", "tan", "arctan", "arctan2", "exp", "exp2", "log", "log2", "power"}
+    banned_names |= {"hypot", "cbrt", "random", "dot", "matmul", "einsum", "inner", "sum", "mean"}
+    banned_names |= {"std", "var", "interp", "linspace", "linalg", "fft", "pow"}
+    folder = Path(zfnet.data.synthetic.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not {a.name.split(".")[0] for a in node.names} & banned_modules, path.name
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in banned_modules, path.name
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner_is_numpy = node.value.id in {"np", "numpy"}
+                assert not (owner_is_numpy and node.attr in banned_names), (path.name, node.attr)
+            elif isinstance(node, ast.BinOp):
+                assert not isinstance(node.op, ast.Pow | ast.MatMult), (path.name, node.lineno)
+
+
+def test_source_follows_the_protocol():
+    source = SyntheticSource()
+    assert isinstance(source, Source)
+    assert len(source.classes) >= 12
+    assert [info.index for info in source.classes] == list(range(len(source.classes)))
+    assert source.part_names == ["left_eye", "right_eye", "nose"]
+    assert {split: len(samples) for split, samples in source.splits().items()} == {
+        "train": 2400,
+        "val": 600,
+    }
+
+
+def test_samples_hold_what_they_promise():
+    source = SyntheticSource(train_images=24)
+    faces = set()
+    for index, sample in enumerate(source.splits()["train"]):
+        assert sample.id == f"synthetic-v1/train/{index:06d}"
+        assert sample.label == index % len(source.classes)
+        assert sample.path is None
+        assert sample.image is not None
+        assert sample.image.shape == (144, 144, 3)
+        assert sample.image.dtype == np.uint8
+        assert sample.image.std() > 5
+        assert sample.box is not None
+        x0, y0, x1, y1 = sample.box
+        assert 0 <= x0 < x1 <= 144
+        assert 0 <= y0 < y1 <= 144
+        assert min(x1 - x0, y1 - y0) > 15
+        assert sample.attributes.keys() == {"scale", "rotation", "clutter", "texture", "light"}
+        assert 0.5 < sample.attributes["scale"] < 0.9
+        assert abs(sample.attributes["rotation"]) <= 20
+        assert sample.attributes["texture"] in TEXTURES
+        if sample.parts:
+            faces.add(sample.label)
+            assert list(sample.parts) == source.part_names
+            assert sample.parts["left_eye"][0] < sample.parts["right_eye"][0]
+            for x, y in sample.parts.values():
+                assert x0 < x < x1
+                assert y0 < y < y1
+    assert len(faces) >= 5
+
+
+def test_eyes_lie_where_the_parts_say():
+    """The pixels around an eye vary more than those around the middle of the face nearby."""
+    seen = 0
+    for sample in SyntheticSource(train_images=36).splits()["train"]:
+        if not sample.parts:
+            continue
+        assert sample.image is not None
+        spans = []
+        for part in ("left_eye", "right_eye"):
+            x, y = (int(value) for value in sample.parts[part])
+            window = sample.image[y - 4 : y + 5, x - 4 : x + 5].astype(float).mean(axis=2)
+            spans.append(window.max() - window.min())
+        assert min(spans) > 50, sample.id
+        seen += 1
+    assert seen == 18
+
+
+def test_a_sample_depends_on_its_own_index_alone():
+    splits = SyntheticSource(train_images=2400).splits()
+    few = pickle.loads(pickle.dumps(SyntheticSource(train_images=24, val_images=12).splits()))
+    for index in (17, 3, 11):
+        one, other = splits["train"][index], few["train"][index]
+        assert np.array_equal(one.image, other.image)
+        assert (one.box, one.parts, one.attributes) == (other.box, other.parts, other.attributes)
+    assert np.array_equal(splits["train"][-1].image, splits["train"][2399].image)
+    assert [sample.id for sample in few["train"][2:4]] == [few["train"][2].id, few["train"][3].id]
+    with pytest.raises(IndexError, match="train has 24 images"):
+        few["train"][24]
+
+
+def test_splits_and_seeds_do_not_repeat_each_other():
+    seen = set()
+    for seed in (0, 1):
+        for samples in SyntheticSource(train_images=12, val_images=12, seed=seed).splits().values():
+            seen |= {sample.image.tobytes() for sample in samples}
+    assert len(seen) == 48
+
+
+def test_size_changes_the_resolution_and_not_the_scene():
+    small = SyntheticSource(size=96).splits()["val"]
+    large = SyntheticSource(size=288).splits()["val"]
+    for index in (2, 4, 7, 10):
+        a, b = small[index], large[index]
+        assert a.attributes == b.attributes
+        np.testing.assert_allclose(np.multiply(a.box, 3), b.box, atol=6)
+        for name, place in a.parts.items():
+            np.testing.assert_allclose(np.multiply(place, 3), b.parts[name], atol=1e-6)
+        shrunk = b.image.reshape(96, 3, 96, 3, 3).mean(axis=(1, 3))
+        assert np.abs(shrunk - a.image).mean() < 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": 2}, r"data\.version.*only version 1"),
+        ({"size": 8}, r"data\.size"),
+        ({"seed": -1}, r"data\.seed"),
+        ({"val_images": 5}, r"data\.val_images: 5 leaves a class empty; set at least 12"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        SyntheticSource(**options)
+
+
+def test_cos_sin_agrees_with_the_library():
+    for step in range(-40, 80):
+        turns = step / 37.0
+        cosine, sine = cos_sin(turns)
+        assert cosine == pytest.approx(math.cos(2 * math.pi * turns), abs=1e-10)
+        assert sine == pytest.approx(math.sin(2 * math.pi * turns), abs=1e-10)
+
+
+def test_stream_is_uniform_and_a_function_of_its_keys():
+    stream = Stream(1, 2)
+    values = np.array([stream.unit() for _ in range(4000)])
+    assert values.min() >= 0
+    assert values.max() < 1
+    counts = np.histogram(values, bins=10, range=(0, 1))[0]
+    assert ((counts - 400) ** 2 / 400).sum() < 28  # chi-square, 9 degrees of freedom, p = 0.001
+    assert Stream(1, 2).bits() == Stream(1, 2).bits()
+    assert len({Stream(*keys).bits() for keys in [(1, 2), (2, 1), (1,), (1, 2, 0), (0, 2)]}) == 5
+    table = Stream(3).table(4096)
+    assert table.dtype == np.float32
+    assert table.mean() == pytest.approx(0.5, abs=0.02)
+    assert {Stream(5, i).integer(3) for i in range(40)} == {0, 1, 2}
+
+
+def covered(shape, size=200):
+    """Area of a shape, in units², as the layer covers it."""
+    layer = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5)
+    layer.draw(shape, Paint((255.0, 0.0, 0.0)))
+    np.testing.assert_allclose(layer.rgb[0], layer.alpha * 255.0, rtol=1e-5)
+    return float(layer.alpha.sum()) / size**2
+
+
+@pytest.mark.parametrize(
+    ("shape", "area"),
+    [
+        (disc(0.0, 0.0, 0.3), math.pi * 0.09),
+        (ellipse(0.05, 0.0, 0.4, 0.2, 0.1), math.pi * 0.08),
+        (box(0.0, 0.1, 0.2, 0.3), 0.24),
+        (limb((-0.2, 0.0), (0.2, 0.1), 0.05), math.pi * 0.0025 + 0.1 * math.sqrt(0.17)),
+        (polygon([(-0.3, 0.3), (0.3, 0.3), (0.0, -0.3)]), 0.18),
+        (polygon([(0.0, 0.0), (0.4, 0.4), (0.0, -0.4), (-0.4, 0.4)]), 0.16),
+        (placed(box(0.0, 0.0, 1.0, 0.5), 0.1, 0.0, 0.2, 0.13), 0.08),
+        (union(box(-0.2, 0.0, 0.1, 0.1), box(0.2, 0.0, 0.1, 0.1)), 0.08),
+        (cut(box(0.0, 0.0, 0.3, 0.3), disc(0.0, 0.0, 0.2)), 0.36 - math.pi * 0.04),
+        (arc(0.0, 0.0, 0.3, 0.02, 0.3, 0.125), 0.04 * math.pi * 0.15 + math.pi * 0.0004),
+    ],
+)
+def test_shapes_cover_their_area(shape, area):
+    assert covered(shape) == pytest.approx(area, rel=0.02)
+
+
+def test_pose_moves_shapes_and_points_alike():
+    pose = Pose(0.4, 0.55, 0.6, turns=0.05, width=1.1, mirror=-1.0)
+    layer = Layer(300, pose)
+    layer.draw(disc(0.2, -0.1, 0.03), Paint((1.0, 1.0, 1.0)))
+    rows, columns = np.nonzero(layer.alpha > 0.5)
+    x, y = pose.to_picture(0.2, -0.1)
+    assert columns.mean() + 0.5 + layer.x0 == pytest.approx(x * 300, abs=0.2)
+    assert rows.mean() + 0.5 + layer.y0 == pytest.approx(y * 300, abs=0.2)
+
+
+def test_drawing_outside_the_picture_changes_nothing():
+    layer = Layer(64, Pose(0.5, 0.5, 1.0), reach=0.5)
+    layer.draw(disc(3.0, 3.0, 0.2), Paint((255.0, 255.0, 255.0)))
+    assert not layer.alpha.any()
+
+
+def test_blur_keeps_the_total_away_from_borders():
+    cover = np.zeros((40, 50), dtype=np.float32)
+    cover[18:22, 20:26] = 1.0
+    soft = blurred(cover, 3)
+    assert soft.max() < 1.0
+    assert float(soft.sum()) == pytest.approx(24.0, rel=0.02)
+
+
+@pytest.mark.parametrize("name", TEXTURES)
+def test_textures_mix_between_nothing_and_everything(name):
+    axis = np.linspace(-0.5, 0.5, 80, dtype=np.float32)
+    u, v = np.meshgrid(axis, axis)
+    share = texture(name, Stream(7), 80.0)(u, v)
+    assert share.shape == (80, 80)
+    assert share.dtype == np.float32
+    assert share.min() >= 0.0
+    assert share.max() <= 1.0
+    assert name == "plain" or share.std() > 0.1
