@@ -161,7 +161,9 @@ def _compose(root: Path, overrides: list[str]) -> int:
 
         print(yaml.safe_dump(conf.compose(root, overrides), sort_keys=False), end="")
         return 0
-    conf.write(conf.compose(root, conf.read_params(root)), root / conf.CONFIG_FILE)
+    config = conf.compose(root, conf.read_params(root))
+    conf.refuse_machine_paths(config)
+    conf.write(config, root / conf.CONFIG_FILE)
     return 0
 
 

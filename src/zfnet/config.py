@@ -34,13 +34,13 @@ class DataConfig:
 
     source: str = "synthetic"  # synthetic | folder | imagenette | imagenet
     root: str = "${oc.env:ZFNET_DATA,data}"  # machine's data folder; relative: to the checkout
-    path: str | None = None  # folder of the source; relative: to <root>/raw
+    path: str | None = None  # folder of the source, below <root>/raw or <root>
     download: bool = False  # fetch what torchvision can fetch
     size: int = 256  # side of the stored square, px
     store: str = "raw"  # raw (uint8) | jpeg (quality 95, 4:4:4)
     max_bad_fraction: float = 0.001  # more undecodable files than this share is an error
-    val_fraction: float = 0.2  # folder source without a val/ tree: share held out per class
-    class_names: str | None = None  # folder source: file of "<folder><tab><name>" lines
+    val_fraction: float | None = None  # folder without train/ and val/: share held out per class
+    class_names: str | None = None  # folder: file of "<folder><tab><name>" lines, or JSON
     train_images: int = 2400  # synthetic
     val_images: int = 600  # synthetic
     seed: int = 0  # synthetic drawing, folder split
@@ -402,10 +402,19 @@ def _check_values(config: Mapping[str, Any]) -> None:
                 f"model={net['arch']} needs weights: weights=<file below weights/> or "
                 "weights=<torchvision's name, e.g. DEFAULT>"
             )
-        if weights and Path(weights).is_absolute():
+
+
+def refuse_machine_paths(config: Mapping[str, Any]) -> None:
+    """Raise UserError for a path of this machine, which must not enter build/config.yaml."""
+    found = {"data.path": config["data"]["path"], "data.class_names": config["data"]["class_names"]}
+    found |= {f"nets.{name}.weights": net["weights"] for name, net in config["nets"].items()}
+    for key, value in found.items():
+        if value and Path(value).is_absolute():
+            place = "weights/" if key.endswith("weights") else "raw/"
             raise UserError(
-                f"weights={weights} is an absolute path, which must not enter build/config.yaml. "
-                "Put the file under the data root's weights/ folder and give its name there."
+                f"{key}={value} is a path of this machine, which must not enter {CONFIG_FILE}. "
+                f"Put (or link) it below the data root's {place}, name it from there, and let "
+                "ZFNET_DATA say where the data root is."
             )
 
 

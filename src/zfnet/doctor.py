@@ -86,11 +86,9 @@ def _scan(root: Path, check_scan: Any) -> list[tuple[str, str, str]]:
     if not scan.is_file():
         return []
     report = check_scan(scan)
-    if report.clean:
+    if not report:
         return [(GOOD, "source files", "unchanged since they were prepared")]
-    return [
-        (NOTE, "source files", f"{report.summary()}; run `uv run dvc repro --force prepare`"),
-    ]
+    return [(NOTE, "source files", f"{report.describe()}")]
 
 
 def _work(root: Path) -> list[tuple[str, str, str]]:

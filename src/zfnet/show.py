@@ -145,7 +145,8 @@ def show(
         panels, said = _projection_panels(net, pixels, x, path, chosen, place, method)
     title = f"{Path(image).name}: {name}, activation {value:.3g}"
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    to_image(panel_row(panels, title=title, panel_inches=2.6)).save(out, "PNG", optimize=True)
+    inches = 2.3 if len(panels) > 2 else 3.2
+    to_image(panel_row(panels, title=title, panel_inches=inches)).save(out, "PNG", optimize=True)
     return [
         f"{net.name}, {name} ({path}): activation {value:.4g} at {place}",
         *said,
@@ -226,8 +227,8 @@ def _projection_panels(
     words = {"deconvnet": "deconvnet projection", "guided": "guided backprop"}
     panels: list[Panel] = [
         ImagePanel("input and receptive field", image, box=(y0, x0, y1, x1)),
-        ImagePanel(f"its {shape[0]} x {shape[1]} px", cut(image, (y0, x0), shape)),
-        ImagePanel(words.get(method, method), signed_to_rgb(part, scale)),
+        ImagePanel(f"its {shape[0]} x {shape[1]} px", cut(image, (y0, x0), shape), origin=(y0, x0)),
+        ImagePanel(words.get(method, method), signed_to_rgb(part, scale), origin=(y0, x0)),
     ]
     if shape == image.shape[:2]:
         panels = [ImagePanel("input", image), panels[2]]

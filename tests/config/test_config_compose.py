@@ -74,7 +74,6 @@ def test_paper_recipe_is_the_default_of_the_schema(root: Path) -> None:
         ("study.features.top_k=a", ["study.features.top_k", "str", "int"]),
         ("training.crop=tem", ["training.crop=tem", "'ten'"]),
         ("model.input_px=500", ["input_px=500", "data.size=144"]),
-        ("weights=/tmp/x.pt", ["/tmp/x.pt", "absolute"]),
         ("model=torchvision/alexnet", ["torchvision/alexnet", "weights="]),
         ("+training.foo=1", ["training.foo"]),
         ("+foo=1", ["foo"]),
@@ -243,3 +242,19 @@ def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
         conf.find_weights(arch, "gone.pth", root, data)
     with pytest.raises(UserError, match="no such file"):
         conf.find_weights("zfnet", "IMAGENET1K_V1", root, data)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["weights=/disk/x.pt"], "nets.zfnet.weights"),
+        (["data=folder", "data.path=/disk/photos"], "data.path"),
+    ],
+)
+def test_paths_of_a_machine_do_not_enter_the_committed_file(
+    root: Path, overrides: list[str], key: str
+) -> None:
+    config = conf.compose(root, overrides + ["data.size=144"])  # fine for a run by hand
+    with pytest.raises(UserError, match=key):
+        conf.refuse_machine_paths(config)
+    conf.refuse_machine_paths(conf.compose(root))

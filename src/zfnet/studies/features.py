@@ -1,0 +1,665 @@
+"""What each map responds to: its nine strongest images, projected by the deconvnet (Fig. 2)."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zfnet.data.store import Prepared
+from zfnet.drawing.grid import (
+    ZERO,
+    MapCell,
+    cut,
+    even_columns,
+    feature_sheet,
+    image_grid,
+    pale_outside,
+    signed_scale,
+    signed_to_rgb,
+)
+from zfnet.drawing.maps import shorten
+from zfnet.errors import UserError
+from zfnet.methods.gradients import deconvnet
+from zfnet.methods.receptive_field import receptive_field
+from zfnet.methods.top_activations import TopActivations, top_activations
+from zfnet.models.net import Net, load_net
+from zfnet.progress import progress
+from zfnet.studies.inputs import Inputs, ahead, pick_device, to_device, when_it_fits
+from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.statistics import bootstrap_mean
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CHOICES = ("random", "active", "strongest")
+CHANCE_DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Options:
+    """The section `study.features` of the config, checked.
+
+    `figure_maps`: how many maps a layer's figure shows (the paper: 16, 12, 10, 10 for layers 2 to
+    5). `choose`: a seeded "random" subset as in the paper, the same among "active" maps only, or
+    the "strongest". `max_images`: a seeded sample of the split; None = all of it.
+    """
+
+    layers: Sequence[int] = (1, 2, 3, 4, 5)
+    top_k: int = 9
+    tap: str = "relu"
+    figure_maps: dict[int, int] = field(default_factory=lambda: {2: 16, 3: 12, 4: 10, 5: 10})
+    choose: str = "random"
+    split: str = "val"
+    batch_size: int = 64
+    lrn: str = "identity"
+    max_images: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.choose not in CHOICES:
+            raise UserError(
+                f"study.features.choose={self.choose}: choose one of {', '.join(CHOICES)}"
+            )
+        if self.lrn not in ("identity", "jacobian"):
+            raise UserError(f"study.features.lrn={self.lrn}: choose identity or jacobian")
+        for key in ("top_k", "batch_size", "max_images"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"study.features.{key}={value}: must be at least 1")
+        if not self.layers:
+            raise UserError("study.features.layers is empty: name at least one layer, e.g. [1, 2]")
+
+    @staticmethod
+    def read(section: Any) -> Options:
+        """From the config's section; the keys of `figure_maps` may be strings, as YAML gives."""
+        maps = section.figure_maps
+        counts = {int(key): int(maps[key]) for key in maps.keys()} if maps else {}  # noqa: SIM118
+        return Options(
+            layers=tuple(int(layer) for layer in section.layers),
+            top_k=section.top_k,
+            tap=section.tap,
+            figure_maps=counts,
+            choose=section.choose,
+            split=section.split,
+            batch_size=section.batch_size,
+            lrn=section.lrn,
+            max_images=section.max_images,
+        )
+
+
+def run(cfg: Any, paths: Any) -> Result:
+    """The stage: keys read are study.features, seed and device."""
+    options = Options.read(cfg.study.features)
+    device = pick_device(cfg.device)
+    net = load_net(paths.net)
+    return study(Prepared.open(paths.prepared), net, options, seed=cfg.seed, device=device)
+
+
+def study(
+    prepared: Prepared,
+    net: Net,
+    options: Options,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> Result:
+    """Fig. 2 for `net` on a split of `prepared`.
+
+    The forward pass over the split is done here; projections are computed while the result is
+    written, map by map, so that they are never all in memory.
+    """
+    net = to_device(net, device or torch.device("cpu"))
+    inputs = Inputs(
+        prepared, options.split, net, device or torch.device("cpu"),
+        max_images=options.max_images, seed=seed,
+    )  # fmt: skip
+    if len(inputs.rows) < options.top_k:
+        raise UserError(
+            f"study.features.top_k={options.top_k}: the split {options.split} holds only "
+            f"{len(inputs.rows)} images"
+        )
+    layers = scan(inputs, options, seed)
+    announce(layers, inputs, options)
+    projectors = [Projector(inputs, layer, options) for layer in layers]
+    metrics = _metrics(layers, inputs, options, seed)
+    filters = first_filters(net, layers[0])
+    result = Result(
+        study="features",
+        title="Feature visualisation: what excites each map",
+        paper="Fig. 2",
+        text=_text(layers, inputs, options),
+        net=net.name,
+        tap=options.tap,
+        seed=seed,
+        metrics=metrics,
+        tables=_tables(layers, inputs, metrics),
+        extra=_extra(layers, inputs, options),
+    )
+    for projector in projectors:
+        result.arrays.update(_arrays(projector))
+    for projector in projectors:
+        show_filters = filters if projector.layer is layers[0] else None
+        result.figures.append(_figure(projector, options, show_filters))
+    if filters is not None:
+        result.figures.append(_filter_figure(filters, layers[0], net))
+    return result
+
+
+# ------------------------------------------------------------------------------------- measuring
+@dataclass(frozen=True)
+class Layer:
+    """One layer's strongest activations and where they lie.
+
+    values (C, k) float32, strongest first; rows (C, k) int64, rows of the split; places (C, k, 2)
+    int64, y and x in the map; boxes (C, k, 4) int64, half-open receptive fields y0, x0, y1, x1 in
+    net input px, cut at the border; canvas (h, w): size of the window drawn, a whole receptive
+    field or the image where that is smaller; corners (C, k, 2): its top left in the same px, moved
+    inwards at the border; labels (C, k); shown: the maps that the figure draws.
+    """
+
+    number: int
+    path: str
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    offset: tuple[int, int]
+    values: np.ndarray
+    rows: np.ndarray
+    places: np.ndarray
+    boxes: np.ndarray
+    corners: np.ndarray
+    canvas: tuple[int, int]
+    labels: np.ndarray
+    shown: tuple[int, ...]
+
+    @property
+    def maps(self) -> int:
+        """Number of maps."""
+        return len(self.values)
+
+    @property
+    def active(self) -> np.ndarray:
+        """(C,) bool: maps with an activation above 0 anywhere in the split."""
+        return self.values[:, 0] > 0
+
+    @property
+    def full(self) -> np.ndarray:
+        """(C,) bool: maps with all k strongest activations above 0."""
+        return self.values[:, -1] > 0
+
+    def exciting(self, number: int) -> np.ndarray:
+        """Labels (n ≤ k,) of the images that excite a map: those with an activation above 0."""
+        return self.labels[number][self.values[number] > 0]
+
+    @property
+    def purity(self) -> np.ndarray:
+        """(C,) share of the most common class among the k images of each map."""
+        return np.array([np.bincount(row).max() / len(row) for row in self.labels])
+
+
+def scan(inputs: Inputs, options: Options, seed: int) -> list[Layer]:
+    """One forward pass over the split: the strongest activations of every map of every layer."""
+    net = inputs.net
+    paths = {number: net.tap(number, options.tap) for number in options.layers}
+
+    def whole_pass(size: int) -> dict[str, TopActivations]:
+        batches = progress(
+            inputs.batches(inputs.rows, size),
+            total=math.ceil(len(inputs.rows) / size),
+            desc=f"strongest activations, layers {_listed(paths)}",
+            unit="batch",
+        )
+        return top_activations(net.model, batches, list(paths.values()), k=options.top_k)
+
+    found = when_it_fits(whole_pass, options.batch_size)
+    return [
+        _layer(number, path, found[path], inputs, options, seed) for number, path in paths.items()
+    ]
+
+
+def _layer(
+    number: int, path: str, top: TopActivations, inputs: Inputs, options: Options, seed: int
+) -> Layer:
+    px = inputs.net.input_px
+    values = top.values.cpu().float().numpy()
+    rows = top.images.cpu().numpy()
+    places = top.places.cpu()
+    reach = receptive_field(inputs.net.model, path, px)
+    boxes = reach.boxes(places).numpy()
+    canvas = (min(reach.size[0], px), min(reach.size[1], px))
+    # At the border the window moves inwards: it is always full of image, and holds the box.
+    corners = reach.boxes(places, clip=False).numpy()[..., :2]
+    corners = np.clip(corners, boxes[..., 2:] - np.array(canvas), boxes[..., :2])
+    corners = np.clip(corners, 0, px - np.array(canvas))
+    draft = Layer(
+        number=number,
+        path=path,
+        size=reach.size,
+        stride=reach.stride,
+        offset=reach.offset,
+        values=values,
+        rows=rows,
+        places=places.numpy(),
+        boxes=boxes,
+        corners=corners,
+        canvas=canvas,
+        labels=inputs.labels[rows],
+        shown=(),
+    )
+    return replace(draft, shown=choose_maps(draft, options, seed))
+
+
+def choose_maps(layer: Layer, options: Options, seed: int) -> tuple[int, ...]:
+    """Which maps the layer's figure draws, ascending; all of layer 1 (the paper shows its filters).
+
+    "random" takes dead maps as they come, as a random subset must; "active" leaves them out.
+    """
+    count = options.figure_maps.get(layer.number)
+    if count is None:
+        count = layer.maps if layer.number == 1 else 10
+    if options.choose == "strongest":
+        order = np.argsort(-layer.values[:, 0], kind="stable")
+    else:
+        order = np.random.default_rng([seed, layer.number, 3]).permutation(layer.maps)
+    if options.choose != "random":
+        order = order[layer.active[order]]
+    return tuple(sorted(int(i) for i in order[:count]))
+
+
+def chance_purity(labels: np.ndarray, k: int, seed: int) -> float:
+    """Mean share of the most common class among k images drawn at random, without replacement."""
+    rng = np.random.default_rng([seed, k, 4])
+    drawn = rng.multivariate_hypergeometric(
+        np.bincount(labels), k, size=CHANCE_DRAWS, method="marginals"
+    )
+    return float(drawn.max(1).mean() / k)
+
+
+def announce(layers: Sequence[Layer], inputs: Inputs, options: Options) -> None:
+    """Say on stderr what is about to be computed."""
+    maps = sum(layer.maps for layer in layers)
+    print(
+        f"features: {len(inputs.rows)} images scanned; {maps} maps x {options.top_k} = "
+        f"{maps * options.top_k} projections of {inputs.net.input_px} px to compute on "
+        f"{inputs.device.type}",
+        file=sys.stderr,
+    )
+
+
+# ------------------------------------------------------------------------------------ projecting
+class Projector:
+    """Projects one layer's strongest activations, each alone, and cuts them to their fields."""
+
+    def __init__(self, inputs: Inputs, layer: Layer, options: Options) -> None:
+        self.inputs = inputs
+        self.layer = layer
+        self.options = options
+        self.scales: list[np.ndarray] = []
+        self._kept: dict[int, np.ndarray] = {}
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Crops of all maps in order, in blocks (m, k, h, w, 3) uint8; see `crops`.
+
+        Keeps the scales of all, and the crops of the maps that the figure shows.
+        """
+        self.scales = []
+        size = max(1, self.options.batch_size // self.options.top_k)
+        parts = [np.arange(self.layer.maps)[i : i + size] for i in range(0, self.layer.maps, size)]
+        pixels = ahead(self._pixels, parts)
+        bar = progress(
+            zip(parts, pixels, strict=True),
+            total=len(parts),
+            desc=f"layer {self.layer.number}: {self.layer.maps * self.options.top_k} projections",
+            unit="batch",
+        )
+        for maps, batch in bar:
+            crops, scales = self.crops(maps, batch)
+            self.scales.append(scales)
+            for number, crop in zip(maps.tolist(), crops, strict=True):
+                if number in self.layer.shown:
+                    self._kept[number] = crop
+            yield crops
+
+    def all_scales(self) -> Iterator[np.ndarray]:
+        """Scales (C, k) float32 of `blocks`, which must have been used up before."""
+        yield np.concatenate(self.scales)
+
+    def shown(self) -> dict[int, np.ndarray]:
+        """Crops (k, h, w, 3) of the maps that the figure shows."""
+        missing = np.array([m for m in self.layer.shown if m not in self._kept], dtype=np.int64)
+        if len(missing):
+            crops, _ = self.crops(missing, self._pixels(missing))
+            self._kept.update(zip(missing.tolist(), crops, strict=True))
+        return self._kept
+
+    def patches(self, number: int) -> list[np.ndarray]:
+        """The k image windows (h, w, 3) uint8 of a map, pale where its field does not reach.
+
+        Images that do not excite the map at all, of a map active on fewer than k, are all pale.
+        """
+        images = self.inputs.display(self.layer.rows[number])
+        boxes, corners = self.layer.boxes[number], self.layer.corners[number]
+        tiles = []
+        for rank, image in enumerate(images):
+            (y0, x0, y1, x1), (top, left) = boxes[rank].tolist(), corners[rank].tolist()
+            tile = cut(image, (top, left), self.layer.canvas)
+            seen = self.layer.values[number, rank] > 0
+            box = (y0 - top, x0 - left, y1 - top, x1 - left) if seen else (0, 0, 0, 0)
+            tiles.append(pale_outside(tile, box))
+        return tiles
+
+    def crops(self, maps: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Projections of `maps` cut to their windows: (m, k, h, w, 3) uint8, scales (m, k).
+
+        128 is zero, 255 is +scale, 1 is -scale (input units); the scale is each projection's own
+        and symmetric, the 99.5 % quantile of its absolute values in the receptive field.
+        """
+        k = self.options.top_k
+        units = torch.from_numpy(np.repeat(maps, k))
+        places = torch.from_numpy(self.layer.places[maps].reshape(-1, 2))
+        projected = when_it_fits(
+            lambda size: self._project(pixels, units, places, size), self.options.batch_size
+        )
+        crops = np.full((len(units), *self.layer.canvas, 3), ZERO, np.uint8)
+        scales = np.zeros(len(units), np.float32)
+        corners = self.layer.corners[maps].reshape(-1, 2)
+        boxes = self.layer.boxes[maps].reshape(-1, 4)
+        for i, ((y0, x0, y1, x1), (top, left)) in enumerate(zip(boxes, corners, strict=True)):
+            part = projected[i, :, y0:y1, x0:x1].transpose(1, 2, 0)
+            scales[i] = signed_scale(part)
+            crops[i, y0 - top : y1 - top, x0 - left : x1 - left] = signed_to_rgb(part, scales[i])
+        shape = (len(maps), k)
+        return crops.reshape(*shape, *crops.shape[1:]), scales.reshape(shape)
+
+    def _pixels(self, maps: np.ndarray) -> Tensor:
+        return self.inputs.pixels(self.layer.rows[maps].reshape(-1))
+
+    def _project(self, pixels: Tensor, units: Tensor, places: Tensor, size: int) -> np.ndarray:
+        """Projections (n, 3, px, px) float32 on the CPU, `size` at a time."""
+        device = self.inputs.device
+        parts = [
+            deconvnet(
+                self.inputs.net.model,
+                self.inputs.normalised(pixels[i : i + size]),
+                self.layer.path,
+                units[i : i + size].to(device),
+                places=places[i : i + size].to(device),
+                lrn=self.options.lrn,  # type: ignore[arg-type]  # checked by Options
+                batch_size=size,
+            ).cpu()
+            for i in range(0, len(units), size)
+        ]
+        return torch.cat(parts).contiguous().numpy()
+
+
+def first_filters(net: Net, layer: Layer) -> np.ndarray | None:
+    """The first layer's filters (C, k, k, 3), if `layer` is the first convolution of the pixels.
+
+    None where the layer lies deeper: then its maps are shown by projections, as other layers' are.
+    """
+    first = next((m for m in net.model.modules() if isinstance(m, nn.Conv2d)), None)
+    if (
+        first is None
+        or first.weight.shape[1] != 3
+        or first.weight.shape[0] != layer.maps
+        or tuple(first.kernel_size) != layer.size
+    ):
+        return None
+    return first.weight.detach().cpu().float().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+# --------------------------------------------------------------------------------------- showing
+def _figure(projector: Projector, options: Options, filters: np.ndarray | None) -> Figure:
+    layer = projector.layer
+    name = f"layer{layer.number}"
+    what = "filters" if filters is not None else "projections"
+    share = f"{len(layer.shown)} of {layer.maps} maps"
+    chosen = {
+        "random": "a seeded random subset, as in the paper",
+        "active": "a seeded random subset of the maps that are ever active",
+        "strongest": "those with the strongest activations",
+    }[options.choose]
+    which = "all maps" if len(layer.shown) == layer.maps else f"{share}: {chosen}"
+    if filters is not None:
+        left = (
+            "the map's filter, drawn on its own symmetric scale (grey = 0, contrast stretched to "
+            "each filter's largest weight)"
+        )
+    else:
+        left = (
+            f"the deconvnet's projections of the {options.top_k} strongest activations, one a "
+            "place, each on its own symmetric scale (grey = 0, contrast stretched to the "
+            "projection's 99.5 % quantile)"
+        )
+    above = (
+        " Above each map: how many of these images belong to the most common class."
+        if filters is None
+        else ""
+    )
+    caption = (
+        f"Layer {layer.number} ({which}). Left of each pair: {left}. Right: the image patches "
+        f"that caused them, the receptive field of {layer.size[0]} px in a "
+        f"{projector.inputs.net.input_px} px input, pale where the field ends at the "
+        f"border.{above}"
+    )
+    alt = (
+        f"Grid of {share} of layer {layer.number}: {what} beside the {options.top_k} image patches "
+        "that excite each map most."
+    )
+    draw = functools.partial(_draw_layer, projector, options, filters)
+    return Figure(name, caption, alt, draw, format="webp")
+
+
+def _draw_layer(projector: Projector, options: Options, filters: np.ndarray | None) -> Image:
+    layer = projector.layer
+    crops = {} if filters is not None else projector.shown()
+    cells = []
+    for number in layer.shown:
+        if filters is not None:
+            weights = filters[number]
+            left = [signed_to_rgb(weights, float(np.abs(weights).max()))]
+        else:
+            left = list(crops[number])
+        cells.append(
+            MapCell(
+                f"{number}" if filters is not None else f"map {number}",
+                left,
+                projector.patches(number),
+                "" if filters is not None else _note(projector, number),
+            )
+        )
+    share = (
+        f"All {layer.maps} maps"
+        if len(layer.shown) == layer.maps
+        else f"{len(layer.shown)} of {layer.maps} maps"
+    )
+    subject = "filters" if filters is not None else "deconvnet projections"
+    title = f"Layer {layer.number}"
+    subtitle = (
+        f"{share}. Left: {subject}; right: the image patches of "
+        f"the {options.top_k} strongest activations, fields of {layer.size[0]} px"
+    )
+    columns = sheet_columns(layer.number, len(cells))
+    return feature_sheet(
+        cells, columns, title=title, subtitle=subtitle, sharp_left=filters is not None
+    )
+
+
+def sheet_columns(number: int, cells: int) -> int:
+    """Columns of a layer's figure: the paper's 4, 4, 2, 2 for layers 2 to 5."""
+    if number == 1:
+        return even_columns(cells, 1.5)
+    return 4 if number in (2, 3) else 2
+
+
+def _note(projector: Projector, number: int) -> str:
+    labels = projector.layer.exciting(number)
+    if not len(labels):
+        return "never active"
+    counts = np.bincount(labels)
+    name = shorten(projector.inputs.class_names[int(counts.argmax())], 16)
+    return f"{counts.max()}/{len(labels)} {name}"
+
+
+def _filter_figure(filters: np.ndarray, layer: Layer, net: Net) -> Figure:
+    scale = float(np.abs(filters).max())
+    caption = (
+        f"All {len(filters)} filters of layer {layer.number} of {net.name} "
+        f"({layer.size[0]} x {layer.size[1]} px) on one common symmetric scale: grey = 0, full "
+        f"contrast = ±{scale:.3g}. Filters that dominate stand out, dead ones stay grey."
+    )
+    alt = f"Grid of the {len(filters)} first-layer filters on one common colour scale."
+
+    def draw() -> Image:
+        tiles = [signed_to_rgb(weights, scale) for weights in filters]
+        columns = even_columns(len(tiles), 2.5)
+        px = max(24, min(120, 1400 // columns))
+        return image_grid(tiles, columns, px, gap=4, sharp=True)
+
+    return Figure("layer1_filters", caption, alt, draw)
+
+
+# --------------------------------------------------------------------------------------- telling
+def _arrays(projector: Projector) -> dict[str, np.ndarray | Iterator[np.ndarray]]:
+    layer, name = projector.layer, f"layer{projector.layer.number}"
+    return {
+        f"{name}_values": layer.values.astype(np.float32),
+        f"{name}_images": layer.rows.astype(np.int32),
+        f"{name}_places": layer.places.astype(np.int16),
+        f"{name}_boxes": layer.boxes.astype(np.int16),
+        f"{name}_corners": layer.corners.astype(np.int16),
+        f"{name}_projections": projector.blocks(),
+        f"{name}_scales": projector.all_scales(),
+    }
+
+
+def _metrics(
+    layers: Sequence[Layer], inputs: Inputs, options: Options, seed: int
+) -> dict[str, Measured]:
+    counted = "counted over all maps: no interval"
+    chance = chance_purity(inputs.labels[inputs.rows], options.top_k, seed)
+    metrics = {
+        "images": Measured(len(inputs.rows), unit="images", note="counted"),
+        "purity_chance": Measured(
+            chance, note=f"{options.top_k} images drawn at random, {CHANCE_DRAWS} seeded draws"
+        ),
+    }
+    for layer in layers:
+        name = f"layer{layer.number}"
+        dead = int((~layer.active).sum())
+        metrics[f"{name}_maps"] = Measured(layer.maps, unit="maps", note=counted)
+        metrics[f"{name}_dead_maps"] = Measured(dead, n=layer.maps, unit="maps", note=counted)
+        metrics[f"{name}_purity"] = bootstrap_mean(
+            layer.purity[layer.full], seed,
+            note=f"maps with all {options.top_k} activations above 0; bootstrap over maps",
+        )  # fmt: skip
+        metrics[f"{name}_field_px"] = Measured(layer.size[0], unit="px", note="of the architecture")
+        metrics[f"{name}_field_share"] = Measured(
+            layer.size[0] / inputs.net.input_px, note="field over input side; may pass 1"
+        )
+    return metrics
+
+
+def _tables(
+    layers: Sequence[Layer], inputs: Inputs, metrics: dict[str, Measured]
+) -> dict[str, Table]:
+    summary: list[list[str | int | float | None]] = []
+    rows: list[list[str | int | float | None]] = []
+    for layer in layers:
+        purity = metrics[f"layer{layer.number}_purity"]
+        summary.append(
+            [layer.number, layer.path, layer.maps, int((~layer.active).sum()), layer.size[0],
+             layer.stride[0], purity.value, purity.low, purity.high]
+        )  # fmt: skip
+        for number in range(layer.maps):
+            labels = layer.exciting(number)
+            common = int(np.bincount(labels).argmax()) if len(labels) else None
+            rows.append(
+                [
+                    layer.number,
+                    number,
+                    float(layer.values[number, 0]),
+                    float(layer.values[number, -1]),
+                    float(layer.purity[number]) if layer.full[number] else None,
+                    None if common is None else inputs.class_names[common],
+                ]
+            )
+    return {
+        "layers": Table(
+            ["layer", "module", "maps", "dead maps", "field px", "stride px", "purity",
+             "purity low", "purity high"],
+            summary,
+            "Layers: maps, receptive fields, and the mean share of the most common class among a "
+            f"map's strongest images (chance {metrics['purity_chance'].value:.3g}).",
+        ),
+        "maps": Table(
+            ["layer", "map", "strongest", "weakest kept", "purity", "most common class"],
+            rows,
+            "Every map: its strongest and its weakest kept activation, and the most common class "
+            "among the images that cause them.",
+        ),
+    }  # fmt: skip
+
+
+def _extra(layers: Sequence[Layer], inputs: Inputs, options: Options) -> dict[str, Any]:
+    return {
+        "split": options.split,
+        "input_px": inputs.net.input_px,
+        "view": {
+            "start": inputs.view.start,
+            "side": inputs.view.side,
+            "factor": inputs.view.factor,
+        },
+        "top_k": options.top_k,
+        "lrn": options.lrn,
+        "choose": options.choose,
+        "layers": {
+            str(layer.number): {
+                "module": layer.path,
+                "maps": layer.maps,
+                "field": list(layer.size),
+                "stride": list(layer.stride),
+                "offset": list(layer.offset),
+                "canvas": list(layer.canvas),
+                "shown": list(layer.shown),
+                "dead": np.flatnonzero(~layer.active).tolist(),
+            }
+            for layer in layers
+        },
+    }
+
+
+def _text(layers: Sequence[Layer], inputs: Inputs, options: Options) -> str:
+    down = {"identity": "passed through unchanged", "jacobian": "passed by its true Jacobian"}
+    enlarged = (
+        f" Prepared images are enlarged {inputs.view.factor:.2f} times to the net's input."
+        if inputs.view.factor != 1
+        else ""
+    )
+    origin = (
+        "These images were trained on."
+        if options.split == "train"
+        else "None of them was trained on."
+    )
+    return (
+        f"One pass over {len(inputs.rows)} images of the {options.split} split (centre view of "
+        f"{inputs.net.input_px} px) found the {options.top_k} strongest activations of every map "
+        f"of layers {_listed(layer.number for layer in layers)} (tap: {options.tap}), at most one "
+        "an image. Each was then projected alone to the pixels: all other activations set to zero, "
+        "max pools undone by the switches of the same image (overlapping windows add up), every "
+        "rectifier passing only positive values, filters transposed; contrast normalisation is "
+        f"{down[options.lrn]} on the way down, which the paper does not describe. Projections are "
+        "cut to the activation's receptive field and drawn on a symmetric scale of their own."
+        f"{enlarged} {origin} Purity is the share of the most common "
+        f"class among a map's {options.top_k} images."
+    )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)

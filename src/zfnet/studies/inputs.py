@@ -1,0 +1,162 @@
+"""Prepared images as a net wants them: the same centre view for every study."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zfnet.errors import UserError
+
+if TYPE_CHECKING:
+    from zfnet.data.store import Prepared
+    from zfnet.models.net import Net
+
+T = TypeVar("T")
+
+
+def pick_device(name: str) -> torch.device:
+    """Resolve the config's `device`: "auto" is the GPU where there is one.
+
+    Raises UserError if a GPU is asked for and none is there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda: no usable GPU here; use device=auto or device=cpu")
+    return torch.device(name)
+
+
+def to_device(net: Net, device: torch.device) -> Net:
+    """Move a net to `device`, in evaluation mode and channels-last. Returns the same net."""
+    net.to(device)
+    net.model.to(memory_format=torch.channels_last)
+    net.model.eval()
+    return net
+
+
+def fit(pixels: Tensor, px: int) -> Tensor:
+    """The centre `px` square of pixels (N, 3, S, S), or the whole square enlarged if S < px."""
+    size = pixels.shape[-1]
+    if size >= px:
+        start = (size - px) // 2
+        return pixels[..., start : start + px, start : start + px]
+    large = F.interpolate(pixels.float(), (px, px), mode="bicubic", antialias=True)
+    return large.round().clamp(0, 255).to(pixels.dtype)
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a prepared square the net sees: `side` px from (`start`, `start`).
+
+    `factor` turns prepared pixels into net input pixels: 1 unless the square is enlarged.
+    """
+
+    start: int
+    side: int
+    factor: float
+
+    @staticmethod
+    def of(size: int, px: int) -> View:
+        """The view of a net with input `px` on prepared images of side `size`."""
+        if size >= px:
+            return View((size - px) // 2, px, 1.0)
+        return View(0, size, px / size)
+
+
+class Inputs:
+    """One split of a prepared set as inputs of one net. Rows are rows of the split.
+
+    `rows`: int64, all rows or a seeded random sample of `max_images`, ascending.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        split: str,
+        net: Net,
+        device: torch.device,
+        *,
+        max_images: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.split = prepared.split(split)
+        self.net = net
+        self.device = device
+        self.view = View.of(prepared.size, net.input_px)
+        self.labels = np.asarray(self.split.labels)
+        self.class_names = [entry.name for entry in prepared.classes]
+        self.rows = np.arange(len(self.split), dtype=np.int64)
+        if max_images is not None and max_images < len(self.rows):
+            chosen = np.random.default_rng([seed, 1]).permutation(self.rows)[:max_images]
+            self.rows = np.sort(chosen)
+
+    def pixels(self, rows: np.ndarray) -> Tensor:
+        """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""
+        images = torch.from_numpy(np.ascontiguousarray(self.split.images(rows)))
+        return fit(images.permute(0, 3, 1, 2), self.net.input_px)
+
+    def display(self, rows: np.ndarray) -> np.ndarray:
+        """The same pixels for drawing: (n, px, px, 3) uint8."""
+        return np.ascontiguousarray(self.pixels(rows).permute(0, 2, 3, 1).numpy())
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Raw pixels to net input (n, 3, px, px), float, channels-last, on the device."""
+        x = self.net.normalise(pixels.to(self.device))
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def batch(self, rows: np.ndarray) -> Tensor:
+        """Net input of `rows`."""
+        return self.normalised(self.pixels(rows))
+
+    def batches(self, rows: np.ndarray, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(net input, rows as int64 Tensor) of at most `size` images, read ahead by threads."""
+        parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+        for part, pixels in zip(parts, ahead(self.pixels, parts), strict=True):
+            yield self.normalised(pixels), torch.from_numpy(np.ascontiguousarray(part))
+
+    def outputs(self, rows: np.ndarray) -> np.ndarray:
+        """The net's output index of each row's class; -1 where the net does not know it."""
+        return self.net.outputs_for(self.labels[rows])
+
+    def boxes(self, rows: np.ndarray) -> np.ndarray | None:
+        """Object boxes (n, 4) float as y0, x0, y1, x1 in net input px, clipped; NaN if unknown."""
+        boxes = self.split.boxes
+        if boxes is None:
+            return None
+        x0, y0, x1, y1 = np.asarray(boxes, np.float64)[rows].T
+        moved = (np.stack([y0, x0, y1, x1], 1) - self.view.start) * self.view.factor
+        return np.clip(moved, 0, self.net.input_px)
+
+
+def ahead(function: Callable[[np.ndarray], T], parts: list[np.ndarray]) -> Iterator[T]:
+    """`function` of each part, in order, computed by a few threads that run ahead."""
+    workers = max(1, min(4, os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[T]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(function, part))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def when_it_fits(function: Callable[[int], T], size: int) -> T:
+    """`function(size)`; halves the batch size each time the GPU's memory does not suffice."""
+    while True:
+        try:
+            return function(size)
+        except torch.cuda.OutOfMemoryError:
+            if size <= 1:
+                raise
+            torch.cuda.empty_cache()
+            size = size // 2

@@ -1,0 +1,403 @@
+"""Each source lists the right files under the right labels, and says what is wrong otherwise."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+from data_trees import data_config, split_tree, write
+from scipy.io import savemat
+
+from zfnet.data.sample import Source
+from zfnet.data.sources import build_source
+from zfnet.data.sources.folder import FolderSource
+from zfnet.data.sources.imagenet import ImageNetSource
+from zfnet.data.sources.imagenette import CLASS_NAMES, ImagenetteSource
+from zfnet.errors import UserError
+
+
+def labelled(source: Source, split: str) -> list[tuple[str, int]]:
+    return [(sample.id, sample.label) for sample in source.splits()[split]]
+
+
+# -- folder --------------------------------------------------------------------------------------
+
+
+def test_split_tree(tmp_path: Path) -> None:
+    split_tree(tmp_path, ["zebra", "ant"], each=2)
+    write(tmp_path / "train/ant/deeper/more.jpg", 9)
+    (tmp_path / "train/ant/.DS_Store").touch()
+    (tmp_path / "train/ant/Thumbs.db").touch()
+    source = FolderSource(tmp_path)
+    assert isinstance(source, Source)
+    assert [(c.index, c.id, c.name) for c in source.classes] == [
+        (0, "ant", "ant"),
+        (1, "zebra", "zebra"),
+    ]
+    assert labelled(source, "train") == [
+        ("train/ant/ant_0.png", 0),
+        ("train/ant/ant_1.png", 0),
+        ("train/ant/deeper/more.jpg", 0),
+        ("train/zebra/zebra_0.png", 1),
+        ("train/zebra/zebra_1.png", 1),
+    ]
+    assert labelled(source, "val") == [("val/ant/ant_0.png", 0), ("val/zebra/zebra_0.png", 1)]
+    assert source.splits()["val"][0].path == tmp_path / "val/ant/ant_0.png"
+
+
+def test_samples_are_picklable_and_sliceable(tmp_path: Path) -> None:
+    samples = FolderSource(split_tree(tmp_path)).splits()["train"]
+    again = pickle.loads(pickle.dumps(samples))
+    assert [s.path for s in again] == [s.path for s in samples]
+    assert [s.id for s in samples[2:5]] == [s.id for s in list(samples)[2:5]]
+
+
+def flat_tree(root: Path, each: int = 10) -> Path:
+    for name in ("cat", "dog"):
+        for i in range(each):
+            write(root / name / f"{i}.png", i)
+    return root
+
+
+def test_flat_tree_is_split_by_hash(tmp_path: Path) -> None:
+    source = FolderSource(flat_tree(tmp_path), val_fraction=0.3)
+    train, val = (labelled(source, split) for split in ("train", "val"))
+    assert len(train) == 14
+    assert sorted(train + val) == sorted((f"{n}/{i}.png", k) for k, n in enumerate(["cat", "dog"])
+                                         for i in range(10))  # fmt: skip
+    assert [label for _, label in val] == [0] * 3 + [1] * 3
+    assert labelled(FolderSource(tmp_path, val_fraction=0.3), "val") == val
+    assert labelled(FolderSource(tmp_path, val_fraction=0.3, seed=1), "val") != val
+    shutil.copytree(tmp_path, tmp_path.parent / "moved")
+    assert labelled(FolderSource(tmp_path.parent / "moved", val_fraction=0.3), "val") == val
+
+
+def test_more_images_move_few_others(tmp_path: Path) -> None:
+    before = {id for id, _ in labelled(FolderSource(flat_tree(tmp_path), val_fraction=0.3), "val")}
+    write(tmp_path / "cat/new.png", 99)
+    after = {id for id, _ in labelled(FolderSource(tmp_path, val_fraction=0.3), "val")}
+    assert len(before - after) <= 1
+
+
+def test_val_fraction_is_for_trees_without_splits(tmp_path: Path) -> None:
+    source = FolderSource(split_tree(tmp_path), val_fraction=0.3)
+    assert [c.id for c in source.classes] == ["cat", "dog"]
+    shutil.rmtree(tmp_path / "val")
+    with pytest.raises(UserError, match="looked for val/"):
+        FolderSource(tmp_path, val_fraction=0.3)
+
+
+@pytest.mark.parametrize("val_fraction", [None, 0.2])
+def test_wrong_folder_says_which_was_meant(tmp_path: Path, val_fraction: float | None) -> None:
+    tree = split_tree(tmp_path / "sets" / "pets")
+    write(tree.parent / "loose" / "a.png", 0)
+    write(tree.parent / "more" / "b.png", 0)
+    for wrong in (tree.parent, tree / "train", tree / "val" / "cat"):
+        with pytest.raises(UserError, match=f"set data.path={tree}\\.") as error:
+            FolderSource(wrong, val_fraction=val_fraction)
+        assert "looked for" in str(error.value)
+        assert "found" in str(error.value)
+
+
+def test_missing_folder_and_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.path: no folder at .*nowhere"):
+        FolderSource(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file, not a folder"):
+        FolderSource(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"looked for train/ and val/ .* found nothing"):
+        FolderSource(tmp_path / "empty")
+
+
+def test_flat_tree_without_val_fraction_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"2 folders \(cat, dog\).*data.val_fraction=0.2"):
+        FolderSource(flat_tree(tmp_path, 2))
+
+
+def test_other_name_of_val_is_pointed_out(tmp_path: Path) -> None:
+    split_tree(tmp_path)
+    (tmp_path / "val").rename(tmp_path / "validation")
+    with pytest.raises(UserError, match="rename it to val/"):
+        FolderSource(tmp_path)
+
+
+def test_empty_class(tmp_path: Path) -> None:
+    split_tree(tmp_path)
+    for split in ("train", "val"):
+        (tmp_path / split / "eel").mkdir()
+    with pytest.raises(UserError, match=r"train/eel: the class folder is empty"):
+        FolderSource(tmp_path)
+
+
+def test_classes_must_agree(tmp_path: Path) -> None:
+    split_tree(tmp_path, ["ant", "cat", "dog"])
+    shutil.rmtree(tmp_path / "val/ant")  # would shift the labels of val by one
+    with pytest.raises(UserError, match=r"1 class in train/ but not in val/: ant"):
+        FolderSource(tmp_path)
+    shutil.rmtree(tmp_path / "train/ant")
+    shutil.rmtree(tmp_path / "train/cat")
+    with pytest.raises(UserError, match=r"1 class in val/ but not in train/: cat"):
+        FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("names.json", '{"cat": "tabby cat", "dog": "guide dog"}'),
+        ("names.txt", "cat tabby cat\n\ndog guide dog\n"),
+        ("names.tsv", "cat\ttabby cat\ndog\tguide dog\n"),
+    ],
+)
+def test_class_names(tmp_path: Path, file: str, text: str) -> None:
+    split_tree(tmp_path)
+    (tmp_path / file).write_text(text)
+    source = FolderSource(tmp_path, class_names=tmp_path / file)
+    assert [c.name for c in source.classes] == ["tabby cat", "guide dog"]
+    assert [c.id for c in source.classes] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("a.json", "[1]", "must hold one object"),
+        ("a.json", "{", "is not JSON"),
+        ("a.txt", "cat\n", "line 1: expected 'folder name'"),
+        ("a.txt", "bird a bird\n", "names none of the class folders"),
+    ],
+)
+def test_bad_class_names(tmp_path: Path, file: str, text: str, message: str) -> None:
+    split_tree(tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(UserError, match=message):
+        FolderSource(tmp_path, class_names=tmp_path / file)
+
+
+def test_bad_val_fraction(tmp_path: Path) -> None:
+    flat_tree(tmp_path, 2)
+    with pytest.raises(UserError, match="not between 0 and 1"):
+        FolderSource(tmp_path, val_fraction=1.0)
+    (tmp_path / "cat/1.png").unlink()
+    with pytest.raises(UserError, match="class cat: one image cannot be split"):
+        FolderSource(tmp_path, val_fraction=0.5)
+
+
+# -- the registry --------------------------------------------------------------------------------
+
+
+def test_paths_are_found_under_root_and_its_raw_folder(tmp_path: Path) -> None:
+    split_tree(tmp_path / "raw" / "pets")
+    for path in ("pets", "raw/pets", str(tmp_path / "raw/pets")):
+        source = build_source(data_config(root=str(tmp_path), path=path))
+        assert [c.id for c in source.classes] == ["cat", "dog"]
+    with pytest.raises(UserError, match=r"raw/fish or .*/fish"):
+        build_source(data_config(root=str(tmp_path), path="fish"))
+    with pytest.raises(UserError, match=r"data\.path: name the folder"):
+        build_source(data_config(root=str(tmp_path)))
+
+
+def test_unknown_source() -> None:
+    with pytest.raises(UserError, match="cifar is none of synthetic, folder, imagenette, imagenet"):
+        build_source(data_config(source="cifar"))
+
+
+def test_class_names_lie_beside_the_data(tmp_path: Path) -> None:
+    split_tree(tmp_path / "raw/pets")
+    (tmp_path / "raw/pets/names.txt").write_text("cat tabby\n")
+    source = build_source(data_config(root=str(tmp_path), path="pets", class_names="names.txt"))
+    assert [c.name for c in source.classes] == ["tabby", "dog"]
+
+
+# -- imagenette ----------------------------------------------------------------------------------
+
+
+def test_imagenette_names(tmp_path: Path) -> None:
+    split_tree(tmp_path / "raw/imagenette2-320", list(CLASS_NAMES), each=1)
+    for path in (None, "imagenette2-320"):
+        source = build_source(data_config(source="imagenette", root=str(tmp_path), path=path))
+        assert [c.name for c in source.classes] == list(CLASS_NAMES.values())
+        assert [c.id for c in source.classes] == sorted(CLASS_NAMES)
+    assert source.name == "imagenette"
+
+
+def test_imagenette_must_be_the_ten_classes(tmp_path: Path) -> None:
+    nine = split_tree(tmp_path / "nine", list(CLASS_NAMES)[:9], each=1)
+    with pytest.raises(UserError, match="lacks classes of Imagenette: n03888257"):
+        ImagenetteSource(nine)
+    with pytest.raises(UserError, match=r"no class of Imagenette: cat, dog.*data\.source=folder"):
+        ImagenetteSource(split_tree(tmp_path / "pets"))
+
+
+def test_imagenette_absent(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"imagenette2-320\. Set data\.download=true"):
+        build_source(data_config(source="imagenette", root=str(tmp_path)))
+    with pytest.raises(UserError, match=r"imagenette2\. Set data\.download=true"):
+        build_source(data_config(source="imagenette", root=str(tmp_path), size=512))
+
+
+@pytest.fixture
+def torchvision_imagenette(monkeypatch: pytest.MonkeyPatch) -> type:
+    """Stand in for torchvision's Imagenette (and spare the import of torchvision)."""
+    import sys
+    import types
+
+    class Imagenette:
+        fails: Exception | None = None
+
+        def __init__(self, root: str, split: str, size: str, download: bool) -> None:
+            assert (split, download) == ("train", True)
+            if self.fails:
+                raise self.fails
+            folder = {"320px": "imagenette2-320", "full": "imagenette2"}[size]
+            split_tree(Path(root) / folder, list(CLASS_NAMES), each=1)
+
+    module = types.ModuleType("torchvision.datasets")
+    module.Imagenette = Imagenette  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    return Imagenette
+
+
+def test_imagenette_download(tmp_path: Path, torchvision_imagenette: type) -> None:
+    config = data_config(source="imagenette", root=str(tmp_path), download=True)
+    assert len(build_source(config).splits()["train"]) == 10
+    torchvision_imagenette.fails = AssertionError("not again")  # type: ignore[attr-defined]
+    assert len(build_source(config).splits()["train"]) == 10
+
+
+@pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("File not found")])
+def test_imagenette_offline(tmp_path: Path, torchvision_imagenette: type, error: Exception) -> None:
+    torchvision_imagenette.fails = error  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"Without a network: .*unpack it to .*imagenette2-320"):
+        build_source(data_config(source="imagenette", root=str(tmp_path), download=True))
+
+
+@pytest.mark.slow
+def test_torchvision_still_names_them_so() -> None:
+    from torchvision.datasets import Imagenette
+
+    from zfnet.data.sources.imagenette import VARIANTS
+
+    archives = {size: Path(url).stem for size, (url, _) in Imagenette._ARCHIVES.items()}
+    assert VARIANTS.items() <= archives.items()
+    assert sorted(Imagenette._WNID_TO_CLASS) == sorted(CLASS_NAMES)
+
+
+# -- imagenet ------------------------------------------------------------------------------------
+
+# The kit counts classes in an order of its own, not that of the wnids: here 1 is the last wnid.
+KIT = [(1, "n03000003", "crane, hoist"), (2, "n01000001", "tench, Tinca tinca"),
+       (3, "n02000002", "crane, bird"), (4, "n09000009", "animal")]  # fmt: skip
+WNIDS = ["n01000001", "n02000002", "n03000003"]
+TRUTH = [3, 1, 2, 2, 1]
+IN_VAL = [WNIDS.index({i: w for i, w, _ in KIT}[t]) for t in TRUTH]
+
+
+def write_kit(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    kinds = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
+    rows = np.array([(i, w, words, 2 * (i == 4)) for i, w, words in KIT], dtype=kinds)
+    savemat(folder / "meta.mat", {"synsets": rows.reshape(-1, 1)})
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("\n".join(map(str, TRUTH)))
+
+
+def imagenet_tree(root: Path) -> Path:
+    """Training folders and a flat val."""
+    for k, wnid in enumerate(WNIDS):
+        for i in range(2):
+            write(root / "train" / wnid / f"{wnid}_{i}.JPEG", 10 * k + i)
+    for i in range(1, 6):
+        write(root / "val" / f"ILSVRC2012_val_{i:08d}.JPEG", 100 + i)
+    return root
+
+
+@pytest.mark.parametrize("place", [".", "data", "ILSVRC2012_devkit_t12/data", "../data"])
+def test_flat_val_is_labelled_by_the_kit(tmp_path: Path, place: str) -> None:
+    root = imagenet_tree(tmp_path / "imagenet")
+    write_kit(root / place)
+    source = ImageNetSource(root)
+    assert [c.id for c in source.classes] == WNIDS
+    assert [c.name for c in source.classes] == ["tench", "crane, bird", "crane, hoist"]
+    assert [label for _, label in labelled(source, "val")] == IN_VAL == [1, 2, 0, 0, 2]
+    assert labelled(source, "val")[0][0] == "val/ILSVRC2012_val_00000001.JPEG"
+    assert [label for _, label in labelled(source, "train")] == [0, 0, 1, 1, 2, 2]
+
+
+def test_kit_as_an_archive(tmp_path: Path) -> None:
+    root = imagenet_tree(tmp_path / "imagenet")
+    write_kit(tmp_path / "ILSVRC2012_devkit_t12/data")
+    with tarfile.open(root / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "ILSVRC2012_devkit_t12", "ILSVRC2012_devkit_t12")
+    shutil.rmtree(tmp_path / "ILSVRC2012_devkit_t12")
+    assert [label for _, label in labelled(ImageNetSource(root), "val")] == IN_VAL
+
+
+def test_a_missing_val_file_shifts_no_label(tmp_path: Path) -> None:
+    root = imagenet_tree(tmp_path)
+    write_kit(root / "data")
+    (root / "val/ILSVRC2012_val_00000002.JPEG").unlink()
+    assert [label for _, label in labelled(ImageNetSource(root), "val")] == [1, 0, 0, 2]
+
+
+def test_kaggle_layout(tmp_path: Path) -> None:
+    imagenet_tree(tmp_path / "ILSVRC/Data/CLS-LOC")
+    wnid = {i: w for i, w, _ in KIT}
+    rows = [f"ILSVRC2012_val_{i:08d},{wnid[t]} 1 2 3 4 " for i, t in enumerate(TRUTH, 1)]
+    header = "ImageId,PredictionString"
+    (tmp_path / "LOC_val_solution.csv").write_text("\n".join([header, *reversed(rows)]))
+    (tmp_path / "LOC_synset_mapping.txt").write_text(
+        "n01000001 tench, Tinca\nn02000002 crane\nn03000003 chair\n"
+    )
+    for path in (tmp_path, tmp_path / "ILSVRC", tmp_path / "ILSVRC/Data/CLS-LOC"):
+        source = ImageNetSource(path)
+        assert [label for _, label in labelled(source, "val")] == IN_VAL
+        assert [c.name for c in source.classes] == ["tench", "crane", "chair"]
+
+
+def test_val_in_folders_needs_no_kit(tmp_path: Path) -> None:
+    split_tree(tmp_path / "raw/imagenet", WNIDS)
+    source = build_source(data_config(source="imagenet", root=str(tmp_path)))
+    assert [c.name for c in source.classes] == WNIDS
+    assert [label for _, label in labelled(source, "val")] == [0, 0, 1, 1, 2, 2]
+
+
+def test_flat_val_without_labels(tmp_path: Path) -> None:
+    root = imagenet_tree(tmp_path)
+    with pytest.raises(UserError, match=r"holds its images flat.*meta\.mat.*LOC_val_solution"):
+        ImageNetSource(root)
+    write_kit(root / "data")
+    (root / "data/meta.mat").unlink()
+    with pytest.raises(UserError, match=r"but not meta\.mat"):
+        ImageNetSource(root)
+
+
+def test_flat_val_with_unknown_files(tmp_path: Path) -> None:
+    root = imagenet_tree(tmp_path)
+    write_kit(root)
+    write(root / "val/holiday.JPEG", 1)
+    with pytest.raises(UserError, match=r"no ground truth for holiday\.JPEG"):
+        ImageNetSource(root)
+    (root / "val/holiday.JPEG").rename(root / "val/ILSVRC2012_val_00000006.JPEG")
+    with pytest.raises(UserError, match="no ground truth for ILSVRC2012_val_00000006"):
+        ImageNetSource(root)
+
+
+def test_imagenet_faults(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not named by a wnid.*: n01, n02.*data\.source=folder"):
+        ImageNetSource(split_tree(tmp_path / "short", ["n01", "n02"]))
+    root = imagenet_tree(tmp_path / "part")
+    write_kit(root)
+    shutil.rmtree(root / "train" / WNIDS[0])
+    with pytest.raises(UserError, match="in val/ but not in train/: n01000001"):
+        ImageNetSource(root)
+    shutil.rmtree(root / "train")
+    with pytest.raises(UserError, match="looked for train/"):
+        ImageNetSource(root)
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match="looked for train/ and val/"):
+        ImageNetSource(root)

@@ -1,0 +1,215 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from zfnet.drawing.grid import ZERO, signed_to_rgb
+from zfnet.errors import UserError
+from zfnet.studies.features import (
+    Options,
+    Projector,
+    chance_purity,
+    choose_maps,
+    first_filters,
+    scan,
+    sheet_columns,
+    study,
+)
+from zfnet.studies.inputs import Inputs
+from zfnet.studies.result import load_result, save_result
+
+ONE = Options(layers=(1,), top_k=4, batch_size=8, figure_maps={1: 4})
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    monkeypatch.setenv("ZFNET_PROGRESS", "0")
+
+
+def inputs_of(marks, probe):
+    return Inputs(marks, "val", probe, torch.device("cpu"))
+
+
+def test_the_strongest_are_the_brightest_marks_at_their_places(marks, probe):
+    (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
+    assert layer.rows[:3].tolist() == [[27, 24, 21, 18], [28, 25, 22, 19], [29, 26, 23, 20]]
+    assert layer.values[0].tolist() == [87.0, 84.0, 81.0, 78.0]
+    assert layer.places[0, 0].tolist() == [2 + 27 % 10, 3 + 27 % 7]
+    assert layer.boxes[0, 0].tolist() == [8, 8, 11, 11]
+    assert layer.size == (3, 3)
+    assert layer.canvas == (3, 3)
+
+
+def test_dead_maps_are_told_and_purity_is_that_of_the_classes(marks, probe):
+    (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
+    assert layer.active.tolist() == [True, True, True, False]
+    assert layer.purity[:3].tolist() == [1.0, 1.0, 1.0]
+    metrics = study(marks, probe, ONE).metrics
+    assert metrics["layer1_dead_maps"].value == 1
+    assert metrics["layer1_purity"].value == 1.0
+    assert metrics["layer1_purity"].n == 3
+
+
+def test_a_projection_is_the_filter_cut_to_the_field(marks, probe):
+    inputs = inputs_of(marks, probe)
+    (layer,) = scan(inputs, ONE, seed=0)
+    (block,) = Projector(inputs, layer, Options(top_k=4, batch_size=64)).blocks()
+    assert block.shape == (4, 4, 3, 3, 3)
+    weights = probe.model.conv.weight[0].detach().permute(1, 2, 0).numpy()
+    assert np.array_equal(block[0, 0], signed_to_rgb(weights * 87))
+    assert (block[3] == ZERO).all()  # dead in, grey out
+
+
+def test_blocks_and_scales_stream_in_the_maps_order(marks, probe):
+    inputs = inputs_of(marks, probe)
+    (layer,) = scan(inputs, ONE, seed=0)
+    projector = Projector(inputs, layer, Options(top_k=4, batch_size=8))
+    blocks = list(projector.blocks())
+    assert [len(block) for block in blocks] == [2, 2]
+    (scales,) = projector.all_scales()
+    assert scales.shape == (4, 4)
+    assert scales[0].tolist() == [87.0, 84.0, 81.0, 78.0]
+    assert (scales[3] == 0).all()
+
+
+def test_patches_show_what_the_field_sees(marks, probe):
+    inputs = inputs_of(marks, probe)
+    (layer,) = scan(inputs, ONE, seed=0)
+    patch = Projector(inputs, layer, ONE).patches(1)[0]
+    assert patch[1, 1].tolist() == [0, 88, 0]
+    assert patch.sum() == 88
+
+
+def test_a_field_at_the_border_stays_in_its_place(marks, probe):
+    images = marks.split("val")._images
+    images[27] = 0
+    images[27, 2, 2, 0] = 255  # top left of the net's view
+    inputs = inputs_of(marks, probe)
+    (layer,) = scan(inputs, ONE, seed=0)
+    assert layer.rows[0, 0] == 27
+    assert layer.boxes[0, 0].tolist() == [0, 0, 2, 2]
+    assert layer.corners[0, 0].tolist() == [0, 0]  # the window moves inwards
+    projector = Projector(inputs, layer, ONE)
+    patch = projector.patches(0)[0]
+    assert patch[0, 0].tolist() == [255, 0, 0]
+    assert (patch[:2, :2, 1:] == 0).all()
+    assert (patch[2] > 0).all()  # pale: not in the field
+    crop = projector.shown()[0][0]
+    assert crop[0, 0, 0] == 255
+    assert (crop[2] == ZERO).all()
+    assert (crop[:, 2] == ZERO).all()
+
+
+def test_random_choice_is_seeded_takes_dead_maps_and_active_does_not(marks, probe):
+    (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
+    all_four = Options(layers=(1,), figure_maps={1: 4})
+    assert choose_maps(layer, all_four, 0) == (0, 1, 2, 3)
+    active = Options(layers=(1,), figure_maps={1: 4}, choose="active")
+    assert choose_maps(layer, active, 0) == (0, 1, 2)
+    strongest = Options(layers=(1,), figure_maps={1: 1}, choose="strongest")
+    assert choose_maps(layer, strongest, 0) == (2,)
+    two = Options(layers=(1,), figure_maps={1: 2})
+    assert choose_maps(layer, two, 5) == choose_maps(layer, two, 5)
+    assert len({choose_maps(layer, two, seed) for seed in range(20)}) > 1
+
+
+def test_the_papers_arrangement():
+    counts = Options().figure_maps
+    assert [(sheet_columns(n, counts[n]), -(-counts[n] // sheet_columns(n, counts[n])))
+            for n in (2, 3, 4, 5)] == [(4, 4), (4, 3), (2, 5), (2, 5)]  # fmt: skip
+
+
+def test_filters_are_shown_for_the_first_convolution_only(marks, probe):
+    (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
+    filters = first_filters(probe, layer)
+    assert filters is not None
+    assert filters.shape == (4, 3, 3, 3)
+    probe.model.conv = torch.nn.Conv2d(6, 4, 3)
+    assert first_filters(probe, layer) is None
+
+
+def test_chance_of_purity():
+    assert chance_purity(np.zeros(20, np.int64), 9, 0) == 1.0
+    # two images of two equally common classes: same or not, 9/19 to 10/19
+    halves = np.arange(20) % 2
+    assert chance_purity(halves, 2, 0) == pytest.approx(0.5 + 0.5 * 9 / 19, abs=0.01)
+
+
+def test_images_of_one_seeded_sample(marks, probe):
+    one, two = (
+        Inputs(marks, "val", probe, torch.device("cpu"), max_images=10, seed=s).rows for s in (0, 1)
+    )
+    assert len(one) == 10
+    assert one.tolist() == sorted(one.tolist())
+    assert one.tolist() != two.tolist()
+
+
+def test_small_images_are_enlarged_to_the_input(marks, probe):
+    probe.input_px = probe.normalise.input_px = 40
+    probe.normalise.mean = torch.zeros(3, 40, 40)
+    inputs = inputs_of(marks, probe)
+    assert inputs.view.factor == 2.0
+    assert inputs.batch(np.array([0])).shape == (1, 3, 40, 40)
+
+
+def test_result_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
+    for name in ("one", "two"):
+        result = study(marks, probe, ONE, seed=1)
+        save_result(result, tmp_path / name, tmp_path / f"{name}.json")
+    told = load_result(tmp_path / "one")
+    assert told["paper"] == "Fig. 2"
+    assert [figure["name"] for figure in told["figures"]] == ["layer1", "layer1_filters"]
+    assert told["arrays"]["layer1_projections"]["shape"] == [4, 4, 3, 3, 3]
+    assert told["arrays"]["layer1_scales"]["shape"] == [4, 4]
+    assert told["extra"]["layers"]["1"]["dead"] == [3]
+    assert len(told["tables"]["maps"]["rows"]) == 4
+    names = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]
+    assert len(names) > 8
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+
+
+def test_the_figure_does_not_need_the_arrays_first(marks, probe, tmp_path):
+    early = study(marks, probe, ONE).figures[0].draw()
+    late = study(marks, probe, ONE)
+    save_result(late, tmp_path, tmp_path / "m.json")
+    assert early.tobytes() == late.figures[0].draw().tobytes()
+
+
+def test_faulty_options_are_named(marks, probe):
+    for wrong, message in (
+        ({"choose": "best"}, "study.features.choose=best"),
+        ({"lrn": "none"}, "study.features.lrn=none"),
+        ({"top_k": 0}, "study.features.top_k=0"),
+        ({"layers": ()}, "study.features.layers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Options(**wrong)
+    with pytest.raises(UserError, match="holds only 30 images"):
+        study(marks, probe, Options(layers=(1,), top_k=31))
+    with pytest.raises(UserError, match=r"no tap 4\.relu"):
+        study(marks, probe, Options(layers=(4,)))
+
+
+def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypatch):
+    from zfnet.config import StageConfig
+    from zfnet.studies import features
+
+    section = {
+        "layers": [1], "top_k": 4, "tap": "relu", "figure_maps": {"1": 2}, "choose": "random",
+        "split": "val", "batch_size": 8, "lrn": "identity", "max_images": None,
+    }  # fmt: skip
+    whole = {
+        "seed": 7, "device": "cpu", "data": {"size": 20},
+        "study": {"features": section, "occlusion": {"size": 3}},
+    }  # fmt: skip
+    monkeypatch.setattr(features, "load_net", lambda folder: probe)
+    monkeypatch.setattr(features.Prepared, "open", lambda folder: marks)
+    cfg = StageConfig(whole, ["study.features", "seed", "device"], "features")
+    result = features.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
+    assert result.seed == 7
+    assert len(result.extra["layers"]["1"]["shown"]) == 2
+    json.dumps(result.extra)
