@@ -14,6 +14,7 @@ FLOOR = {
     "errors": 0,
     "progress": 0,
     "closure": 0,
+    "allocator": 0,
     "data": 1,
     "models": 1,
     "methods": 1,
