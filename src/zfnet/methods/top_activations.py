@@ -1,0 +1,187 @@
+"""The strongest activations of every channel of every asked layer, in one pass over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfnet.errors import UserError
+from zfnet.methods._forward import (
+    UnsupportedModel,
+    check_images,
+    listening,
+    run_until_heard,
+    undisturbed,
+)
+
+Reduce = Literal["max", "mean"]
+
+
+@dataclass(frozen=True)
+class TopActivations:
+    """The k strongest images of each of C channels, strongest first; ties by lower image index.
+
+    values: float (C, k); images: int64 (C, k), the indices that came with the images;
+    places: int64 (C, k, 2), row and column of the map's maximum (the first where tied).
+    k is smaller than asked only while fewer images have been seen.
+    """
+
+    values: Tensor
+    images: Tensor
+    places: Tensor
+
+    def merge(self, other: TopActivations, k: int | None = None) -> TopActivations:
+        """The k strongest of both (default: the larger of the two k); the order does not matter."""
+        k = k or max(self.values.shape[1], other.values.shape[1])
+        values = torch.cat([self.values, other.values], dim=1)
+        images = torch.cat([self.images, other.images], dim=1)
+        places = torch.cat([self.places, other.places], dim=1)
+        order = _ranking(values, images)[:, :k]
+        return TopActivations(
+            values.gather(1, order),
+            images.gather(1, order),
+            places.gather(1, order[..., None].expand(-1, -1, 2)),
+        )
+
+    def to(self, device: torch.device | str) -> TopActivations:
+        """The same on another device."""
+        return TopActivations(
+            self.values.to(device), self.images.to(device), self.places.to(device)
+        )
+
+    def purity(self, labels: Tensor) -> Tensor:
+        """Share of each channel's images that belong to its commonest class: (C,), 0..1.
+
+        labels: int64, the class of every image by its index.
+        """
+        classes = labels.to(self.images.device)[self.images]  # (C, k)
+        same = (classes[:, :, None] == classes[:, None, :]).sum(dim=2)
+        return same.amax(dim=1) / classes.shape[1]
+
+
+def _ranking(values: Tensor, images: Tensor) -> Tensor:
+    """Order (C, m) of candidates by falling value, then rising image index."""
+    by_image = images.argsort(dim=1, stable=True)
+    by_value = values.gather(1, by_image).argsort(dim=1, descending=True, stable=True)
+    return by_image.gather(1, by_value)
+
+
+@torch.no_grad()
+def top_activations(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    layers: Sequence[str],
+    k: int = 9,
+    *,
+    reduce: Reduce = "max",
+    directions: Mapping[str, Tensor] | None = None,
+) -> dict[str, TopActivations]:
+    """The k images that excite each channel of each layer most (Zeiler & Fergus 2014, Fig. 2).
+
+    batches: yields (net input (n, C, H, W), indices (n,) int64 of these images).
+    reduce: an image's score in a channel is its map's "max" (the paper) or "mean".
+    directions: for a layer, vectors (D, C) in the space of its channels that take the place of the
+    single channels (Szegedy et al. 2014, section 3.1); its result then has D rows.
+
+    One pass, memory independent of the number of images, nothing behind the last layer computed.
+    Results of parts of a data set join by `merge`. Results are on the CPU.
+    Raises `UserError` for unknown layers, no images, or activations that are not numbers.
+    """
+    layers = list(dict.fromkeys(layers))
+    if not layers:
+        raise UserError("top_activations needs at least one layer")
+    if k < 1:
+        raise UserError(f"k must be at least 1, got {k}")
+    if reduce not in ("max", "mean"):
+        raise UserError(f"unknown reduce {reduce!r}; choose max or mean")
+    best: dict[str, TopActivations] = {}
+    indices = torch.empty(0, dtype=torch.int64)
+
+    def take(layer: str, output: Tensor) -> None:
+        if output.ndim not in (2, 4):
+            raise UnsupportedModel(
+                f"layer {layer!r} gives a tensor of shape {tuple(output.shape)}; "
+                "only maps (N, C, H, W) and vectors (N, C) have channels to rank"
+            )
+        maps = output if output.ndim == 4 else output[:, :, None, None]
+        if directions is not None and layer in directions:
+            maps = torch.einsum("nchw,dc->ndhw", maps, directions[layer].to(maps))
+        best[layer] = _update(best.get(layer), maps, indices.to(maps.device), k, reduce, layer)
+
+    with undisturbed(model), listening(model, layers, take):
+        for images, batch_indices in batches:
+            check_images(images)
+            indices = torch.as_tensor(batch_indices)
+            if indices.shape != images.shape[:1]:
+                raise UserError(
+                    f"{images.shape[0]} images came with {tuple(indices.shape)} indices"
+                )
+            run_until_heard(model, images, layers)
+    if not best:
+        raise UserError("top_activations was given no images")
+    return {layer: best[layer].to("cpu") for layer in layers}
+
+
+def _update(
+    best: TopActivations | None, maps: Tensor, indices: Tensor, k: int, reduce: Reduce, layer: str
+) -> TopActivations:
+    """Merge the maps (n, C, H, W) of one batch into the k best so far."""
+    scores, peaks = _scores(maps, reduce)  # (C, n), (C, n) or None
+    if scores.isnan().any():
+        bad = indices[scores.isnan().any(dim=0)][:5].tolist()
+        raise UserError(f"layer {layer!r} gives values that are no numbers, first in images {bad}")
+    full = best is not None and best.values.shape[1] == k
+    channels = torch.arange(len(scores), device=maps.device)
+    if best is not None and full:
+        # Late in a data set few maps are beaten: only their lists are sorted anew.
+        channels = channels[(scores >= best.values[:, -1:]).any(dim=1)]
+    images = indices.expand(len(channels), -1)
+    order = _ranking(scores[channels], images)[:, :k]  # positions in the batch
+    chosen = scores[channels].gather(1, order)
+    if peaks is not None:
+        flat = peaks[channels].gather(1, order)
+    else:
+        enters = chosen >= best.values[channels, -1:] if best is not None and full else None
+        flat = _look_up(maps, channels, order, enters)
+    width = maps.shape[3]
+    places = torch.stack([flat // width, flat % width], dim=2)
+    new = TopActivations(chosen, images.gather(1, order), places)
+    if best is None or not full:
+        return new if best is None else best.merge(new, k)
+    part = TopActivations(best.values[channels], best.images[channels], best.places[channels])
+    part = part.merge(new, k)
+    return TopActivations(
+        best.values.index_copy(0, channels, part.values),
+        best.images.index_copy(0, channels, part.images),
+        best.places.index_copy(0, channels, part.places),
+    )
+
+
+def _scores(maps: Tensor, reduce: Reduce) -> tuple[Tensor, Tensor | None]:
+    """Score (C, n) of every map, and the flat place (C, n) of its maximum where that is free.
+
+    On a CPU a pool of one place finds value and place together, faster than `amax` the value alone;
+    on a GPU such a pool runs one thread a map, so that places are looked up for the winners only.
+    """
+    if maps.device.type != "cpu":
+        scores = maps.amax(dim=(2, 3)) if reduce == "max" else maps.mean(dim=(2, 3))
+        return scores.t().contiguous(), None
+    peak, place = F.adaptive_max_pool2d(maps, 1, return_indices=True)
+    scores = peak.flatten(1) if reduce == "max" else maps.mean(dim=(2, 3))
+    return scores.t().contiguous(), place.flatten(1).t()
+
+
+def _look_up(maps: Tensor, channels: Tensor, order: Tensor, enters: Tensor | None) -> Tensor:
+    """Flat places (c, k) of the maxima of maps[order, channels], where `enters` (default: all)."""
+    flat = torch.zeros_like(order)
+    wanted = torch.ones_like(order, dtype=torch.bool) if enters is None else enters
+    row, rank = wanted.nonzero(as_tuple=True)
+    for part in torch.arange(row.numel(), device=maps.device).split(4096):
+        r, k = row[part], rank[part]
+        flat[r, k] = maps[order[r, k], channels[r]].flatten(1).argmax(dim=1)
+    return flat

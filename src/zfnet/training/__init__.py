@@ -1,0 +1,1 @@
+"""Training: the paper's recipe, exact resume, snapshots, publication."""

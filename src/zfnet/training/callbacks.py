@@ -1,0 +1,267 @@
+"""What happens at the end of each epoch: a line, a row, a snapshot, a checkpoint; and health."""
+
+from __future__ import annotations
+
+import csv
+import io
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io import CheckpointIO
+from pytorch_lightning.callbacks import Callback
+
+from zfnet.errors import UserError
+from zfnet.training.files import write_text, write_whole
+from zfnet.training.module import NEVER, Classifier, at_chance
+from zfnet.training.work import WorkFolder
+
+CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
+GPU_CHECK_STEPS = 50  # on a GPU the loss is looked at this often, to keep it busy
+COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_top1_error",
+    "val_loss",
+    "val_top1_error",
+    "val_top5_error",
+    "filters_rescaled",
+    "largest_filter_rms",
+)
+ADVICE = (
+    "try a lower training.lr, or training.init=scaled below the paper's width; "
+    "training.max_filter_rms=0.1 keeps single filters from running away"
+)
+
+
+class WholeCheckpoints(CheckpointIO):
+    """Full checkpoints as files that are whole or absent, read back as plain tensors and values."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write `checkpoint` to `path`, flushed to disk before it gets its name."""
+        write_whole(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint; never runs code from the file."""
+        return dict(torch.load(path, map_location=map_location or "cpu", weights_only=True))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Logbook(Callback):
+    """Keeps the history, and writes row, snapshot and checkpoint after every epoch, in this order.
+
+    Its state travels in the checkpoint. `live` is called with each new row.
+    """
+
+    def __init__(
+        self,
+        work: WorkFolder,
+        snapshots: bool,
+        classes: int,
+        live: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.work = work
+        self.snapshots = snapshots
+        self.classes = classes
+        self.live = live
+        self.rows: list[dict[str, float | int | None]] = []
+        self.times: list[dict[str, float | int]] = []
+        self.resumed_at = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return rows and times as plain values."""
+        return {"rows": self.rows, "times": self.times}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over rows and times from a checkpoint."""
+        self.rows, self.times = list(state_dict["rows"]), list(state_dict["times"])
+        self.resumed_at = len(self.rows)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the module the validation errors that its learning rate depends on."""
+        assert isinstance(pl_module, Classifier)
+        pl_module.val_errors = [float(row["val_top1_error"] or 0.0) for row in self.rows]
+        if self.resumed_at and trainer.is_global_zero:
+            say(f"resumed after epoch {self.resumed_at} from {self.work.path}")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self.started = time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the training's clock: images/s leave validation out."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.trained = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write down the epoch that just ended."""
+        assert isinstance(pl_module, Classifier)
+        check_loss(trainer, pl_module)
+        row, images = self._row(trainer, pl_module)
+        self.rows.append(row)
+        pl_module.val_errors.append(float(row["val_top1_error"] or 0.0))
+        epoch = len(self.rows)
+        seconds = self.trained - self.started
+        whole = time.perf_counter() - self.started
+        self.times.append(
+            {
+                "epoch": epoch,
+                "train_seconds": round(seconds, 3),
+                "seconds": round(whole, 3),
+                "images_per_second": round(images / seconds, 1),
+            }
+        )
+        if trainer.is_global_zero:
+            self._write(pl_module, epoch)
+            self._tell(trainer, row)
+        trainer.save_checkpoint(self.work.checkpoint(epoch))
+        if trainer.is_global_zero:
+            self.work.prune()
+
+    def _row(
+        self, trainer: pl.Trainer, module: Classifier
+    ) -> tuple[dict[str, float | int | None], float]:
+        """The epoch's row of history, and how many training images it saw."""
+        train = module.train_tally.result(trainer.strategy)
+        val = module.val_tally.result(trainer.strategy)
+        row: dict[str, float | int | None] = {
+            "epoch": len(self.rows) + 1,
+            "lr": module.rate,
+            "train_loss": train["loss"],
+            "train_top1_error": train["top1_error"],
+            "val_loss": val["loss"],
+            "val_top1_error": val["top1_error"],
+            "val_top5_error": val["top5_error"] if self.classes > 5 else None,
+            "filters_rescaled": int(module.rescaled),
+            "largest_filter_rms": float(module.largest_rms),
+        }
+        return row, train["images"]
+
+    def _write(self, module: Classifier, epoch: int) -> None:
+        if self.snapshots:
+            save_state(module.model, self.work.snapshot(epoch))
+        write_text(self.work.history, history_csv(self.rows))
+
+    def _tell(self, trainer: pl.Trainer, row: dict[str, float | int | None]) -> None:
+        epochs = int(trainer.max_epochs or 0)
+        say(epoch_line(row, epochs, self.times))
+        if self.live is not None:
+            self.live({key: value for key, value in row.items() if value is not None})
+        epoch = int(row["epoch"] or 0)
+        if epoch == min(CHANCE_EPOCHS, epochs) and at_chance(row["train_loss"], self.classes):  # type: ignore[arg-type]
+            say(
+                f"WARNING: after {epoch} epochs the training loss is {row['train_loss']:.4f}, that "
+                f"of guessing among {self.classes} classes: this net has not begun to learn. Try "
+                "training.init=scaled (the paper's 0.01 is too small below its width), a higher "
+                "training.lr, or training.init=he with a lower one"
+            )
+
+
+class LossWatch(Callback):
+    """Stops a training whose loss is no longer a number."""
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at once on a CPU, every so many steps on a GPU."""
+        if pl_module.device.type == "cpu" or batch_idx % GPU_CHECK_STEPS == GPU_CHECK_STEPS - 1:
+            assert isinstance(pl_module, Classifier)
+            check_loss(trainer, pl_module)
+
+
+class SigtermStops(Callback):
+    """Puts back the SIGTERM handler that was there before Lightning's.
+
+    Lightning's lets a half-trained net pass for a finished one, and with several processes it
+    starts a collective operation from within the signal.
+    """
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signal back."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
+
+def check_loss(trainer: pl.Trainer, module: Classifier) -> None:
+    """Raise UserError, naming the first bad step, if a loss was infinite or not a number."""
+    step = int(module.first_bad_step)
+    if step != NEVER:
+        raise UserError(
+            f"the loss is no longer a number (epoch {trainer.current_epoch + 1}, step {step}): the "
+            f"training diverged at learning rate {module.rate:g}; {ADVICE}"
+        )
+
+
+def save_state(model: torch.nn.Module, path: Path) -> None:
+    """Write the model's state dict alone, contiguous and on the CPU: equal weights, equal bytes."""
+    state = {
+        name: value.detach().to("cpu", memory_format=torch.contiguous_format).clone()
+        for name, value in model.state_dict().items()
+    }
+    write_whole(path, lambda file: torch.save(state, file))
+
+
+def history_csv(rows: list[dict[str, float | int | None]]) -> str:
+    """Return the history as CSV: one line an epoch, errors in %, empty where not measured."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        values = [row[name] for name in COLUMNS]
+        writer.writerow([f"{v:.8g}" if isinstance(v, float) else v for v in values])
+    return out.getvalue()
+
+
+def epoch_line(
+    row: dict[str, float | int | None], epochs: int, times: list[dict[str, float | int]]
+) -> str:
+    """Return what a person wants to see of an epoch, in one line."""
+    top5 = f" (top-5 {row['val_top5_error']:.1f} %)" if row["val_top5_error"] is not None else ""
+    recent = [t["seconds"] for t in times[-5:]]
+    left = (epochs - len(times)) * sum(recent) / len(recent)
+    filters = row["filters_rescaled"]
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.3f}  "
+        f"train error {row['train_top1_error']:.1f} %  val {row['val_top1_error']:.1f} %{top5}  "
+        f"lr {row['lr']:.3g}  {times[-1]['images_per_second']:.0f} images/s  "
+        f"{filters} filter{'' if filters == 1 else 's'} scaled back"
+        + (f"  {duration(left)} left" if left else "")
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as "45 s", "3 min 20 s" or "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)

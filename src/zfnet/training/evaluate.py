@@ -1,0 +1,108 @@
+"""The last word on a trained net: centre crop and the paper's ten crops, image by image."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zfnet.data.datasets import TrainingViews
+from zfnet.data.store import PreparedSplit
+from zfnet.models.net import Net
+from zfnet.training.files import write_whole
+
+VIEWS = 10
+CENTRE = 4  # of the ten views, the centre crop unmirrored
+IMAGES_A_BATCH = 24
+Z95 = 1.959964
+
+
+@torch.inference_mode()
+def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, np.ndarray]:
+    """Classify every image of `split` by its centre crop and by the mean softmax of ten crops.
+
+    Returns for `centre` and `ten`: <view>_top (N, 5) output indices, best first; <view>_top_p
+    (N, 5) their probabilities; <view>_p (N,) that of the true class; and label (N,), all in
+    storage order. Where the net has fewer than five outputs the second axis is shorter. The paper
+    does not say which of the two its error rates use.
+    """
+    views = TrainingViews(split, net.input_px, crop="ten", flip=True)
+    net.to(device)
+    net.model.eval()
+    labels = torch.from_numpy(net.outputs_for(split.labels))
+    columns: dict[str, list[torch.Tensor]] = {}
+    for start in range(0, len(split), IMAGES_A_BATCH):
+        images = range(start, min(start + IMAGES_A_BATCH, len(split)))
+        batch = views.__getitems__([(image, view) for image in images for view in range(VIEWS)])
+        batch = {name: value.to(device) for name, value in batch.items()}
+        x = net.normalise(batch["pixels"], batch["offset"], batch["flip"])
+        p = net.model(x).float().softmax(1).unflatten(0, (len(images), VIEWS))
+        true = labels[start : start + len(images)].to(device)
+        for name, each in (("centre", p[:, CENTRE]), ("ten", p.mean(1))):
+            top_p, top = each.topk(min(5, each.shape[1]), dim=1)
+            p_true = each.gather(1, true.clamp_min(0)[:, None])[:, 0] * (true >= 0)
+            for key, value in (("top", top), ("top_p", top_p), ("p", p_true)):
+                columns.setdefault(f"{name}_{key}", []).append(value.cpu())
+    found = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
+    narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in found.items()}
+    return {"label": net.outputs_for(split.labels).astype(np.int32), **narrow}
+
+
+def save_predictions(path: Path, predictions: dict[str, np.ndarray]) -> None:
+    """Write `predictions` as .npz; equal arrays give equal bytes (zip members bear no date)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **predictions)  # type: ignore[arg-type]
+    write_whole(path, lambda file: file.write(buffer.getvalue()))
+
+
+def error_metrics(predictions: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Return validation errors (%) with their intervals, from what `predict` returned.
+
+    Images whose class the net does not know count as errors.
+    """
+    label = predictions["label"][:, None]
+    metrics = {}
+    for name, prefix, note in (
+        ("centre", "val", "centre crop"),
+        ("ten", "val_ten_crop", "mean softmax of five crops and their mirror images"),
+    ):
+        hit = predictions[f"{name}_top"] == label
+        metrics[f"{prefix}_top1_error"] = error(int((~hit[:, 0]).sum()), len(hit), note)
+        if hit.shape[1] == 5:
+            metrics[f"{prefix}_top5_error"] = error(int((~hit.any(1)).sum()), len(hit), note)
+    return metrics
+
+
+def error(wrong: int, n: int, note: str) -> dict[str, Any]:
+    """Return an error rate (%) as a metric with its 95 % Wilson interval over images."""
+    low, high = wilson(wrong, n)
+    rate = 100 * wrong / n
+    return measured(rate, low=100 * low, high=100 * high, n=n, unit="%", note=note)
+
+
+def measured(
+    value: float | int | str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    n: int | None = None,
+    unit: str = "",
+    note: str = "",
+) -> dict[str, Any]:
+    """Return one entry of a metrics file; numbers are rounded to ten digits."""
+    entry = {"value": value, "low": low, "high": high, "n": n, "unit": unit, "note": note}
+    return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in entry.items()}
+
+
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """95 % Wilson score interval of the proportion count / n (Wilson 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    p, z2 = count / n, Z95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)

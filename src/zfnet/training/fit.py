@@ -1,0 +1,217 @@
+"""Builds a net and trains it with Lightning, from the last whole epoch or from the start."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+from pytorch_lightning.strategies import DDPStrategy
+
+from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
+from zfnet.data.store import Prepared
+from zfnet.models.convnet import ConvNet, init_weights
+from zfnet.models.net import convnet_net
+from zfnet.models.spec import build_spec
+from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints, say
+from zfnet.training.launch import TERMINATED, Job, Place
+from zfnet.training.loader import Loader
+from zfnet.training.module import Classifier
+from zfnet.training.work import WorkFolder
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+MAIN_NET = "zfnet"  # keeps a snapshot of every epoch
+
+
+def build(job: Job, prepared: Prepared) -> ConvNet:
+    """Return the net of the config with its first weights, which depend on the seed alone."""
+    model, training = job.model, job.training
+    spec = build_spec(
+        model["arch"],
+        num_classes=len(prepared.classes),
+        input_px=model["input_px"],
+        width=model["width"],
+        without=model["without"],
+        fc_units=model["fc_units"],
+        middle_maps=model["middle_maps"],
+        grouped=model["grouped"],
+        lrn=model["lrn"],
+        dropout=training["dropout"],
+        changes=model["changes"],
+    )
+    net = ConvNet(spec)
+    init_weights(net, training["init"], width=model["width"], seed=job.seed)
+    return net
+
+
+def fit(
+    job: Job,
+    prepared: Prepared,
+    work: WorkFolder,
+    device: torch.device,
+    place: Place,
+    live: Callable[[dict[str, Any]], None] | None,
+) -> tuple[Classifier, Logbook]:
+    """Train from the last whole epoch in `work`, or from the start, to the last epoch."""
+    training = job.training
+    model = build(job, prepared)
+    bundle = convnet_net(model, prepared.mean, [c.name for c in prepared.classes], job.net)
+    module = Classifier(model, bundle.normalise, training, job.seed)
+    module.model.to(memory_format=module.memory_format)
+    model.train()
+    if training["compile"]:
+        model.compile()
+    book = Logbook(work, job.net == MAIN_NET, len(prepared.classes), live)
+    set_threads(device, place)
+    if device.type == "cpu":
+        keep_freed_memory()
+    with quiet_lightning():
+        trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)
+        loaders = make_loaders(job, prepared, device, place, trainer)
+        if not place.rank:
+            size, images = sum(p.numel() for p in model.parameters()), prepared.meta.splits["train"]
+            say(
+                f"training {job.net}: {size:,} parameters, {images:,} images, "
+                f"{len(loaders[0])} steps an epoch, on {place.world} x {device.type}"
+            )
+        last = work.last_checkpoint()
+        trainer.fit(module, *loaders, ckpt_path=last, weights_only=True if last else None)
+    if len(book.rows) != training["epochs"]:
+        # Lightning takes SIGTERM for a finished training; DVC must not
+        say(f"stopped after epoch {len(book.rows)} of {training['epochs']}; run again to go on")
+        raise SystemExit(TERMINATED)
+    return module, book
+
+
+def make_trainer(
+    training: Mapping[str, Any],
+    device: torch.device,
+    place: Place,
+    callbacks: list[pl.Callback],
+    work: WorkFolder,
+) -> pl.Trainer:
+    """Return a Trainer that writes nothing and starts no process of its own."""
+    environments: dict[str, Callable[[], ClusterEnvironment]] = {
+        "alone": LightningEnvironment,
+        "torchrun": TorchElasticEnvironment,
+        "slurm": lambda: SLURMEnvironment(auto_requeue=False),
+    }
+    nodes = training["nodes"]
+    strategy: Any = "auto"
+    if place.world > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend, gradient_as_bucket_view=True)
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=place.world // nodes,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=training["precision"],
+        max_epochs=training["epochs"],
+        callbacks=callbacks,
+        plugins=[environments[place.by](), WholeCheckpoints()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=work.path,
+    )
+
+
+def make_loaders(
+    job: Job, prepared: Prepared, device: torch.device, place: Place, trainer: pl.Trainer
+) -> tuple[Loader, Loader]:
+    """Return the training views of the running epoch, and the validation's centre crops."""
+    training, px = job.training, job.model["input_px"]
+    train, val = prepared.split("train"), prepared.split("val")
+    each = training["batch_size"] // place.world
+    views = TrainingViews(train, px, crop=training["crop"], flip=training["flip"])
+    sampler = EpochSampler(
+        len(train),
+        views.views,
+        each,
+        seed=job.seed,
+        rank=place.rank,
+        world_size=place.world,
+    )
+    centre = CentreViews(val, px)
+    mine = range(place.rank, len(val), place.world)
+    pieces = [list(mine[start : start + each]) for start in range(0, len(mine), each)]
+
+    def this_epoch() -> Iterator[list[Any]]:
+        sampler.set_epoch(trainer.current_epoch)
+        return iter(sampler)
+
+    pin = device.type == "cuda"
+    threads = reading_threads(prepared.meta.store, device, place)
+    return (
+        Loader(views.__getitems__, this_epoch, len(sampler), threads, pin),
+        Loader(centre.__getitems__, lambda: pieces, len(pieces), threads, pin),
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(device: torch.device, place: Place) -> None:
+    """Share the cores among the CPU processes of a machine: torchrun allows each only one."""
+    if device.type == "cpu" and place.by == "torchrun":
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", place.world))
+        torch.set_num_threads(max(1, cores() // local))
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what it frees, where it is glibc's.
+
+    A step on a CPU allocates the same large buffers again and again; handed back to the system each
+    time, they are faulted in page by page, a sixth or more of the step.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def reading_threads(store: str, device: torch.device, place: Place) -> int:
+    """Return how many batches to read ahead: raw slices cost little, JPEG needs every core."""
+    if device.type == "cpu":
+        return 0 if store == "raw" else 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", place.world))
+    return 2 if store == "raw" else max(2, min(16, cores() // local))
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's tips and hints; its warnings of real faults still come through."""
+    loggers = [logging.getLogger(f"{name}") for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        loggers.append(logging.getLogger(name))
+        levels.append(loggers[-1].level)
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # its use of a torch internal
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

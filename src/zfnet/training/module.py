@@ -1,0 +1,136 @@
+"""One net under training: loss, optimiser step, filter rule, and what is counted on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zfnet.models.convnet import ConvNet, conv_weights
+from zfnet.models.net import Normalise
+from zfnet.training.recipe import learning_rate
+from zfnet.training.renorm import rescale_filters
+
+Batch = dict[str, Tensor]
+NEVER = 2**62  # "no step yet" in `first_bad_step`
+
+
+class Tally:
+    """Sums of loss and of errors over images, kept on the device until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: mean loss (), logits (N, C), labels (N,)."""
+        n = len(labels)
+        wrong = (logits.argmax(1) != labels).sum()
+        best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        wrong5 = n - (best == labels[:, None]).sum()
+        count = torch.full_like(wrong, n)
+        self.sums += torch.stack([loss.detach().double() * n, wrong, wrong5, count])
+
+    def result(self, strategy: Any) -> dict[str, float]:
+        """Return mean loss, top-1 and top-5 error (%), images, over all processes."""
+        loss, wrong, wrong5, n = strategy.reduce(self.sums, reduce_op="sum").tolist()
+        n = max(n, 1.0)
+        return {
+            "loss": loss / n,
+            "top1_error": 100 * wrong / n,
+            "top5_error": 100 * wrong5 / n,
+            "images": n,
+        }
+
+
+class Classifier(pl.LightningModule):
+    """Trains `model` by the recipe in `training`, a config section as plain values.
+
+    Batches hold crops as uint8 (N, 3, px, px); the mean image is taken off after the transfer.
+    `val_errors` is the list of validation errors (%) so far, which the learning rate depends on.
+    """
+
+    def __init__(
+        self, model: ConvNet, normalise: Normalise, training: Mapping[str, Any], seed: int
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.normalise = normalise
+        self.training_config = dict(training)
+        self.seed = seed
+        self.val_errors: list[float] = []
+        self.filters = [weight for _, weight in conv_weights(model)]
+        self.memory_format = (
+            torch.channels_last if training["channels_last"] else torch.contiguous_format
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD with momentum over all weights and biases."""
+        config = self.training_config
+        return torch.optim.SGD(
+            self.model.parameters(),
+            lr=config["lr"],
+            momentum=config["momentum"],
+            weight_decay=config["weight_decay"],
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Set the epoch's learning rate and start its counts."""
+        config = self.training_config
+        self.rate = learning_rate(config, self.trainer.current_epoch + 1, self.val_errors)
+        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
+            group["lr"] = self.rate
+        self.train_tally = Tally(self.device)
+        self.rescaled = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.largest_rms = torch.zeros((), device=self.device)
+        self.first_bad_step = torch.full((), NEVER, dtype=torch.int64, device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout depend on seed, step and process alone, so that resuming is exact."""
+        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the batch's mean cross-entropy."""
+        logits = self.model(self.net_input(batch))
+        loss = F.cross_entropy(logits, batch["label"])
+        self.train_tally.add(loss, logits, batch["label"])
+        bad = torch.where(torch.isfinite(loss.detach()), NEVER, self.global_step + 1)
+        self.first_bad_step = torch.minimum(self.first_bad_step, bad)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Apply the filter rule to the weights that the step just made."""
+        rescaled, largest = rescale_filters(self.filters, self.training_config["max_filter_rms"])
+        self.rescaled += rescaled
+        self.largest_rms = torch.maximum(self.largest_rms, largest)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation's counts."""
+        self.val_tally = Tally(self.device)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch of centre crops."""
+        logits = self.model(self.net_input(batch))
+        self.val_tally.add(F.cross_entropy(logits.float(), batch["label"]), logits, batch["label"])
+
+    def net_input(self, batch: Batch) -> Tensor:
+        """Crops as uint8 → net input, float32 (N, 3, px, px)."""
+        x = self.normalise(batch["pixels"], batch["offset"], batch["flip"])
+        return x.contiguous(memory_format=self.memory_format)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of one step in one process; steps and processes do not share theirs."""
+    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def at_chance(train_loss: float, classes: int) -> bool:
+    """Whether a training loss is still within 1 % of log(classes), that of guessing."""
+    return train_loss > 0.99 * math.log(classes)

@@ -1,0 +1,271 @@
+"""The train stage: prepared images in, one trained net with its history and snapshots out.
+
+Nothing is published before the last epoch is done; until then the training lives in a work folder
+(see `work`) and goes on from its last whole epoch when run again, to the same weights bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zfnet.closure import closure_hash
+from zfnet.data.store import Prepared
+from zfnet.errors import UserError
+from zfnet.models.net import Net, convnet_net, load_weights, save_net
+from zfnet.training import launch
+from zfnet.training.callbacks import Logbook, history_csv, say
+from zfnet.training.evaluate import error, error_metrics, measured, predict, save_predictions
+from zfnet.training.files import publish_folder, write_json, write_text
+from zfnet.training.fit import MAIN_NET, build, fit
+from zfnet.training.launch import Job, stopped_by_sigterm
+from zfnet.training.module import Classifier, at_chance
+from zfnet.training.recipe import departures
+from zfnet.training.work import WorkFolder, key_of
+
+Live = Callable[[dict[str, Any]], None]
+
+
+def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
+    """Train `net` by the config's sections nets.<net>, training, seed, device; return the timing.
+
+    Reads paths.prepared; works in paths.work; calls paths.live_logger(row), if there is one, with
+    each epoch's row of history.
+    Writes paths.final (net.json, weights.pt, mean.npy, history.csv, departures.json,
+    val_predictions.npz), paths.epochs (epochs.json and, for the main net, a snapshot an epoch) and
+    paths.metrics. A net with `weights`, or from torchvision, is adopted: evaluated, not trained.
+    Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
+    SystemExit(0) in processes of a distributed training other than the first.
+    """
+    job = Job(
+        net=net,
+        model=plain(cfg.nets[net]),
+        training=plain(cfg.training),
+        seed=int(cfg.seed),
+        device=str(cfg.device),
+        prepared=str(paths.prepared),
+        work=str(paths.work),
+        final=str(paths.final),
+        epochs=str(paths.epochs),
+        metrics=str(paths.metrics),
+    )
+    with stopped_by_sigterm():
+        return train(job, getattr(paths, "live_logger", None))
+
+
+def train(job: Job, live: Live | None = None) -> dict[str, Any]:
+    """Do `job`: adopt, train here, or start the processes that do."""
+    device = find_device(job.device)
+    devices = job.training["devices"]
+    if devices == -1:
+        devices = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
+    world = devices * job.training["nodes"]
+    if job.training["batch_size"] % world:
+        raise UserError(
+            f"training.batch_size={job.training['batch_size']} is not divisible by the {world} "
+            "processes; it counts images over all of them"
+        )
+    place = launch.find_place(devices, job.training["nodes"])
+    if is_adopted(job):
+        if place is not None and place.rank:
+            raise SystemExit(0)
+        return adopt(job, device)
+    if place is None:
+        return launch.start(job, devices, live)
+    prepared = Prepared.open(Path(job.prepared))
+    work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
+    if place.rank:
+        fit(job, prepared, work, device, place, None)
+        raise SystemExit(0)
+    with work.locked():
+        work.name_others()
+        module, book = fit(job, prepared, work, device, place, live)
+        timing = finish(job, prepared, work, module, book, device)
+        work.remove()
+    return timing
+
+
+def is_adopted(job: Job) -> bool:
+    """Whether the net comes with weights from elsewhere."""
+    return bool(job.model["weights"]) or job.model["arch"].startswith("torchvision/")
+
+
+def depends_on(job: Job, prepared: Prepared, device: torch.device) -> dict[str, Any]:
+    """Return all that a trained net depends on, as plain values: the key of its work folder."""
+    return {
+        "model": job.model,
+        "training": job.training,
+        "seed": job.seed,
+        "device": device.type,
+        "data": prepared.meta.fingerprint,
+        "code": closure_hash(__name__),
+        "torch": torch.__version__,
+    }
+
+
+def finish(
+    job: Job,
+    prepared: Prepared,
+    work: WorkFolder,
+    module: Classifier,
+    book: Logbook,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Evaluate the trained net, then publish everything; return the timing."""
+    classes = [c.name for c in prepared.classes]
+    model = module.model.to(memory_format=torch.contiguous_format)
+    net = convnet_net(model, prepared.mean, classes, job.net, provenance(job, prepared))
+    started = time.perf_counter()
+    predictions = predict(net, prepared.split("val"), device)
+    evaluated = time.perf_counter() - started
+    last = book.rows[-1]
+    guessing = at_chance(float(last["train_loss"] or 0.0), len(classes))
+    metrics = {
+        **error_metrics(predictions),
+        **history_metrics(book, len(prepared.split("train"))),
+        "status": measured("at chance" if guessing else "trained"),
+        "parameters": measured(sum(p.numel() for p in model.parameters())),
+    }
+    if guessing:
+        say(f"WARNING: {job.net} never left chance; metrics record it as status 'at chance'")
+    kept = list(range(1, len(book.rows) + 1)) if book.snapshots else []
+    publish(job, prepared, work, net, predictions, history_csv(book.rows), kept, metrics)
+    rates = [time["images_per_second"] for time in book.times]
+    return {
+        "epochs": book.times,
+        "training_seconds": round(sum(t["seconds"] for t in book.times), 2),
+        "images_per_second": statistics.median(rates) if rates else None,
+        "evaluation_seconds": round(evaluated, 2),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "resumed_after_epoch": book.resumed_at or None,
+    }
+
+
+def adopt(job: Job, device: torch.device) -> dict[str, Any]:
+    """Evaluate a net that was trained elsewhere and publish it in the layout of a trained one."""
+    prepared = Prepared.open(Path(job.prepared))
+    classes = [c.name for c in prepared.classes]
+    weights = job.model["weights"]
+    if job.model["arch"].startswith("torchvision/"):
+        from zfnet.models.external import torchvision_net
+
+        name = job.model["arch"].partition("/")[2]
+        net = torchvision_net(name, weights, prepared.classes, layers=job.model["layers"])
+        net.name = job.net
+    else:
+        model = build(job, prepared)
+        load_weights(model, Path(weights))
+        net = convnet_net(model, prepared.mean, classes, job.net)
+    net.provenance = {**provenance(job, prepared), "adopted": str(Path(weights or "").name)}
+    work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
+    started = time.perf_counter()
+    with work.locked():
+        work.name_others()
+        predictions = predict(net, prepared.split("val"), device)
+        evaluated = time.perf_counter() - started
+        metrics = {
+            **error_metrics(predictions),
+            "status": measured("adopted", note="trained elsewhere; its training is not known here"),
+            "parameters": measured(sum(p.numel() for p in net.model.parameters())),
+        }
+        publish(job, prepared, work, net, predictions, history_csv([]), [], metrics)
+        work.remove()
+    return {"epochs": [], "evaluation_seconds": round(evaluated, 2)}
+
+
+def publish(
+    job: Job,
+    prepared: Prepared,
+    work: WorkFolder,
+    net: Net,
+    predictions: dict[str, Any],
+    history: str,
+    kept: list[int],
+    metrics: dict[str, Any],
+) -> None:
+    """Write the results into the work folder, then put them where they belong in single steps."""
+    save_net(net, work.final)
+    write_text(work.final / "history.csv", history)
+    write_json(work.final / "departures.json", list_departures(job, prepared))
+    save_predictions(work.final / "val_predictions.npz", predictions)
+    write_json(
+        work.snapshots / "epochs.json",
+        {"kept": kept, "files": [work.snapshot(epoch).name for epoch in kept]},
+    )
+    write_json(Path(job.metrics), metrics)
+    publish_folder(work.snapshots, Path(job.epochs))
+    publish_folder(work.final, Path(job.final))
+
+
+def history_metrics(book: Logbook, images: int) -> dict[str, Any]:
+    """Return what the history says in single numbers."""
+    last = book.rows[-1]
+    wrong = round(float(last["train_top1_error"] or 0.0) / 100 * images)
+    note = "training views of the last epoch as they went by, dropout on, weights changing"
+    scaled = sum(int(row["filters_rescaled"] or 0) for row in book.rows)
+    largest = max(float(row["largest_filter_rms"] or 0.0) for row in book.rows)
+    return {
+        "train_top1_error": error(wrong, images, note),
+        "train_loss": measured(float(last["train_loss"] or 0.0), n=images, unit="nat", note=note),
+        "epochs": measured(len(book.rows)),
+        "filters_rescaled": measured(scaled, note="over all steps and filters"),
+        "largest_filter_rms": measured(largest, note="before scaling back, over all steps"),
+    }
+
+
+def list_departures(job: Job, prepared: Prepared) -> list[dict[str, str]]:
+    """Return the departures from the paper of a trained net, or that this one was adopted."""
+    meta = prepared.meta
+    if is_adopted(job):
+        origin = Path(job.model["weights"] or "").name
+        return [
+            {
+                "kind": "departure",
+                "what": "training",
+                "paper": "trained from scratch on ILSVRC-2012",
+                "here": f"{job.model['arch']}, weights from {origin}",
+                "why": "adopted: trained elsewhere, by a recipe that is not known here",
+            }
+        ]
+    data = {
+        "source": meta.source,
+        "size": meta.size,
+        "classes": len(prepared.classes),
+        "images": meta.splits["train"],
+        "upsampled": meta.upsampled["train"],
+    }
+    return departures(job.model, job.training, data)
+
+
+def provenance(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Return where a net comes from, as plain values without machine facts."""
+    return {
+        "net": job.net,
+        "seed": job.seed,
+        "training": job.training,
+        "data": {"source": prepared.meta.source, "fingerprint": prepared.meta.fingerprint},
+    }
+
+
+def plain(section: Any) -> dict[str, Any]:
+    """Return a config section as a plain nested dictionary."""
+    return dict(section.to_dict() if hasattr(section, "to_dict") else section)
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device that the config names. Raises UserError if this machine has none such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda: no CUDA GPU is visible here; use device=cpu or device=auto")
+    if name == "cpu":
+        return torch.device("cpu")
+    return torch.device(
+        "cuda", int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+    )

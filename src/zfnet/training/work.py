@@ -1,0 +1,128 @@
+"""Where a training lives until it is finished: a folder named after all that it depends on."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from zfnet.errors import UserError
+
+KEY_DIGITS = 12
+LOCK = "lock"
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Return a short key of `facts` (plain JSON types): equal facts, equal key."""
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+class WorkFolder:
+    """`<root>/<net>-<key>/`: checkpoints, snapshots and history of one unfinished training.
+
+    A change of anything in the key gives another folder, so that a changed model never goes on
+    from the weights of the one before it, and nothing is lost either.
+    """
+
+    def __init__(self, root: Path, net: str, key: str) -> None:
+        self.root = root
+        self.net = net
+        self.path = root / f"{net}-{key}"
+        self.checkpoints = self.path / "checkpoints"
+        self.snapshots = self.path / "epochs"
+        self.final = self.path / "final"
+        self.history = self.path / "history.csv"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises UserError if another process has it."""
+        lock = self._lock()
+        try:
+            yield
+        finally:
+            lock.close()
+
+    def others(self) -> list[Path]:
+        """Return the folders of the same net with another key, those in use left out."""
+        pattern = re.compile(rf"{re.escape(self.net)}-[0-9a-f]{{{KEY_DIGITS}}}")
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [
+            folder
+            for folder in folders
+            if folder != self.path and pattern.fullmatch(folder.name) and not _in_use(folder)
+        ]
+
+    def name_others(self) -> None:
+        """Say on stderr which unfinished trainings of this net are kept, one line each."""
+        for folder in self.others():
+            epochs = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
+            reached = (
+                f"after epoch {int(epochs[-1].stem[6:])}" if epochs else "before epoch 1 ended"
+            )
+            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+            print(
+                f"kept: {folder}, a training of {self.net} with other settings that stopped "
+                f"{reached} ({size:.0f} MiB); delete it when no longer wanted",
+                file=sys.stderr,
+            )
+
+    def last_checkpoint(self) -> Path | None:
+        """Return the newest full checkpoint, or None."""
+        found = sorted(self.checkpoints.glob("epoch_*.ckpt"))
+        return found[-1] if found else None
+
+    def checkpoint(self, epoch: int) -> Path:
+        """Return the path of the full checkpoint written after `epoch` (from 1)."""
+        return self.checkpoints / f"epoch_{epoch:03d}.ckpt"
+
+    def snapshot(self, epoch: int) -> Path:
+        """Return the path of the weights after `epoch` (from 1)."""
+        return self.snapshots / f"epoch_{epoch:03d}.pt"
+
+    def prune(self, keep: int = 2) -> None:
+        """Delete all full checkpoints but the newest `keep`."""
+        for path in sorted(self.checkpoints.glob("epoch_*.ckpt"))[:-keep]:
+            path.unlink()
+
+    def remove(self) -> None:
+        """Delete the folder, after its results were published."""
+        shutil.rmtree(self.path)
+        if not any(self.root.iterdir()):
+            self.root.rmdir()
+
+    def _lock(self) -> IO[str]:
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            path = self.path / LOCK
+            try:
+                file = path.open("a", encoding="utf-8")
+            except FileNotFoundError:  # removed in between by the process that had it
+                continue
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.close()
+                raise UserError(
+                    f"{self.path}: another process trains this very net; wait for it, or stop it"
+                ) from error
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+            file.close()  # locked a file that its last holder had already removed
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        with (folder / LOCK).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False

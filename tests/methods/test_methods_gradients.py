@@ -1,0 +1,392 @@
+"""Deconvnet, guided backprop and gradient against hand-worked cases and an explicit oracle."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import chain, explicit_deconvnet
+from torch import Tensor, nn
+
+from zfnet.errors import UserError
+from zfnet.methods import (
+    UnsupportedModel,
+    deconvnet,
+    gradient,
+    guided_backprop,
+    project,
+    saliency,
+)
+from zfnet.models.convnet import ConvNet, init_weights
+from zfnet.models.spec import build_spec
+
+METHODS = {"deconvnet": deconvnet, "guided": guided_backprop, "plain": gradient}
+
+
+# ------------------------------------------------------------------------------- by hand
+def row(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(1, 1, 1, -1)
+
+
+def tiny(second: tuple[float, float], bias: float) -> nn.Sequential:
+    """conv [1, −1] → ReLU → pool 3/2 (overlapping) → conv `second` → ReLU → pool 2/2, on a row."""
+    net = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 1, (1, 2), bias=False),
+            relu1=nn.ReLU(inplace=True),
+            pool1=nn.MaxPool2d((1, 3), (1, 2)),
+            conv2=nn.Conv2d(1, 1, (1, 2)),
+            relu2=nn.ReLU(inplace=True),
+            pool2=nn.MaxPool2d((1, 2), (1, 2)),
+        )
+    ).double()
+    with torch.no_grad():
+        net.conv1.weight.copy_(row(1, -1))
+        net.conv2.weight.copy_(row(*second))
+        net.conv2.bias.fill_(bias)
+    return net
+
+
+def test_shared_switch_and_tie_by_hand():
+    # conv1: 2 −3 3 −4 −4 3 −1 → relu: 2 0 3 0 0 3 0 → pool windows 203, 300, 030: 3 3 3, the first
+    # two from the same place 2. conv2 with [2, 1]: 9 9, a tie, of which the pool takes the first.
+    # Down: 9 → (18, 9, 0) → place 2 gets 18 + 9 = 27 (overwriting would leave 9 or 18) → (27, −27).
+    net = tiny((2, 1), bias=0)
+    image = row(0, -2, 1, -2, 2, 6, 3, 4)
+    down = deconvnet(net, image, "pool2", 0)
+    assert down.flatten().tolist() == [0, 0, 27, -27, 0, 0, 0, 0]
+    # nothing was masked differently here: all forward values on the path are positive
+    assert torch.equal(guided_backprop(net, image, "pool2", 0), down)
+    assert torch.equal(gradient(net, image, "pool2", 0), down / 9)
+    # at the layer before, the second of the tied places: 9 → (0, 18, 9) → 18 at 2, 9 at 5
+    second = deconvnet(net, image, "relu2", 0, places=torch.tensor([[0, 1]]))
+    assert second.flatten().tolist() == [0, 0, 18, -18, 0, 9, -9, 0]
+    # the whole map keeps both activations: 18 at place 0, 27 at 1, 9 at 2 → 45 at 2, 9 at 5
+    whole = deconvnet(net, image, "relu2", 0, places="all")
+    assert whole.flatten().tolist() == [0, 0, 45, -45, 0, 9, -9, 0]
+
+
+def test_the_four_rules_differ_by_hand():
+    # A rising row: conv1 gives −1 everywhere, ReLU 0, pools 0 from places 0, 2, 4 (first of ties);
+    # conv2 with [2, −1] and bias 1 gives 1. Down from 1: (2, −1) to places 0 and 2.
+    net = tiny((2, -1), bias=1)
+    image = row(0, 1, 2, 3, 4, 5, 6, 7)
+
+    def down(rule: str) -> list[float]:
+        return project(net, image, "pool2", 0, rule=rule).flatten().tolist()
+
+    assert down("plain") == [0] * 8  # the forward mask is zero everywhere
+    assert down("guided") == [0] * 8
+    assert down("deconvnet") == [2, -2, 0, 0, 0, 0, 0, 0]  # ignores it, drops the −1
+    assert down("linear") == [2, -2, -1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_dead_map_projects_to_exact_zeros(method):
+    net = tiny((2, 1), bias=-100)
+    down = method(net, row(0, -2, 1, -2, 2, 6, 3, 4), "relu2", 0)
+    assert torch.count_nonzero(down) == 0
+
+
+# ------------------------------------------------------------------------------- the oracle
+def zfnet(**changes) -> ConvNet:
+    net = ConvNet(
+        build_spec("zfnet", width=0.125, input_px=96, num_classes=5, fc_units=32, **changes)
+    )
+    init_weights(net, "he", seed=1)
+    for parameter in net.parameters():
+        if parameter.ndim == 1:  # biases must not matter on the way down, but they do on the way up
+            torch.nn.init.normal_(parameter, 0, 0.1, generator=torch.Generator().manual_seed(2))
+    return net.double().eval()
+
+
+@pytest.fixture(scope="module")
+def nets():
+    from torchvision.models import alexnet, vgg11
+
+    return {
+        "zfnet": (zfnet(), 96, 50.0),
+        "alexnet": (slim(alexnet, 256 * 36), 79, 2.0),
+        "vgg11": (slim(vgg11, 512 * 49), 50, 2.0),
+    }
+
+
+def slim(builder, features: int) -> nn.Module:
+    """A torchvision net with 16 hidden units in its linear layers: those cost time, not insight."""
+    with torch.device("meta"):
+        net = builder()
+    net.classifier = nn.Sequential(
+        nn.Dropout(), nn.Linear(features, 16), nn.ReLU(inplace=True), nn.Linear(16, 7)
+    )
+    net = net.to_empty(device="cpu").double().eval()
+    generator = torch.Generator().manual_seed(3)
+    for p in net.parameters():
+        deviation = (2 / p[0].numel()) ** 0.5 if p.ndim > 1 else 0.1
+        nn.init.normal_(p, 0, deviation, generator=generator)
+    return net
+
+
+@pytest.mark.parametrize("rule", METHODS)
+@pytest.mark.parametrize("name", ["zfnet", "alexnet", "vgg11"])
+def test_float64_oracle(nets, name, rule):
+    model, px, scale = nets[name]
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randn(2, 3, px, px, generator=generator, dtype=torch.float64) * scale
+    steps = chain(model)
+    probes = [i for i, (_, m) in enumerate(steps) if isinstance(m, (nn.MaxPool2d, nn.ReLU))]
+    for last in [probes[2], probes[-4], probes[-2], len(steps) - 1]:
+        path = steps[last][0]
+        units = [1, 3]
+        ours = METHODS[rule](
+            model, images, path, torch.tensor(units), values=1.7, **_identity(rule)
+        )
+        theirs = explicit_deconvnet(
+            [m for _, m in steps[: last + 1]], images, units, rule=rule, value=1.7
+        ).detach()
+        assert ours.abs().max() > 0 or rule != "deconvnet", path
+        error = (ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300)
+        assert error <= 1e-10, (path, float(error))
+
+
+def _identity(rule: str) -> dict:
+    return {} if rule != "plain" else {"lrn": "identity"}
+
+
+POOLS = {
+    "overlapping": nn.MaxPool2d(3, 2),
+    "ceil": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "padded": nn.MaxPool2d(3, 2, padding=1),
+    "dilated": nn.MaxPool2d(3, 1, dilation=2),
+    "adaptive average": nn.AdaptiveAvgPool2d((3, 4)),
+    "adaptive, not dividing": nn.AdaptiveAvgPool2d(4),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_pools_pass_down_by_their_adjoint(name, tied):
+    torch.manual_seed(0)
+    steps = [
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), POOLS[name], nn.Conv2d(4, 3, 3, padding=1),
+        nn.ReLU(),
+    ]  # fmt: skip
+    model = nn.Sequential(*steps).double()
+    images = torch.randn(3, 2, 11, 10, dtype=torch.float64)
+    if tied:  # whole numbers of few values: nearly every window has a tie
+        images = images.round().clamp(-1, 1)
+        steps[0].weight.data.round_()
+    theirs = explicit_deconvnet(steps, images, [0, 1, 2]).detach()
+    ours = deconvnet(model, images, "4", torch.tensor([0, 1, 2]))
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_average_and_adaptive_max_pools_are_their_own_adjoint():
+    # <P x, g> = <x, Pᵀ g> for a linear P; a max pool is linear once its switches are fixed.
+    for pool in (
+        nn.AvgPool2d(3, 2, padding=1, ceil_mode=True),
+        nn.AvgPool2d(2, count_include_pad=False),
+        nn.AdaptiveMaxPool2d(4),
+        nn.AdaptiveAvgPool2d(3),
+    ):
+        model = nn.Sequential(nn.ReLU(), pool).double()
+        x = torch.rand(1, 2, 9, 9, dtype=torch.float64)
+        out = model(x)
+        down = deconvnet(model, x, "1", 1, places="all")
+        assert torch.isclose((down * x).sum(), (out[:, 1] ** 2).sum())
+
+
+# ------------------------------------------------------------------------------- contrast norm
+def test_contrast_norm_identity_and_jacobian():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.LocalResponseNorm(5, alpha=0.5, k=2), nn.Conv2d(8, 4, 3)
+    ).double()
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    before = model[:2](x).detach()
+    seed = torch.zeros(2, 4, 5, 5, dtype=torch.float64)
+    seed[:, 1, 2, 2] = 1
+    at_norm = F.conv_transpose2d(seed, model[3].weight)
+    places = torch.tensor([[2, 2]])
+
+    def down(through: Tensor) -> Tensor:
+        return F.conv_transpose2d(through.clamp(min=0), model[0].weight)
+
+    identity = deconvnet(model, x, "3", 1, places=places, values=1.0)
+    assert torch.allclose(identity, down(at_norm), atol=1e-12)
+    _, vjp = torch.autograd.functional.vjp(model[2], before, at_norm)
+    jacobian = deconvnet(model, x, "3", 1, places=places, values=1.0, lrn="jacobian")
+    assert torch.allclose(jacobian, down(vjp), atol=1e-12)
+    assert not torch.allclose(identity, jacobian, rtol=1e-2)
+
+
+def test_the_projects_own_contrast_norm_is_seen():
+    net = zfnet()
+    x = torch.randn(1, 3, 96, 96, dtype=torch.float64) * 50
+    leaf = x.clone().requires_grad_()
+    (true,) = torch.autograd.grad(net.layer3(net.layer2(net.layer1(leaf)))[0, 2, 1, 1], leaf)
+    places = torch.tensor([[1, 1]])
+    assert torch.allclose(gradient(net, x, "layer3", 2, places=places), true, atol=1e-14)
+    identity = deconvnet(net, x, "layer3.conv", 2, places=places)
+    jacobian = deconvnet(net, x, "layer3.conv", 2, places=places, lrn="jacobian")
+    assert identity.abs().sum() > 0
+    assert not torch.equal(identity, jacobian)
+    assert torch.cosine_similarity(identity.flatten(), jacobian.flatten(), dim=0) > 0.9
+
+
+# ------------------------------------------------------------------------------- seeds and shapes
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3),
+        nn.ReLU(), nn.Flatten(), nn.Linear(5 * 16, 4),
+    ).double().eval()  # fmt: skip
+
+
+IMAGES = torch.randn(4, 3, 15, 15, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+
+
+def test_strongest_place_is_the_default(small):
+    maps = small[:5](IMAGES)[torch.arange(4), torch.tensor([0, 1, 2, 3])]
+    flat = maps.flatten(1).argmax(1)
+    places = torch.stack([flat // 4, flat % 4], 1)
+    units = torch.arange(4)
+    assert torch.equal(
+        deconvnet(small, IMAGES, "4", units), deconvnet(small, IMAGES, "4", units, places=places)
+    )
+
+
+def test_starting_value_scales(small):
+    one = deconvnet(small, IMAGES, "6", 2, values=1.0)
+    assert torch.allclose(deconvnet(small, IMAGES, "6", 2, values=3.0), 3 * one)
+    each = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    scaled = deconvnet(small, IMAGES, "6", 2, values=each)
+    assert torch.allclose(scaled, each.double().view(4, 1, 1, 1) * one)
+
+
+def test_gradient_is_the_derivative(small):
+    leaf = IMAGES.clone().requires_grad_()
+    (true,) = torch.autograd.grad(small(leaf)[:, 1].sum(), leaf)
+    ours = gradient(small, IMAGES, "6", 1)
+    assert torch.allclose(ours, true)
+    assert torch.equal(saliency(ours), ours.abs().amax(1))
+
+
+def test_one_image_stands_for_many_units(small):
+    together = deconvnet(small, IMAGES[:1], "4", torch.arange(5))
+    each = torch.cat([deconvnet(small, IMAGES[:1], "4", unit) for unit in range(5)])
+    assert torch.allclose(together, each, atol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(range(4)), batch=st.integers(1, 5), last=st.booleans())
+def test_batch_size_order_and_memory_format_do_not_matter(small, order, batch, last):
+    units = torch.tensor([0, 3, 2, 2])
+    whole = deconvnet(small, IMAGES, "4", units)
+    order = torch.tensor(order)
+    some = deconvnet(small, IMAGES[order], "4", units[order], batch_size=batch, channels_last=last)
+    assert torch.allclose(some, whole[order], atol=1e-12)
+
+
+def test_only_what_leads_to_the_layer_runs(small):
+    ran = []
+    handle = small[5].register_forward_hook(lambda *_: ran.append(1))
+    deconvnet(small, IMAGES, "4", 0)
+    handle.remove()
+    assert ran == []
+
+
+def test_a_module_used_twice_is_addressed_by_its_call():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3, padding=1)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.relu(self.conv(self.relu(self.conv(x))))
+
+    torch.manual_seed(0)
+    model = Twice().double()
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    assert torch.equal(deconvnet(model, x, "relu", 0), deconvnet(model, x, "relu#0", 0))
+    assert torch.equal(deconvnet(model, x, "relu#1", 0), deconvnet(model, x, "", 0))
+    with pytest.raises(UserError, match="less often"):
+        deconvnet(model, x, "relu#2", 0)
+    with pytest.raises(UserError, match="counted from 0"):
+        deconvnet(model, x, "relu#last", 0)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_callers_gradient_mode_does_not_matter(small, context):
+    expected = deconvnet(small, IMAGES, "4", 0)
+    with context():
+        assert torch.equal(deconvnet(small, IMAGES * 1, "4", 0), expected)
+
+
+def test_a_model_that_writes_into_its_input_is_fine(small):
+    class Rude(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = small
+
+        def forward(self, x):
+            x -= 1
+            return self.body(x)
+
+    images = IMAGES.clone()
+    down = deconvnet(Rude().eval(), images, "body.4", 0)
+    assert torch.equal(images, IMAGES)
+    assert torch.allclose(down, deconvnet(small, IMAGES - 1, "4", 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"layer": "5.conv"}, "no layer '5.conv'"),
+        ({"units": 5}, r"units 0\.\.4"),
+        ({"units": -1}, r"units 0\.\.4"),
+        ({"units": torch.tensor([0, 1])}, "do not pair up"),
+        ({"units": 1.0}, "integers"),
+        ({"places": torch.tensor([[0, 4]])}, "4 x 4"),
+        ({"places": "most"}, "places must be"),
+        ({"images": IMAGES[0]}, r"\(N, C, H, W\)"),
+        ({"images": (IMAGES * 10).to(torch.uint8)}, "float"),
+        ({"images": IMAGES[:0]}, "no image"),
+    ],
+)
+def test_mistakes_are_named(small, change, told):
+    call = {"images": IMAGES, "layer": "4", "units": 0} | change
+    with pytest.raises(UserError, match=told):
+        deconvnet(small, **call)
+
+
+def test_a_detached_layer_is_an_error():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu = nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(x.detach())
+
+    with pytest.raises(UnsupportedModel, match="not connected"):
+        gradient(Cut(), IMAGES, "relu", 0)
+
+
+def test_200_calls_leave_nothing_behind(small):
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
+
+    deconvnet(small, IMAGES[:1], "4", 0)
+    before = tensors()
+    for _ in range(200):
+        deconvnet(small, IMAGES[:1], "4", 0)
+    assert tensors() <= before
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in small.modules())

@@ -1,0 +1,228 @@
+"""Occlusion maps against one plain forward pass per place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from zfnet.errors import UserError
+from zfnet.methods import occlude, occluder_places
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES = torch.randn(3, 3, 17, 20, generator=GENERATOR, dtype=torch.float64)
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 5, 2), nn.ReLU(inplace=True), nn.Conv2d(6, 5, 3), nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(20, 4),
+    ).double()  # fmt: skip
+
+
+MODEL = net()
+CLASSES = torch.tensor([0, 3, 1])
+
+
+def run(**changes):
+    options = {"classes": CLASSES, "size": 6, "stride": 4, "progress": False} | changes
+    model = options.pop("model", MODEL)
+    images = options.pop("images", IMAGES)
+    return occlude(model, images, **options)
+
+
+@settings(max_examples=200, deadline=None)
+@given(length=st.integers(1, 60), size=st.integers(1, 60), stride=st.integers(1, 60))
+def test_places_cover_every_pixel_and_stay_inside(length, size, stride):
+    if size > length or stride > size:
+        with pytest.raises(UserError):
+            occluder_places(length, size, stride)
+        return
+    places = occluder_places(length, size, stride).tolist()
+    covered = {p for start in places for p in range(start, start + size)}
+    assert covered == set(range(length))
+    assert places == sorted(set(places))
+    assert len(places) == -(-(length - size) // stride) + 1
+
+
+def one_by_one(i: int, window: tuple[slice, slice] | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (4,) and map totals (5,) of one image with one window zeroed."""
+    image = IMAGES[i : i + 1].clone()
+    if window is not None:
+        image[:, :, window[0], window[1]] = 0
+    maps = MODEL[:4](image)
+    return MODEL[4:](maps)[0].detach(), maps[0].sum((1, 2)).detach()
+
+
+@pytest.mark.parametrize("size", [6, (3, 7)])
+def test_equals_one_pass_per_place(size):
+    found = run(layer="3", batch_size=5, size=size, stride=3)
+    down, across = found.size
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    for i, chosen in enumerate(CLASSES.tolist()):
+        logits, totals = one_by_one(i, None)
+        unit = int(totals.argmax())
+        assert int(found.unit[i]) == unit
+        assert found.clean_logit[i].item() == pytest.approx(logits[chosen].item(), 1e-5)
+        assert found.clean_label[i] == logits.argmax()
+        clean = logits.softmax(0)[chosen].item()
+        assert found.clean_probability[i].item() == pytest.approx(clean, 1e-5)
+        assert found.clean_activity[i].item() == pytest.approx(totals[unit].item(), 1e-5)
+        for r, y in enumerate(found.rows.tolist()):
+            for c, x in enumerate(found.cols.tolist()):
+                logits, totals = one_by_one(i, (slice(y, y + down), slice(x, x + across)))
+                assert found.label[i, r, c] == logits.argmax()
+                ours = torch.stack(
+                    [m[i, r, c] for m in (found.logit, found.probability, found.activity)]
+                )
+                theirs = torch.stack([logits[chosen], logits.softmax(0)[chosen], totals[unit]])
+                assert torch.allclose(ours.double(), theirs, **close)
+
+
+def test_batch_size_and_memory_format_do_not_matter():
+    expected = run(layer="3")
+    for batch_size, channels_last in [(1, True), (7, False), (7, True), (1000, False)]:
+        found = run(layer="3", batch_size=batch_size, channels_last=channels_last)
+        for name in ("probability", "logit", "activity"):
+            assert torch.allclose(getattr(found, name), getattr(expected, name), atol=1e-6)
+        assert torch.equal(found.label, expected.label)
+
+
+def seen_by_model(**changes) -> torch.Tensor:
+    """The occluded pictures as the model gets them, places in order."""
+
+    class Keep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.got = []
+
+        def forward(self, x):
+            self.got.append(x.clone())
+            return x.flatten(1)[:, :4]
+
+    keep = Keep()
+    run(model=keep, **changes)
+    return torch.cat(keep.got)[len(changes.get("images", IMAGES)) :]
+
+
+@pytest.mark.parametrize("fill", ["grey", "zero", "mean", "blur", "noise", "colour"])
+def test_fills_change_the_window_alone(fill):
+    given = torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1) if fill == "colour" else fill
+    pictures = seen_by_model(fill=given, batch_size=7).view(3, 4, 5, 3, 17, 20)
+    rows, cols = occluder_places(17, 6, 4).tolist(), occluder_places(20, 6, 4).tolist()
+    for r, y in enumerate(rows):
+        for c, x in enumerate(cols):
+            picture = pictures[:, r, c]
+            inside = torch.zeros(17, 20, dtype=torch.bool)
+            inside[y : y + 6, x : x + 6] = True
+            assert torch.equal(picture[..., ~inside], IMAGES[..., ~inside])
+            window = picture[..., inside]
+            if fill in ("grey", "zero"):
+                assert torch.count_nonzero(window) == 0
+            elif fill == "mean":
+                mean = IMAGES.mean((2, 3))[:, :, None]
+                assert torch.allclose(window, mean.expand_as(window))
+            elif fill == "colour":
+                assert torch.equal(window, given.flatten(1).expand_as(window).double())
+            else:
+                assert not torch.isclose(window, IMAGES[..., inside]).any()
+                if fill == "blur":
+                    assert window.std() < IMAGES.std() / 2
+
+
+def test_noise_comes_from_the_seed():
+    a, b, c = (run(fill="noise", seed=seed).logit for seed in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_pixel_map_is_the_mean_over_covering_places():
+    found = run(stride=3)
+    spread = found.to_pixel_map(found.logit)
+    assert spread.shape == (3, 17, 20)
+    y, x = 8, 11
+    rows = [r for r, start in enumerate(found.rows.tolist()) if start <= y < start + 6]
+    cols = [c for c, start in enumerate(found.cols.tolist()) if start <= x < start + 6]
+    mean = found.logit[:, rows][:, :, cols].mean((1, 2))
+    assert torch.allclose(spread[:, y, x], mean)
+    assert torch.allclose(found.to_pixel_map(torch.ones_like(found.logit)), torch.ones(3, 17, 20))
+
+
+def test_a_unit_may_be_named():
+    found = run(layer="3", unit=torch.tensor([1, 0, 2]))
+    assert found.unit.tolist() == [1, 0, 2]
+    total = MODEL[:4](IMAGES).sum((2, 3))
+    assert torch.allclose(found.clean_activity.double(), total[range(3), [1, 0, 2]])
+    assert run().activity is None
+
+
+def test_a_model_that_writes_into_its_input():
+    class Rude(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = MODEL
+
+        def forward(self, x):
+            x *= 2
+            return self.body(x)
+
+    images = IMAGES.clone()
+    rude = run(model=Rude(), images=images, batch_size=7)
+    assert torch.equal(images, IMAGES)
+    assert torch.allclose(rude.logit, run(images=IMAGES * 2).logit)
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_model_is_left_as_it_was(fail):
+    model = net().train()
+    model[2].weight.requires_grad_(False)
+    model[6].eval()
+    calls = []
+
+    def breaks(*_):
+        calls.append(1)
+        if fail and len(calls) > 2:
+            raise RuntimeError("on purpose")
+
+    handle = model[4].register_forward_hook(breaks)
+    if fail:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            run(model=model, layer="3", batch_size=4)
+    else:
+        run(model=model, layer="3", batch_size=4)
+    handle.remove()
+    assert [m.training for m in model] == [True] * 6 + [False]
+    assert [p.requires_grad for p in model.parameters()] == [True, True, False, True, True, True]
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+
+
+def test_cost_is_told_beforehand_and_a_bar_runs(capfd, monkeypatch):
+    monkeypatch.setenv("ZFNET_PROGRESS", "1")
+    run(progress=True)
+    told = capfd.readouterr().err
+    assert "occlude: 4 x 5 places x 3 images = 60 forward passes, about" in told
+    assert told.index("60 forward") < told.index("batch")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"size": 18}, "does not fit"),
+        ({"stride": 7}, "uncovered"),
+        ({"classes": 4}, r"0\.\.3"),
+        ({"classes": -1}, r"0\.\.3"),
+        ({"fill": "black"}, "black"),
+        ({"fill": torch.zeros(3)}, r"\(C, 1, 1\)"),
+        ({"layer": "9"}, "no layer"),
+        ({"layer": "3", "unit": 5}, r"0\.\.4"),
+        ({"layer": "3", "unit": "weakest"}, "weakest"),
+        ({"unit": 5}, "needs the `layer`"),
+        ({"model": nn.Sequential(nn.Conv2d(3, 4, 3)).double()}, "logits"),
+    ],
+)
+def test_mistakes_are_named(change, told):
+    with pytest.raises(UserError, match=told):
+        run(**change)

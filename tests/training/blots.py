@@ -1,0 +1,82 @@
+"""A tiny data set and a tiny net: a whole training takes a second or two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from zfnet.data.prepare import prepare
+from zfnet.data.sample import ClassInfo, Sample
+
+CLASSES = 6
+SIZE = 40
+MODEL = {
+    "arch": "zfnet",
+    "width": 0.05,
+    "input_px": 33,
+    "without": [],
+    "fc_units": 320,
+    "middle_maps": None,
+    "grouped": False,
+    "lrn": {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0},
+    # a net for images of 33 px
+    "changes": {
+        "1": {"kernel": 5, "stride": 1, "pad": 2},
+        "2": {"kernel": 3, "stride": 1, "pad": 1},
+    },
+    "weights": None,
+    "layers": None,
+}
+TRAINING = {
+    "epochs": 4,
+    "batch_size": 16,
+    "lr": 0.01,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "schedule": "plateau",
+    "plateau": {"factor": 0.1, "patience": 1, "threshold": 0.1},
+    "steps": {"at": [0.5], "factor": 0.1},
+    "crop": "ten",
+    "flip": True,
+    "init": "scaled",
+    "max_filter_rms": 0.1,
+    "dropout": 0.5,
+    "precision": "32-true",
+    "channels_last": True,
+    "compile": False,
+    "devices": 1,
+    "nodes": 1,
+}
+
+
+class Blots:
+    """Noise with a blot whose colour and place give the class away."""
+
+    name = "blots"
+    part_names: ClassVar[list[str]] = []
+    folder = None
+
+    def __init__(self, images: dict[str, int], size: int = SIZE) -> None:
+        self.images, self.size = images, size
+        self.classes = [ClassInfo(i, f"c{i}", f"class {i}") for i in range(CLASSES)]
+
+    def splits(self) -> dict[str, list[Sample]]:
+        return {name: self._samples(name, n) for name, n in self.images.items()}
+
+    def _samples(self, split: str, n: int) -> list[Sample]:
+        samples = []
+        for i in range(n):
+            draw = np.random.default_rng([split == "val", i])
+            image = draw.integers(0, 120, (self.size, self.size, 3), dtype=np.uint8)
+            label = i % CLASSES
+            y, x = draw.integers(8, self.size - 20, 2)
+            image[y : y + 12, x : x + 12, label % 3] = 250 if label < 3 else 10
+            samples.append(Sample(f"{split}/{i}", label, image=image))
+        return samples
+
+
+def make_prepared(folder: Path, train: int = 44, val: int = 18, size: int = SIZE) -> Path:
+    prepare(Blots({"train": train, "val": val}, size), folder, size=size, workers=1)
+    return folder

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from zfnet.training.loader import Batch, Loader
+
+
+def read(items: Sequence[int]) -> Batch:
+    if 13 in items:
+        raise OSError("cannot read 13")
+    return {"index": torch.tensor(list(items))}
+
+
+def lists(n: int) -> list[list[int]]:
+    return [[2 * i, 2 * i + 1] for i in range(n)]
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_batches_come_in_order_every_epoch(threads: int) -> None:
+    loader = Loader(read, lambda: lists(6), 6, threads)
+    for _ in range(2):
+        assert [batch["index"].tolist() for batch in loader] == lists(6)
+    assert len(loader) == 6
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_fault_reaches_the_reader_and_no_thread_stays(threads: int) -> None:
+    seen = []
+    batches = iter(Loader(read, lambda: lists(9), 9, threads))
+    with pytest.raises(OSError, match="cannot read 13"):
+        seen.extend(batch["index"][0].item() for batch in batches)
+    assert seen == [0, 2, 4, 6, 8, 10]
+    mine = [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+    for thread in mine:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in mine)
+
+
+def test_the_epochs_order_is_asked_for_at_its_first_batch() -> None:
+    epoch = 0
+
+    def batches() -> list[list[int]]:
+        return [[epoch]]
+
+    iterator = iter(Loader(read, batches, 1))
+    epoch = 5  # what Lightning does: it makes the iterator before it restores the epoch
+    assert next(iterator)["index"].tolist() == [5]

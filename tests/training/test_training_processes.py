@@ -1,0 +1,149 @@
+"""Trainings in processes of their own: killed and run again, and on two devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from blots import make_prepared
+
+from zfnet.models.net import load_net
+from zfnet.training.stage import run
+
+Config = Callable[..., SimpleNamespace]
+Places = Callable[..., SimpleNamespace]
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+
+if __name__ == "__main__":
+    cfg, paths = json.loads(Path(sys.argv[1]).read_text())
+    from zfnet.training.stage import run
+
+    paths = SimpleNamespace(**{name: Path(path) for name, path in paths.items()})
+    timing = run(SimpleNamespace(**cfg), paths)
+    Path(sys.argv[1]).with_suffix(".timing").write_text(json.dumps(timing))
+"""
+
+
+class Runner:
+    """Starts the same training again and again, each time in a new process."""
+
+    def __init__(self, folder: Path, cfg: SimpleNamespace, paths: SimpleNamespace) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.script, self.job, self.paths = folder / "train.py", folder / "job.json", paths
+        self.script.write_text(SCRIPT)
+        plain = {name: str(path) for name, path in vars(paths).items()}
+        self.job.write_text(json.dumps([vars(cfg), plain]))
+
+    def start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, str(self.script), str(self.job)]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+
+    def finish(self) -> str:
+        process = self.start()
+        error = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, error
+        return error
+
+    def wait_for(self, pattern: str, process: subprocess.Popen[str]) -> None:
+        """Wait until a file of the work folder appears."""
+        deadline = time.monotonic() + 240
+        while not list(self.paths.work.glob(pattern)):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def published(paths: SimpleNamespace) -> dict[str, bytes]:
+    found = [*paths.final.iterdir(), *paths.epochs.iterdir(), paths.metrics]
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found}
+
+
+def test_killed_twice_and_run_again_it_ends_with_the_same_bytes(
+    config: Config, places: Places, tmp_path: Path
+) -> None:
+    cfg = config(epochs=8)
+    unbroken = places(tmp_path / "a")
+    run(cfg, unbroken)
+    broken = Runner(tmp_path / "b", cfg, places(tmp_path / "b"))
+    # SIGKILL at the first sight of epoch 2's snapshot: its checkpoint may be there, whole, or not
+    process = broken.start()
+    broken.wait_for("*/epochs/epoch_002.pt", process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9
+    assert not broken.paths.final.exists()
+    # SIGTERM in a later epoch
+    process = broken.start()
+    broken.wait_for("*/checkpoints/epoch_005.ckpt", process)
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert not broken.paths.final.exists()
+    assert not broken.paths.metrics.exists()
+    assert "resumed after epoch" in broken.finish()
+    assert published(broken.paths) == published(unbroken)
+    assert not broken.paths.work.exists()
+
+
+def test_two_processes_take_the_same_steps_and_one_publishes(
+    config: Config, places: Places, tmp_path: Path
+) -> None:
+    runner = Runner(tmp_path, config(epochs=2, devices=2, dropout=0.0), places(tmp_path))
+    error = runner.finish()
+    assert error.count("epoch 2/2") == 1
+    timing = json.loads(runner.job.with_suffix(".timing").read_text())
+    assert [entry["epoch"] for entry in timing["epochs"]] == [1, 2]
+    alone = places(tmp_path / "alone")
+    run(config(epochs=2, dropout=0.0), alone)
+    both = [
+        torch.load(paths.final / "weights.pt", weights_only=True) for paths in (runner.paths, alone)
+    ]
+    for name, weight in both[0].items():
+        # the same images in the same steps: only the order of summation differs
+        torch.testing.assert_close(weight, both[1][name], rtol=1e-3, atol=1e-5)
+    metrics = json.loads(runner.paths.metrics.read_text())
+    assert metrics["train_top1_error"]["n"] == 44
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    config: Config, places: Places, tmp_path: Path
+) -> None:
+    runner = Runner(tmp_path, config(devices=2, batch_size=15), places(tmp_path))
+    process = runner.start()
+    error = process.communicate(timeout=120)[1]
+    assert process.returncode != 0
+    assert "training.batch_size=15 is not divisible by the 2 processes" in error
+    assert "torch.distributed" not in error  # said before any process is started
+
+
+def test_a_torchvision_net_is_adopted(config: Config, places: Places, tmp_path: Path) -> None:
+    paths = places(tmp_path)
+    paths.prepared = make_prepared(tmp_path / "data", train=6, val=6, size=224)
+    run(config(model_arch="torchvision/alexnet", model_weights="random"), paths)
+    assert load_net(paths.final).arch == "torchvision/alexnet"
+    assert json.loads(paths.metrics.read_text())["status"]["value"] == "adopted"
+
+
+def test_a_net_learns_what_can_be_learnt(config: Config, places: Places, tmp_path: Path) -> None:
+    paths = places(tmp_path)
+    make_prepared(tmp_path / "data", train=300, val=120)
+    paths.prepared = tmp_path / "data"
+    run(config(epochs=10, init="he", lr=1e-4, dropout=0.0, model_width=0.1), paths)
+    metrics = json.loads(paths.metrics.read_text())
+    assert metrics["status"]["value"] == "trained"
+    assert metrics["train_loss"]["value"] < 1.6  # guessing among six classes is 1.79
