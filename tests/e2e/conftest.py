@@ -71,3 +71,15 @@ def project(root: Path, tmp_path: Path) -> tuple[Path, Run]:
     target = tmp_path / "project"
     target.mkdir()
     return target, copy_checkout(root, target)
+
+
+def site_problems(site: Path) -> list[str]:
+    """What a browser finds wrong with the pages under `site`; skips without one outside CI."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "report"))
+    import browser
+
+    if browser.find_chromium() is None and not os.environ.get("CI"):
+        pytest.skip("no chromium here")
+    with browser.chromium() as chromium:
+        problems: list[str] = browser.check_site(chromium, site)
+    return problems

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from .conftest import site_problems
+
 pytestmark = pytest.mark.made
 
 STUDIES = ("features", "occlusion")
@@ -74,3 +76,8 @@ def test_no_path_of_this_machine_in_what_git_holds(root: Path) -> None:
         file = root / name
         if file.suffix in {".json", ".yaml", ".lock", ".csv", ".md", ".py", ".toml"}:
             assert str(root) not in file.read_text(encoding="utf-8"), name
+
+
+def test_the_site_is_whole_in_a_browser(root: Path) -> None:
+    assert (root / "reports" / "index.html").is_file()
+    assert site_problems(root / "reports") == []

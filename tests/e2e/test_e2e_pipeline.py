@@ -1,0 +1,129 @@
+"""The whole pipeline, really run on a tiny setting, in a copy of the checkout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Run, copy_checkout, site_problems
+
+pytestmark = pytest.mark.slow
+
+TINY = [
+    "data.size=80",
+    "data.train_images=72",
+    "data.val_images=36",
+    "model.input_px=72",
+    "model.width=0.1",
+    "nets.alexnet.input_px=72",
+    "nets.alexnet.width=0.1",
+    "training.epochs=2",
+    "study.occlusion.images=2",
+    "study.occlusion.measured=2",
+]
+
+
+@pytest.fixture(scope="module")
+def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+    """A copy in which `dvc repro` has run from nothing."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    run = copy_checkout(root, folder)
+    params = yaml.safe_dump({"experiment": "quick", "set": TINY})
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    run("dvc", "repro")
+    return folder, run
+
+
+def test_every_stage_ran_and_a_second_repro_runs_nothing(done: tuple[Path, Run]) -> None:
+    folder, run = done
+    assert json.loads(run("dvc", "status", "--json").stdout or "{}") == {}
+    again = run("dvc", "repro")
+    assert "Running stage" not in again.stdout
+    for name in ("train_zfnet", "train_alexnet", "features", "occlusion"):
+        assert json.loads((folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+    kept = json.loads((folder / "models/zfnet/epochs/epochs.json").read_text(encoding="utf-8"))
+    assert kept["kept"] == [1, 2]
+    assert not list((folder / "work").glob("*/"))
+
+
+def test_what_git_would_hold_names_no_path_of_this_machine(done: tuple[Path, Run]) -> None:
+    folder, run = done
+    listed = run("git", "ls-files", "-co", "--exclude-standard").stdout.splitlines()
+    assert "dvc.lock" in listed
+    assert "metrics/features.json" in listed
+    for name in listed:
+        data = (folder / name).read_bytes()
+        assert str(folder).encode() not in data, name
+    heavy = ("models/", "results/", "reports/", "timing/", "data/prepared", "wandb/", "work/")
+    assert not [name for name in listed if name.startswith(heavy)]
+
+
+def test_the_site_is_whole_in_a_browser(done: tuple[Path, Run]) -> None:
+    folder, _ = done
+    assert site_problems(folder / "reports") == []
+
+
+def test_offline_runs_were_written_for_every_net_and_study(done: tuple[Path, Run]) -> None:
+    folder, _ = done
+    track = json.loads((folder / "results" / "track.json").read_text(encoding="utf-8"))
+    assert track["mode"] == "offline"
+    for entry in track["runs"]:
+        assert list((folder / "wandb").glob(f"offline-run-*-{entry['id']}")), entry["name"]
+    assert len(track["runs"]) >= 4
+
+
+def test_a_hydra_multirun_leaves_the_pipeline_clean(done: tuple[Path, Run]) -> None:
+    folder, run = done
+    overrides = [*TINY, "training.epochs=1", "study.features.top_k=4"]
+    run("zfnet", "train", "-m", "model=zfnet,zfnet_wide", "seed=0,1", *overrides)
+    finals = sorted(folder.glob("runs/train/*/*/final/weights.pt"))
+    assert len(finals) == 4
+    assert len({file.read_bytes() for file in finals}) == 4
+    assert json.loads(run("dvc", "status", "--json").stdout or "{}") == {}
+    assert run("git", "status", "--short", "runs").stdout == ""
+
+
+def test_a_stage_by_hand_with_a_torchvision_net_standing_in(done: tuple[Path, Run]) -> None:
+    folder, run = done
+    run(
+        "zfnet", "features", *TINY, "model=torchvision/squeezenet1_1", "weights=random",
+        "study.features.layers=[2,4]", "study.features.figure_maps={2:4,4:4}",
+        "study.features.max_images=12", "study.features.top_k=4",
+    )  # fmt: skip
+    (result,) = folder.glob("runs/features/*/results/result.json")
+    document = json.loads(result.read_text(encoding="utf-8"))
+    assert document["figures"]
+    assert json.loads(run("dvc", "status", "--json").stdout or "{}") == {}
+
+
+def test_a_stage_that_reads_an_undeclared_key_fails(root: Path, tmp_path: Path) -> None:
+    run = copy_checkout(root, tmp_path)
+    study = tmp_path / "src/zfnet/studies/occlusion.py"
+    text = study.read_text(encoding="utf-8")
+    marker = "def run(cfg: Any, paths: Any) -> Result:\n"
+    assert marker in text
+    head, _, body = text.partition(marker)
+    end = body.index('"""\n', body.index('"""') + 3) + 4
+    study.write_text(
+        f"{head}{marker}{body[:end]}    cfg.training.lr\n{body[end:]}", encoding="utf-8"
+    )
+    run("zfnet", "compose")
+    failed = run("zfnet", "occlusion", "--config", "build/config.yaml", check=False)
+    assert failed.returncode == 2
+    assert "training" in failed.stderr
+    assert "dvc.yaml" in failed.stderr
+
+
+def test_disabled_tracking_imports_no_wandb(done: tuple[Path, Run]) -> None:
+    folder, _ = done
+    program = (
+        "import sys; from zfnet.cli import _dispatch;"
+        "code = _dispatch(['track', 'tracking=disabled']);"
+        "sys.exit(code or ('wandb' in sys.modules) or ('dvc' in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
