@@ -254,7 +254,7 @@ def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
 def test_paths_of_a_machine_do_not_enter_the_committed_file(
     root: Path, overrides: list[str], key: str
 ) -> None:
-    config = conf.compose(root, overrides + ["data.size=144"])  # fine for a run by hand
+    config = conf.compose(root, [*overrides, "data.size=144"])  # fine for a run by hand
     with pytest.raises(UserError, match=key):
         conf.refuse_machine_paths(config)
     conf.refuse_machine_paths(conf.compose(root))
