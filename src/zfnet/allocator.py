@@ -1,24 +1,26 @@
-"""Keeps freed memory with the process: a third more training images/s on a CPU."""
+"""Keeps freed memory with the process, so that a step on a CPU does not fault it in anew."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-LARGEST = 1 << 30
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse large blocks instead of returning them to the kernel; True if it did.
+    """Tell glibc to reuse large blocks instead of handing them back; True if it did.
 
-    By default every activation of more than 32 MiB is mapped anew at each step and zeroed by the
-    kernel page by page. Elsewhere than on glibc nothing happens.
+    A step allocates the same large buffers again and again; handed back to the kernel each time,
+    they are zeroed and mapped page by page, a sixth or more of the step. Where torch is not imported
+    yet it is also asked to use huge pages. With another C library nothing happens.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, 2 * LARGEST - 1))
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from data_trees import drawn, picture
 
 from zfnet.data.datasets import (
-    Batch,
     CentreViews,
     EpochSampler,
-    InOrder,
     TrainingViews,
-    batches,
     centre_crop,
     pixels,
     ten_crop_offsets,
@@ -193,40 +188,3 @@ def test_seed_zero_is_a_seed_like_others() -> None:
 
 def test_unshuffled() -> None:
     assert [i for i, _ in flat(EpochSampler(9, 2, 4, seed=0, shuffle=False))] == list(range(9))
-
-
-def test_in_order() -> None:
-    assert list(InOrder(7, 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    shares = [list(InOrder(10, 2, rank=r, world_size=2)) for r in range(2)]
-    assert shares == [[[0, 1], [4, 5], [8, 9]], [[2, 3], [6, 7]]]
-    assert [len(InOrder(10, 2, rank=r, world_size=2)) for r in range(2)] == [3, 2]
-
-
-# -- loading -------------------------------------------------------------------------------------
-
-
-def same(a: Batch, b: Batch) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_loader_yields_whole_batches(split: PreparedSplit) -> None:
-    views, sampler = TrainingViews(split, 11), EpochSampler(101, 10, 16, seed=0)
-    loaded = list(batches(views, sampler))
-    assert [len(b["label"]) for b in loaded] == [16] * 6 + [5]
-    assert all(same(b, views.__getitems__(p)) for b, p in zip(loaded, sampler, strict=True))
-    assert len(batches(views, sampler)) == 7
-
-
-def test_workers_give_the_same_batches(split: PreparedSplit, tmp_path: Path) -> None:
-    views, sampler = TrainingViews(split, 11), EpochSampler(101, 10, 16, seed=0)
-    loader = batches(views, sampler, workers=1)
-    for epoch in range(2):
-        sampler.set_epoch(epoch)
-        for got, pairs in zip(loader, sampler, strict=True):
-            assert same(got, views.__getitems__(pairs))
-            assert channels_last(got["pixels"])
-
-
-def test_evaluation_loader(split: PreparedSplit) -> None:
-    seen = torch.cat([b["index"] for b in batches(CentreViews(split, 11), InOrder(101, 32))])
-    assert seen.tolist() == list(range(101))

@@ -8,11 +8,10 @@ exactly, in any number of processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
@@ -201,48 +200,3 @@ class EpochSampler:
             share = len(batch) // self.world_size
             mine = batch[self.rank * share : (self.rank + 1) * share]
             yield [(index, view) for index, view in mine.tolist()]
-
-
-class InOrder:
-    """Yields lists of indices 0, 1, 2 … of a split for evaluation; ranks take turns batch by batch.
-
-    No image is repeated, so the ranks' numbers of batches may differ by one.
-    """
-
-    def __init__(self, images: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
-        self._starts = range(rank * batch_size, images, world_size * batch_size)
-        self.images = images
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in self._starts:
-            yield list(range(start, min(start + self.batch_size, self.images)))
-
-
-def _as_is(batch: Any) -> Any:
-    return batch  # __getitems__ already returns a whole batch
-
-
-def batches(
-    views: TrainingViews | CentreViews,
-    sampler: EpochSampler | InOrder,
-    *,
-    workers: int = 0,
-    pin_memory: bool = False,
-) -> DataLoader[Batch]:
-    """Return a loader that yields whole batches as `views` reads them, `workers` processes ahead.
-
-    Workers are kept between epochs. 0 reads in the calling process, which suffices for a raw store.
-    """
-    return DataLoader(
-        views,
-        batch_sampler=sampler,
-        collate_fn=_as_is,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-    )

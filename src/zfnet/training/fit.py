@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import warnings
@@ -19,6 +18,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.strategies import DDPStrategy
 
+from zfnet.allocator import keep_freed_memory
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
@@ -30,7 +30,6 @@ from zfnet.training.loader import Loader
 from zfnet.training.module import Classifier
 from zfnet.training.work import WorkFolder
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 MAIN_NET = "zfnet"  # keeps a snapshot of every epoch
 
 
@@ -173,20 +172,6 @@ def set_threads(device: torch.device, place: Place) -> None:
     if device.type == "cpu" and place.by == "torchrun":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", place.world))
         torch.set_num_threads(max(1, cores() // local))
-
-
-def keep_freed_memory() -> None:
-    """Let the allocator keep what it frees, where it is glibc's.
-
-    A step on a CPU allocates the same large buffers again and again; handed back to the system each
-    time, they are faulted in page by page, a sixth or more of the step.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def reading_threads(store: str, device: torch.device, place: Place) -> int:
