@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc to reuse large blocks instead of handing them back; True if it did.
 
     A step allocates the same large buffers again and again; handed back to the kernel each time,
-    they are zeroed and mapped page by page, a sixth or more of the step. Where torch is not imported
-    yet it is also asked to use huge pages. With another C library nothing happens.
+    they are zeroed and mapped page by page, a sixth or more of the step. A torch that is not yet
+    imported is also asked to use huge pages. With another C library nothing happens.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if not sys.platform.startswith("linux"):
