@@ -159,12 +159,23 @@ def test_a_queued_sweep_finds_a_data_root_outside_the_repository(
         )  # fmt: skip
     run("dvc", "exp", "run", "--run-all", ZFNET_DATA=str(root))
     for size in (32, 40):
-        run("dvc", "exp", "apply", f"size{size}")
-        meta = json.loads((folder / "data/prepared/meta.json").read_text(encoding="utf-8"))
-        assert meta["size"] == size
-        assert meta["splits"] == {"train": 6, "val": 6}
-        committed = (folder / "dvc.lock").read_text() + (folder / "build/config.yaml").read_text()
-        assert str(tmp_path) not in committed
+        config = _of_experiment(run, f"size{size}", "build/config.yaml")
+        lock = _of_experiment(run, f"size{size}", "dvc.lock")
+        assert yaml.safe_load(config)["data"]["size"] == size
+        prepare = yaml.safe_load(lock)["stages"]["prepare"]
+        assert prepare["params"]["build/config.yaml"]["data"]["size"] == size
+        assert str(tmp_path) not in config + lock
+        outs = {out["path"]: out["md5"] for out in prepare["outs"]}
+        cached = folder / ".dvc/cache/files/md5" / outs["data/prepared"][:2]
+        listing = json.loads((cached / outs["data/prepared"][2:]).read_text(encoding="utf-8"))
+        assert {"train.arrow", "val.arrow", "meta.json"} <= {item["relpath"] for item in listing}
+
+
+def _of_experiment(run: Run, name: str, file: str) -> str:
+    """Text of `file` in the commit that holds a DVC experiment."""
+    refs = run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    return run("git", "show", f"{ref}:{file}").stdout
 
 
 @pytest.mark.slow
@@ -174,5 +185,4 @@ def test_a_queued_experiment_runs_its_own_code(project: tuple[Path, Run]) -> Non
     _edit(folder / "src/zfnet/config.py", 'HEADER = """\\\n', 'HEADER = """\\\n# of this copy\n')
     run("dvc", "exp", "run", "--queue", "compose", "-n", "own")
     run("dvc", "exp", "run", "--run-all")
-    run("dvc", "exp", "apply", "own")
-    assert "# of this copy" in (folder / "build/config.yaml").read_text(encoding="utf-8")
+    assert "# of this copy" in _of_experiment(run, "own", "build/config.yaml")
