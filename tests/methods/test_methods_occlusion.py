@@ -226,3 +226,22 @@ def test_cost_is_told_beforehand_and_a_bar_runs(capfd, monkeypatch):
 def test_mistakes_are_named(change, told):
     with pytest.raises(UserError, match=told):
         run(**change)
+
+
+class Tokens(nn.Module):
+    """A net with a layer of tokens (N, tokens, channels), as transformers have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Flatten(2)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(3 * 17 * 20, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.tokens(x))
+
+
+def test_a_layer_without_maps_is_refused_by_name():
+    model = Tokens().double()
+    with pytest.raises(UserError, match=r"'tokens' gives \(3, 3, 340\)"):
+        run(model=model, layer="tokens", unit="strongest")
+    assert run(model=model).probability.shape[0] == 3

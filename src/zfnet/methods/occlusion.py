@@ -13,7 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.methods._forward import check_images, find_layer, split_layer, undisturbed
+from zfnet.methods._forward import (
+    UnsupportedModel,
+    check_images,
+    find_layer,
+    split_layer,
+    undisturbed,
+)
 from zfnet.progress import progress as progress_bar
 
 Fill = Literal["grey", "mean", "zero", "blur", "noise"] | Tensor
@@ -189,6 +195,11 @@ class _Watcher:
             handle.remove()
 
     def _hear(self, module: nn.Module, args: object, output: Tensor) -> None:
+        if output.ndim not in (2, 4):
+            raise UnsupportedModel(
+                f"layer {self.layer!r} gives {tuple(output.shape)}: occlude watches maps "
+                "(N, C, H, W) or units (N, C); leave out layer for the probabilities alone"
+            )
         # Summed here and now: the next operation may work in place.
         self.totals.append(output.sum(dim=(2, 3)) if output.ndim == 4 else output.clone())
 

@@ -105,4 +105,4 @@ def wilson(count: int, n: int) -> tuple[float, float]:
     p, z2 = count / n, Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return 0.0 if count == 0 else middle - half, 1.0 if count == n else middle + half
