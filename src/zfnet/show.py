@@ -158,8 +158,8 @@ def read_pixels(image: str | Path, net: Net) -> Tensor:
     """The centre view of an image file as the net sees it: uint8 (1, 3, px, px)."""
     import torch
 
+    from zfnet.data.datasets import fit_to
     from zfnet.data.decode import DecodeError, fit_square, open_upright
-    from zfnet.studies.inputs import fit
 
     try:
         opened, _ = open_upright(image)
@@ -169,7 +169,7 @@ def read_pixels(image: str | Path, net: Net) -> Tensor:
     stored = net.normalise.mean.shape[-1] if net.normalise.mean.ndim == 3 else 0
     square = fit_square(opened, stored or round(net.input_px * 256 / 224))
     pixels = torch.from_numpy(square.copy()).permute(2, 0, 1)[None]
-    return fit(pixels, net.input_px).contiguous()
+    return fit_to(pixels, net.input_px).contiguous()
 
 
 def _tap(net: Net, layer: int | str) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from zfnet.data.datasets import centre_crop, pixels, ten_crop_offsets
+from zfnet.data.datasets import centre_crop, fit_to, pixels, ten_crop_offsets
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
-from zfnet.models.net import Net, convnet_net
+from zfnet.models.net import Net, Normalise, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training import evaluate
 from zfnet.training.evaluate import error_metrics, predict, save_predictions, wilson
@@ -59,6 +59,24 @@ def test_centre_and_ten_crops_are_what_the_paper_says(
         "val_ten_crop_top1_error",
         "val_ten_crop_top5_error",
     }
+
+
+def test_images_below_the_nets_input_are_enlarged(prepared: Path) -> None:
+    data = Prepared.open(prepared)
+    split = data.split("val")
+    large = data.size + 15
+    model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    channels = len(data.classes)
+    model.append(torch.nn.Linear(3, channels))
+    normalise = Normalise.standardise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), large)
+    net = Net(model.eval(), large, normalise, [c.name for c in data.classes], "own", "own", {})
+    found = predict(net, split, torch.device("cpu"))
+    x = fit_to(pixels(split, range(len(split))), large)
+    assert x.shape[-2:] == (large, large)
+    with torch.no_grad():
+        p = model(normalise(x)).softmax(1)  # its mirror image has the same averages
+    for name in ("centre", "ten"):
+        np.testing.assert_allclose(found[f"{name}_top_p"], p.topk(5).values, atol=1e-5)
 
 
 def test_a_class_that_the_net_does_not_know_counts_as_an_error(net: Net, prepared: Path) -> None:

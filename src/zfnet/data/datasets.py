@@ -36,6 +36,14 @@ def centre_crop(x: torch.Tensor, px: int) -> torch.Tensor:
     return x[..., y : y + px, left : left + px]
 
 
+def fit_to(x: torch.Tensor, px: int) -> torch.Tensor:
+    """The centre `px` square of pixels (N, 3, S, S) in 0..255, or the whole enlarged if S < px."""
+    if x.shape[-1] >= px:
+        return centre_crop(x, px)
+    large = torch.nn.functional.interpolate(x.float(), (px, px), mode="bicubic", antialias=True)
+    return large.round().clamp(0, 255).to(x.dtype)
+
+
 def centre_offset(size: int, px: int) -> int:
     """Return where a centred crop of `px` begins in `size` pixels."""
     if px > size:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from zfnet.data.datasets import fit_to
 from zfnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ def to_device(net: Net, device: torch.device) -> Net:
     net.model.to(memory_format=torch.channels_last)
     net.model.eval()
     return net
-
-
-def fit(pixels: Tensor, px: int) -> Tensor:
-    """The centre `px` square of pixels (N, 3, S, S), or the whole square enlarged if S < px."""
-    size = pixels.shape[-1]
-    if size >= px:
-        start = (size - px) // 2
-        return pixels[..., start : start + px, start : start + px]
-    large = F.interpolate(pixels.float(), (px, px), mode="bicubic", antialias=True)
-    return large.round().clamp(0, 255).to(pixels.dtype)
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,7 @@ class Inputs:
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""
         images = torch.from_numpy(np.ascontiguousarray(self.split.images(rows)))
-        return fit(images.permute(0, 3, 1, 2), self.net.input_px)
+        return fit_to(images.permute(0, 3, 1, 2), self.net.input_px)
 
     def display(self, rows: np.ndarray) -> np.ndarray:
         """The same pixels for drawing: (n, px, px, 3) uint8."""

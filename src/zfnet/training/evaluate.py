@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zfnet.data.datasets import TrainingViews
+from zfnet.data.datasets import TrainingViews, fit_to, pixels
 from zfnet.data.store import PreparedSplit
 from zfnet.models.net import Net
 from zfnet.training.files import write_whole
@@ -27,22 +27,20 @@ def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, n
 
     Returns for `centre` and `ten`: <view>_top (N, 5) output indices, best first; <view>_top_p
     (N, 5) their probabilities; <view>_p (N,) that of the true class; and label (N,), all in
-    storage order. Where the net has fewer than five outputs the second axis is shorter. The paper
-    does not say which of the two its error rates use.
+    storage order. Where the net has fewer than five outputs the second axis is shorter. Images
+    smaller than the net's input are enlarged, and their ten crops are the image and its mirror
+    image. The paper does not say which of the two its error rates use.
     """
-    views = TrainingViews(split, net.input_px, crop="ten", flip=True)
     net.to(device)
     net.model.eval()
     labels = torch.from_numpy(net.outputs_for(split.labels))
     columns: dict[str, list[torch.Tensor]] = {}
     for start in range(0, len(split), IMAGES_A_BATCH):
         images = range(start, min(start + IMAGES_A_BATCH, len(split)))
-        batch = views.__getitems__([(image, view) for image in images for view in range(VIEWS)])
-        batch = {name: value.to(device) for name, value in batch.items()}
-        x = net.normalise(batch["pixels"], batch["offset"], batch["flip"])
-        p = net.model(x).float().softmax(1).unflatten(0, (len(images), VIEWS))
+        x, centre = _views(net, split, images, device)
+        p = net.model(x).float().softmax(1).unflatten(0, (len(images), -1))
         true = labels[start : start + len(images)].to(device)
-        for name, each in (("centre", p[:, CENTRE]), ("ten", p.mean(1))):
+        for name, each in (("centre", p[:, centre]), ("ten", p.mean(1))):
             top_p, top = each.topk(min(5, each.shape[1]), dim=1)
             p_true = each.gather(1, true.clamp_min(0)[:, None])[:, 0] * (true >= 0)
             for key, value in (("top", top), ("top_p", top_p), ("p", p_true)):
@@ -50,6 +48,20 @@ def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, n
     found = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
     narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in found.items()}
     return {"label": net.outputs_for(split.labels).astype(np.int32), **narrow}
+
+
+def _views(
+    net: Net, split: PreparedSplit, images: range, device: torch.device
+) -> tuple[torch.Tensor, int]:
+    """Net input of all views of `images`, image by image, and which view is the centre crop."""
+    if split.size < net.input_px:
+        enlarged = fit_to(pixels(split, list(images)), net.input_px).to(device)
+        both = torch.stack([enlarged, enlarged.flip(-1)], dim=1).flatten(0, 1)
+        return net.normalise(both), 0
+    views = TrainingViews(split, net.input_px, crop="ten", flip=True)
+    batch = views.__getitems__([(image, view) for image in images for view in range(VIEWS)])
+    batch = {name: value.to(device) for name, value in batch.items()}
+    return net.normalise(batch["pixels"], batch["offset"], batch["flip"]), CENTRE
 
 
 def save_predictions(path: Path, predictions: dict[str, np.ndarray]) -> None:
