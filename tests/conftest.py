@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zfnet.allocator import sleep_while_waiting
-
 os.environ.setdefault("ZFNET_PROGRESS", "0")
-sleep_while_waiting()  # before any test imports torch
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""What a CPU process asks of its C libraries: keep freed memory, and let waiting threads sleep."""
+"""Keeps freed memory with the process, so that a step on a CPU does not fault it in anew."""
 
 from __future__ import annotations
 
@@ -7,15 +7,6 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-
-
-def sleep_while_waiting() -> None:
-    """Let OpenMP's threads sleep at barriers; has an effect before torch is imported.
-
-    By default they spin, which makes a step several times slower as soon as another process, or
-    another machine on the same host, takes a part of one core.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def keep_freed_memory() -> bool:

@@ -285,9 +285,8 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
     import importlib
 
     from zfnet import stages
-    from zfnet.allocator import keep_freed_memory, sleep_while_waiting
+    from zfnet.allocator import keep_freed_memory
 
-    sleep_while_waiting()
     keep_freed_memory()
     module = importlib.import_module(stages.module_of(stage))
     outcome = module.run(cfg, paths, net) if stage == "train" else module.run(cfg, paths)
