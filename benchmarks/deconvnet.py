@@ -9,28 +9,15 @@ the first `--captum-units` of them. Both results are compared.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import time
-import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+import rounds
 from zfnet.methods import deconvnet
 
 LAYER = "features.10"
-
-
-def timed(work: Callable[[], Tensor], device: str) -> tuple[float, Tensor]:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    result = work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start, result
 
 
 def captum(model: nn.Module, image: Tensor, places: list[tuple[int, int]]) -> Tensor:
@@ -50,19 +37,8 @@ def captum(model: nn.Module, image: Tensor, places: list[tuple[int, int]]) -> Te
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--captum-units", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    from torchvision.models import alexnet
-
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    model = alexnet().eval().to(options.device)
+    options = rounds.options(__doc__, units=256, captum_units=32)
+    model = rounds.alexnet(options.device)
     image = torch.randn(1, 3, 224, 224, device=options.device)
     units = torch.arange(options.units)
     with torch.no_grad():
@@ -73,14 +49,14 @@ def main() -> None:
     def ours() -> Tensor:
         return deconvnet(model, image, LAYER, units, values=1.0)
 
+    def theirs() -> Tensor:
+        return captum(model, image, places)
+
     captum(model, image, places[:2])
     deconvnet(model, image, LAYER, units[:32], values=1.0)
-    best_ours = best_theirs = float("inf")
-    for _ in range(options.rounds):
-        seconds, projected = timed(ours, options.device)
-        best_ours = min(best_ours, seconds / options.units)
-        seconds, reference = timed(lambda: captum(model, image, places), options.device)
-        best_theirs = min(best_theirs, seconds / len(places))
+    projected, reference = ours(), theirs()
+    best = rounds.best_of({"ours": ours, "captum": theirs}, options.rounds, options.device)
+    best_ours, best_theirs = best["ours"] / options.units, best["captum"] / len(places)
     error = (projected[: len(places)] - reference).abs().max() / reference.abs().max()
     print(
         f"AlexNet {LAYER}, {options.device}, {options.threads} threads, torch {torch.__version__}"

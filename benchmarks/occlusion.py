@@ -11,27 +11,15 @@ Options of ours that change the result (bf16) are reported apart, with their lar
 
 from __future__ import annotations
 
-import argparse
-import time
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+import rounds
 from zfnet.methods import occlude
 
 SIZE = 32
-
-
-def timed(work: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def contestants(model: nn.Module, image: Tensor, stride: int) -> dict[str, Callable[[], Tensor]]:
@@ -66,25 +54,12 @@ def contestants(model: nn.Module, image: Tensor, stride: int) -> dict[str, Calla
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--stride", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    from torchvision.models import alexnet
-
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    model = alexnet().eval().to(options.device, memory_format=torch.channels_last)
+    options = rounds.options(__doc__, stride=8)
+    model = rounds.alexnet(options.device)
     image = torch.randn(1, 3, 224, 224).to(options.device, memory_format=torch.channels_last)
     runs = contestants(model, image, options.stride)
     results = {name: run() for name, run in runs.items()}  # also warms up
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            best[name] = min(best[name], timed(run, options.device))
+    best = rounds.best_of(runs, options.rounds, options.device)
     default = best["captum, 1 a pass"]
     tuned = min(value for name, value in best.items() if name.startswith("captum"))
     reference = results["captum, 1 a pass"][:, 0]

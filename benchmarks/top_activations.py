@@ -8,38 +8,17 @@ is `model(batch)` in inference mode up to the class scores. Rounds alternate; th
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-
 import torch
 
+import rounds
 from zfnet.methods import top_activations
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.spec import build_spec
 
 
-def timed(work: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--width", type=float, default=1.0)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model = ConvNet(build_spec("zfnet", width=options.width)).eval()
+    options = rounds.options(__doc__, images=256, batch=64)
+    model = ConvNet(build_spec("zfnet")).eval()
     init_weights(model, "he")
     model = model.to(options.device, memory_format=torch.channels_last)
     layers = [model.taps[f"{number}.relu"] for number in range(1, 6)]
@@ -56,11 +35,10 @@ def main() -> None:
     def ours() -> None:
         top_activations(model, batches, layers, k=9)
 
-    best = {"bare forward": float("inf"), "top 9, layers 1-5": float("inf")}
     bare()
-    for _ in range(options.rounds):
-        for name, work in zip(best, (bare, ours), strict=True):
-            best[name] = min(best[name], timed(work, options.device))
+    ours()
+    work = {"bare forward": bare, "top 9, layers 1-5": ours}
+    best = rounds.best_of(work, options.rounds, options.device)
     print(f"ZFNet, {options.images} images, {options.device}, torch {torch.__version__}")
     for name, seconds in best.items():
         print(f"{name:18s} {seconds:7.3f} s  {options.images / seconds:7.1f} images/s")

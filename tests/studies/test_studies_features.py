@@ -46,7 +46,7 @@ def test_dead_maps_are_told_and_purity_is_that_of_the_classes(marks, probe):
     (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
     assert layer.active.tolist() == [True, True, True, False]
     assert layer.purity[:3].tolist() == [1.0, 1.0, 1.0]
-    metrics = study(marks, probe, ONE).metrics
+    metrics = study(Inputs(marks, "val", probe), ONE).metrics
     assert metrics["layer1_dead_maps"].value == 1
     assert metrics["layer1_purity"].value == 1.0
     assert metrics["layer1_purity"].n == 3
@@ -156,7 +156,7 @@ def test_small_images_are_enlarged_to_the_input(marks, probe):
 
 def test_result_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
     for name in ("one", "two"):
-        result = study(marks, probe, ONE, seed=1)
+        result = study(Inputs(marks, "val", probe), ONE, seed=1)
         save_result(result, tmp_path / name, tmp_path / f"{name}.json")
     told = load_result(tmp_path / "one")
     assert told["paper"] == "Fig. 2"
@@ -173,8 +173,8 @@ def test_result_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
 
 
 def test_the_figure_does_not_need_the_arrays_first(marks, probe, tmp_path):
-    early = study(marks, probe, ONE).figures[0].draw()
-    late = study(marks, probe, ONE)
+    early = study(Inputs(marks, "val", probe), ONE).figures[0].draw()
+    late = study(Inputs(marks, "val", probe), ONE)
     save_result(late, tmp_path, tmp_path / "m.json")
     assert early.tobytes() == late.figures[0].draw().tobytes()
 
@@ -189,14 +189,14 @@ def test_faulty_options_are_named(marks, probe):
         with pytest.raises(UserError, match=message):
             Options(**wrong)
     with pytest.raises(UserError, match="holds only 30 images"):
-        study(marks, probe, Options(layers=(1,), top_k=31))
+        study(Inputs(marks, "val", probe), Options(layers=(1,), top_k=31))
     with pytest.raises(UserError, match=r"no tap 4\.relu"):
-        study(marks, probe, Options(layers=(4,)))
+        study(Inputs(marks, "val", probe), Options(layers=(4,)))
 
 
 def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypatch):
     from zfnet.config import StageConfig
-    from zfnet.studies import features
+    from zfnet.studies import features, inputs
 
     section = {
         "layers": [1], "top_k": 4, "tap": "relu", "figure_maps": {"1": 2}, "choose": "random",
@@ -206,8 +206,8 @@ def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypat
         "seed": 7, "device": "cpu", "data": {"size": 20},
         "study": {"features": section, "occlusion": {"size": 3}},
     }  # fmt: skip
-    monkeypatch.setattr(features, "load_net", lambda folder: probe)
-    monkeypatch.setattr(features.Prepared, "open", lambda folder: marks)
+    monkeypatch.setattr(inputs, "load_net", lambda folder: probe)
+    monkeypatch.setattr(inputs.Prepared, "open", lambda folder: marks)
     cfg = StageConfig(whole, ["study.features", "seed", "device"], "features")
     result = features.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
     assert result.seed == 7

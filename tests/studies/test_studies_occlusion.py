@@ -54,14 +54,14 @@ def test_numbers_follow_from_the_maps(bright, probe):
     assert told.activity_drop.tolist() == [1.0, 1.0, 1.0]
     assert (told.worst_drop > 0.3).all()
     assert (told.inside > told.outside).all()
-    metrics = study(bright, probe, SMALL).metrics
+    metrics = study(Inputs(bright, "val", probe), SMALL).metrics
     assert metrics["inside_minus_outside"].value > 0
     assert metrics["worst_drop"].n == 3
     assert metrics["worst_drop"].low is not None
 
 
 def test_without_boxes_nothing_is_said_of_them(marks, probe):
-    assert "drop_inside_box" not in study(marks, probe, SMALL).metrics
+    assert "drop_inside_box" not in study(Inputs(marks, "val", probe), SMALL).metrics
 
 
 def test_classes_take_turns(bright, probe):
@@ -85,17 +85,19 @@ def test_unsure_images_fill_up_and_are_told(marks, probe):
 
 def test_named_images_are_taken_as_they_come(bright, probe):
     names = ("class1/4.png", "class0/0.png")
-    result = study(bright, probe, Options(ids=names, size=4, stride=2, reference_px=16, layer=1))
+    result = study(
+        Inputs(bright, "val", probe), Options(ids=names, size=4, stride=2, reference_px=16, layer=1)
+    )
     assert result.extra["ids"] == list(names)
     assert len(result.figures) == 2
     with pytest.raises(UserError, match=r"no image 'nowhere\.png'"):
-        study(bright, probe, Options(ids=("nowhere.png",), layer=1))
+        study(Inputs(bright, "val", probe), Options(ids=("nowhere.png",), layer=1))
 
 
 def test_a_class_the_net_does_not_know_gives_way_to_its_own_label(bright, probe):
     probe.class_index = np.array([0, -1, 2])
     options = Options(ids=("class1/4.png",), size=4, stride=2, reference_px=16, layer=1)
-    result = study(bright, probe, options)
+    result = study(Inputs(bright, "val", probe), options)
     assert "does not know the image's class (green)" in result.figures[0].caption
     assert "own top label is watched" in result.text
 
@@ -116,7 +118,9 @@ def test_grey_is_raw_128_under_any_normalisation(bright, probe):
 
 def test_result_is_whole_and_its_bytes_repeat(bright, probe, tmp_path):
     for name in ("one", "two"):
-        save_result(study(bright, probe, SMALL), tmp_path / name, tmp_path / f"{name}.json")
+        save_result(
+            study(Inputs(bright, "val", probe), SMALL), tmp_path / name, tmp_path / f"{name}.json"
+        )
     told = load_result(tmp_path / "one")
     assert [figure["name"] for figure in told["figures"]] == ["occlusion_1", "occlusion_2"]
     assert told["arrays"]["probability"]["shape"] == [3, 7, 7]
@@ -138,15 +142,15 @@ def test_faulty_options_are_named():
 
 def test_the_stage_reads_only_what_it_declares(bright, probe, tmp_path, monkeypatch):
     from zfnet.config import StageConfig
-    from zfnet.studies import occlusion
+    from zfnet.studies import inputs, occlusion
 
     section = {
         "images": 1, "measured": 2, "ids": [], "size": 4, "stride": 2, "reference_px": 16,
         "fill": "grey", "layer": 1, "batch_size": 16, "split": "val",
     }  # fmt: skip
     whole = {"seed": 0, "device": "cpu", "data": {}, "study": {"occlusion": section}}
-    monkeypatch.setattr(occlusion, "load_net", lambda folder: probe)
-    monkeypatch.setattr(occlusion.Prepared, "open", lambda folder: bright)
+    monkeypatch.setattr(inputs, "load_net", lambda folder: probe)
+    monkeypatch.setattr(inputs.Prepared, "open", lambda folder: bright)
     cfg = StageConfig(whole, ["study.occlusion", "seed", "device"], "occlusion")
     result = occlusion.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
     assert result.extra["drawn"] == 1

@@ -85,17 +85,22 @@ class Normalise(nn.Module):
 
     def _mean_under(self, offset: Tensor | None, flip: Tensor | None) -> Tensor:
         """The part of the mean image under each crop: (N or 1, 3, px, px)."""
-        px = self.input_px
-        windows = self.mean.unfold(1, px, 1).unfold(2, px, 1)  # view (3, rows, columns, px, px)
+        px, size = self.input_px, self.mean.shape[1]
         if offset is None:
-            centre = (self.mean.shape[1] - px) // 2
-            under = windows[:, centre, centre].unsqueeze(0)
-        else:
-            y, x = offset.to(self.mean.device, torch.int64).unbind(1)
-            under = windows[:, y, x].transpose(0, 1)
+            start = (size - px) // 2
+            under = self.mean[None, :, start : start + px, start : start + px]
+            if flip is None:
+                return under
+            return torch.where(flip.to(under.device).view(-1, 1, 1, 1), under.flip(3), under)
+        y, x = offset.to(self.mean.device, torch.int64).unbind(1)
         if flip is None:
-            return under
-        return torch.where(flip.to(under.device).view(-1, 1, 1, 1), under.flip(3), under)
+            mirrored = torch.zeros_like(x)
+        else:  # a mirrored crop lies on the mirrored mean, counted from its other side
+            mirrored = flip.to(x)
+            x = torch.where(mirrored.bool(), size - px - x, x)
+        both = torch.stack([self.mean, self.mean.flip(2)])
+        windows = both.unfold(2, px, 1).unfold(3, px, 1)  # view (2, 3, rows, columns, px, px)
+        return windows.permute(0, 2, 3, 1, 4, 5)[mirrored, y, x]
 
     def _check(self, x: Tensor) -> None:
         px = self.input_px

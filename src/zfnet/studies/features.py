@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfnet.data.store import Prepared
 from zfnet.drawing.grid import (
     ZERO,
     MapCell,
@@ -30,9 +29,9 @@ from zfnet.errors import UserError
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
-from zfnet.models.net import Net, load_net
+from zfnet.models.net import Net
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, ahead, pick_device, to_device, when_it_fits
+from zfnet.studies.inputs import Inputs, ahead, when_it_fits
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.statistics import bootstrap_mean
 
@@ -97,29 +96,17 @@ class Options:
 def run(cfg: Any, paths: Any) -> Result:
     """The stage: keys read are study.features, seed and device."""
     options = Options.read(cfg.study.features)
-    device = pick_device(cfg.device)
-    net = load_net(paths.net)
-    return study(Prepared.open(paths.prepared), net, options, seed=cfg.seed, device=device)
+    inputs = Inputs.of_stage(cfg, paths, options.split, max_images=options.max_images)
+    return study(inputs, options, seed=cfg.seed)
 
 
-def study(
-    prepared: Prepared,
-    net: Net,
-    options: Options,
-    *,
-    seed: int = 0,
-    device: torch.device | None = None,
-) -> Result:
-    """Fig. 2 for `net` on a split of `prepared`.
+def study(inputs: Inputs, options: Options, *, seed: int = 0) -> Result:
+    """Fig. 2 for one net on the images of `inputs`.
 
     The forward pass over the split is done here; projections are computed while the result is
     written, map by map, so that they are never all in memory.
     """
-    net = to_device(net, device or torch.device("cpu"))
-    inputs = Inputs(
-        prepared, options.split, net, device or torch.device("cpu"),
-        max_images=options.max_images, seed=seed,
-    )  # fmt: skip
+    net = inputs.net
     if len(inputs.rows) < options.top_k:
         raise UserError(
             f"study.features.top_k={options.top_k}: the split {options.split} holds only "

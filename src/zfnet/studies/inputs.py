@@ -7,18 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zfnet.data.datasets import fit_to
+from zfnet.data.store import Prepared
 from zfnet.errors import UserError
-
-if TYPE_CHECKING:
-    from zfnet.data.store import Prepared
-    from zfnet.models.net import Net
+from zfnet.models.net import Net, load_net
 
 T = TypeVar("T")
 
@@ -65,7 +63,8 @@ class View:
 class Inputs:
     """One split of a prepared set as inputs of one net. Rows are rows of the split.
 
-    `rows`: int64, all rows or a seeded random sample of `max_images`, ascending.
+    `rows`: int64, all rows or a seeded random sample of `max_images`, ascending. The net is moved
+    to `device` (the CPU by default), in evaluation mode and channels-last.
     """
 
     def __init__(
@@ -73,14 +72,14 @@ class Inputs:
         prepared: Prepared,
         split: str,
         net: Net,
-        device: torch.device,
+        device: torch.device | None = None,
         *,
         max_images: int | None = None,
         seed: int = 0,
     ) -> None:
+        self.device = device or torch.device("cpu")
         self.split = prepared.split(split)
-        self.net = net
-        self.device = device
+        self.net = to_device(net, self.device)
         self.view = View.of(prepared.size, net.input_px)
         self.labels = np.asarray(self.split.labels)
         self.class_names = [entry.name for entry in prepared.classes]
@@ -88,6 +87,16 @@ class Inputs:
         if max_images is not None and max_images < len(self.rows):
             chosen = np.random.default_rng([seed, 1]).permutation(self.rows)[:max_images]
             self.rows = np.sort(chosen)
+
+    @classmethod
+    def of_stage(cls, cfg: Any, paths: Any, split: str, *, max_images: int | None = None) -> Inputs:
+        """What a study's stage works on: the prepared set, the net and the device of the config.
+
+        Keys read are seed and device.
+        """
+        device = pick_device(cfg.device)  # first: a missing GPU is told before anything is read
+        prepared, net = Prepared.open(paths.prepared), load_net(paths.net)
+        return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed)
 
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""

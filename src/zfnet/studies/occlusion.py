@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnet.data.store import Prepared
 from zfnet.drawing.maps import HeatPanel, ImagePanel, LabelPanel, Panel, panel_row, shorten
 from zfnet.errors import UserError
 from zfnet.methods.occlusion import OcclusionMaps, occlude
-from zfnet.models.net import Net, load_net
-from zfnet.studies.inputs import Inputs, pick_device, to_device, when_it_fits
+from zfnet.studies.inputs import Inputs, when_it_fits
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.statistics import student_mean
 
@@ -83,22 +81,13 @@ class Options:
 def run(cfg: Any, paths: Any) -> Result:
     """The stage: keys read are study.occlusion, seed and device."""
     options = Options.read(cfg.study.occlusion)
-    device = pick_device(cfg.device)
-    net = load_net(paths.net)
-    return study(Prepared.open(paths.prepared), net, options, seed=cfg.seed, device=device)
+    inputs = Inputs.of_stage(cfg, paths, options.split)
+    return study(inputs, options, seed=cfg.seed)
 
 
-def study(
-    prepared: Prepared,
-    net: Net,
-    options: Options,
-    *,
-    seed: int = 0,
-    device: torch.device | None = None,
-) -> Result:
-    """Fig. 7 (b, d, e) for `net` on a few images of a split of `prepared`."""
-    device = device or torch.device("cpu")
-    inputs = Inputs(prepared, options.split, to_device(net, device), device)
+def study(inputs: Inputs, options: Options, *, seed: int = 0) -> Result:
+    """Fig. 7 (b, d, e) for one net on a few images of `inputs`."""
+    net = inputs.net
     chosen = choose_images(inputs, options, seed)
     size, stride = options.pixels(net.input_px)
     maps = occluded(inputs, chosen, options, seed)
