@@ -390,3 +390,40 @@ def test_200_calls_leave_nothing_behind(small):
         deconvnet(small, IMAGES[:1], "4", 0)
     assert tensors() <= before
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in small.modules())
+
+
+# ------------------------------------------------------------------- layers by number, triples
+def test_triples_of_image_layer_and_unit(small):
+    layers, units = ["4", "1", "4"], torch.tensor([2, 0, 1])
+    places = torch.tensor([[0, 1], [3, 2], [2, 2]])
+    together = deconvnet(small, IMAGES[:3], layers, units, places=places, batch_size=2)
+    for i, layer in enumerate(layers):
+        alone = deconvnet(small, IMAGES[i : i + 1], layer, int(units[i]), places=places[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone)
+    one_unit = deconvnet(small, IMAGES[:1], ["1", "4"], 1)
+    torch.testing.assert_close(one_unit[1:], deconvnet(small, IMAGES[:1], "4", 1))
+    with pytest.raises(UserError, match="3 images, 1 units and 2 layers do not pair up"):
+        deconvnet(small, IMAGES[:3], ["1", "4"], 0)
+
+
+def test_layers_by_the_papers_number():
+    model = ConvNet(build_spec("zfnet", num_classes=3, width=0.1, input_px=64))
+    init_weights(model, "he")
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for number, path in [(2, "layer2.relu"), ("2.out", model.taps["2.out"])]:
+        by_number = deconvnet(model, images, number, 4)
+        torch.testing.assert_close(by_number, deconvnet(model, images, path, 4))
+        assert receptive_field(model, number, 64).size == receptive_field(model, path, 64).size
+    top = top_activations(model, [(images, torch.arange(2))], [2, "layer3.relu"], k=1)
+    assert list(top) == [2, "layer3.relu"]
+    maps = occlude(
+        model, images, classes=0, size=32, stride=32, layer=5, unit=1, progress=False
+    )
+    same = occlude(
+        model, images, classes=0, size=32, stride=32, layer="layer5.relu", unit=1, progress=False
+    )
+    torch.testing.assert_close(maps.activity, same.activity)
+    with pytest.raises(UserError, match=r"no layer of the paper's number 9: it has 1, 2, 3"):
+        deconvnet(model, images, 9, 0)
+    with pytest.raises(UserError, match="defines none; give a module path"):
+        deconvnet(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), images, 1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from zfnet.errors import UserError
 
+# A module path, `path#1` for its second call, or the paper's number where the model defines it.
+Layer = str | int
 # Called with (layer name, output) each time an asked layer has run.
 Callback = Callable[[str, Tensor], None]
 
@@ -21,6 +23,24 @@ class UnsupportedModel(UserError):  # noqa: N818 (what is wrong is the model)
 
 class _Stop(BaseException):
     """Ends a forward pass at the layer asked for; no `except Exception` in a model catches it."""
+
+
+def layer_path(model: nn.Module, layer: Layer) -> str:
+    """The module path of `layer`: itself, or what the model's own `taps` say of a number.
+
+    A model defines the paper's numbers by an attribute `taps`, a mapping of "5.relu" (also "5.out",
+    …) to module paths; 5 stands for "5.relu". Raises `UserError` for a number without a tap.
+    """
+    taps = getattr(model, "taps", None)
+    taps = taps if isinstance(taps, Mapping) else {}
+    tap = f"{layer}.relu" if isinstance(layer, int) else layer
+    if tap in taps:
+        return str(taps[tap])
+    if isinstance(layer, str):
+        return layer
+    known = sorted({name.partition(".")[0] for name in taps if name.endswith(".relu")})
+    told = f"it has {', '.join(known)}" if known else "it defines none; give a module path"
+    raise UserError(f"{type(model).__name__} has no layer of the paper's number {layer}: {told}")
 
 
 def split_layer(layer: str) -> tuple[str, int]:

@@ -7,13 +7,20 @@ overlap; convolutions and linear layers by their transpose; biases play no part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.methods._forward import UnsupportedModel, check_images, output_of
+from zfnet.methods._forward import (
+    Layer,
+    UnsupportedModel,
+    check_images,
+    layer_path,
+    output_of,
+)
 from zfnet.methods.rules import (
     Lrn,
     Rule,
@@ -29,7 +36,7 @@ Places = Tensor | Literal["all"] | None
 def deconvnet(
     model: nn.Module,
     images: Tensor,
-    layer: str,
+    layer: Layer | Sequence[Layer],
     units: int | Tensor,
     *,
     places: Places = None,
@@ -45,7 +52,8 @@ def deconvnet(
     switches, rectify, filter with the transposed weights.
 
     images: net input (N, C, H, W), float. One image with several `units` stands for each of them.
-    layer: module path; `path#1` means the second time that module runs in a pass.
+    layer: module path (`path#1`: the second time that module runs in a pass), or the paper's number
+    where the model defines it; or a sequence (N,) of these, one for each unit.
     units: map (or unit of a linear layer) for each image: an int or integers (N,).
     places: None: the strongest place of the map; integers (N, 2): row and column; "all": the whole
     map. values: what to start from, a number or (N,); None: the activation itself.
@@ -66,7 +74,7 @@ def deconvnet(
 def guided_backprop(
     model: nn.Module,
     images: Tensor,
-    layer: str,
+    layer: Layer | Sequence[Layer],
     units: int | Tensor,
     *,
     places: Places = None,
@@ -86,7 +94,7 @@ def guided_backprop(
 def gradient(
     model: nn.Module,
     images: Tensor,
-    layer: str,
+    layer: Layer | Sequence[Layer],
     units: int | Tensor,
     *,
     places: Places = None,
@@ -115,7 +123,7 @@ def saliency(gradients: Tensor) -> Tensor:
 def project(
     model: nn.Module,
     images: Tensor,
-    layer: str,
+    layer: Layer | Sequence[Layer],
     units: int | Tensor,
     *,
     rule: Rule,
@@ -137,7 +145,7 @@ def _project(
     rule: Rule,
     model: nn.Module,
     images: Tensor,
-    layer: str,
+    layer: Layer | Sequence[Layer],
     units: int | Tensor,
     places: Places,
     values: float | Tensor | None,
@@ -150,41 +158,45 @@ def _project(
     units = torch.as_tensor(units, device=images.device)
     if units.is_floating_point() or units.ndim > 1:
         raise UserError("units must be an int or integers (N,), one per image")
-    n = max(images.shape[0], units.numel() if units.ndim else 1)
-    units = units.expand(n) if units.ndim == 0 or units.numel() == 1 else units
-    if images.shape[0] not in (1, n) or units.numel() != n:
-        raise UserError(f"{images.shape[0]} images and {units.numel()} units do not pair up")
+    layers = [layer] if isinstance(layer, str | int) else list(layer)
+    paths = [layer_path(model, one) for one in layers]
+    n = max(images.shape[0], units.numel(), len(paths))
+    if images.shape[0] not in (1, n) or units.numel() not in (1, n) or len(paths) not in (1, n):
+        told = f" and {len(paths)} layers" if len(paths) != 1 else ""
+        raise UserError(f"{images.shape[0]} images, {units.numel()} units{told} do not pair up")
     images = images.expand(n, -1, -1, -1)
+    units = units.expand(n)
     place = _places(places, n, images.device)
     value = (
         None if values is None else torch.as_tensor(values, dtype=images.dtype).to(images).expand(n)
     )
     format_ = torch.channels_last if channels_last else torch.contiguous_format
-    parts = []
-    for start in range(0, n, batch_size):
-        chosen = slice(start, start + batch_size)
-        # Out of inference mode: tensors made there cannot take part in a gradient.
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = images[chosen].detach().clone(memory_format=format_).requires_grad_()
-            with rectifier_rule(model, rule, lrn=lrn, unsupported="plain") as found:
-                # A copy, so that a model whose first act is in place does not meet a leaf.
-                output = output_of(model, layer, leaf.clone())
-            if rule != "plain":
-                inspect_graph(output, found)
-                if unsupported == "error":
-                    refuse_unsupported(model, found)
-            _check_connected(output, layer)
-            seed = _seed(
-                output.detach(),
-                layer,
-                units[chosen],
-                place[chosen] if isinstance(place, Tensor) else place,
-                None if value is None else value[chosen],
-            )
-            # As autograd.grad(output, leaf, seed), which would import sympy: seconds on first use.
-            (down,) = torch.autograd.grad((output * seed).sum(), leaf)
-        parts.append(down)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    result = torch.empty_like(images, memory_format=format_)
+    for path in dict.fromkeys(paths):
+        rows = torch.tensor([i for i in range(n) if paths[i % len(paths)] == path])
+        for part in rows.to(images.device).split(batch_size):
+            # Out of inference mode: tensors made there cannot take part in a gradient.
+            with torch.inference_mode(False), torch.enable_grad():
+                leaf = images[part].detach().clone(memory_format=format_).requires_grad_()
+                with rectifier_rule(model, rule, lrn=lrn, unsupported="plain") as found:
+                    # A copy, so that a model whose first act is in place does not meet a leaf.
+                    output = output_of(model, path, leaf.clone())
+                if rule != "plain":
+                    inspect_graph(output, found)
+                    if unsupported == "error":
+                        refuse_unsupported(model, found)
+                _check_connected(output, path)
+                seed = _seed(
+                    output.detach(),
+                    path,
+                    units[part],
+                    place[part] if isinstance(place, Tensor) else place,
+                    None if value is None else value[part],
+                )
+                # Not autograd.grad(output, leaf, seed): it imports sympy, seconds on first use.
+                (down,) = torch.autograd.grad((output * seed).sum(), leaf)
+            result[part] = down
+    return result
 
 
 def _places(places: Places, n: int, device: torch.device) -> Places:

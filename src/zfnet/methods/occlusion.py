@@ -13,10 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
+from zfnet.methods._coarse import Interpolated, coarse_to_fine
 from zfnet.methods._forward import (
+    Layer,
     UnsupportedModel,
     check_images,
     find_layer,
+    layer_path,
     split_layer,
     undisturbed,
 )
@@ -33,6 +36,7 @@ class OcclusionMaps:
     probable output; activity: float (N, R, C), the sum over the asked map, or None.
     rows (R,), cols (C,): top-left pixel of each place. size: (height, width) of the occluder.
     clean_*: (N,), the same without occluder. unit: int64 (N,), the map watched, or None.
+    interpolated: what coarse-to-fine did not measure, or None where every place was measured.
     """
 
     probability: Tensor
@@ -48,6 +52,7 @@ class OcclusionMaps:
     clean_logit: Tensor
     clean_label: Tensor
     clean_activity: Tensor | None
+    interpolated: Interpolated | None = None
 
     def to_pixel_map(self, values: Tensor) -> Tensor:
         """Spread values (N, R, C) to pixels (N, H, W): the mean over the places that cover each."""
@@ -86,11 +91,14 @@ def occlude(
     size: int | tuple[int, int],
     stride: int | tuple[int, int],
     fill: Fill = "grey",
-    layer: str | None = None,
+    layer: Layer | None = None,
     unit: int | Tensor | Literal["strongest"] | None = None,
     batch_size: int | None = None,
     channels_last: bool = True,
     dtype: torch.dtype | None = None,
+    coarse: int = 1,
+    tolerance: float = 0.02,
+    checks: int = 59,
     seed: int = 0,
     progress: bool = True,
 ) -> OcclusionMaps:
@@ -104,10 +112,16 @@ def occlude(
     pixels is the mean; "mean": the image's own mean colour; "blur": the image blurred, sigma =
     size/4; "noise": Gaussian with the image's own mean and deviation per channel, from `seed`; or a
     tensor that broadcasts to (N, C, H, W) (a colour: (C, 1, 1)).
-    layer, unit: also sum up the map `unit` (int, (N,)) of `layer`; "strongest" (default where a
-    layer is named): the map whose total is largest on the clean image.
+    layer, unit: also sum up the map `unit` (int, (N,)) of `layer` (module path, or the paper's
+    number where the model defines it); "strongest" (default where a layer is named): the map
+    whose total is largest on the clean image.
     batch_size: occluded images in one pass; None: a size that suits the device.
     dtype: run the model under autocast of that type; None: as it is.
+    coarse: 1 measures every place. Above 1, every `coarse`-th row and column of places is measured
+    first, and the places between them only where the four around them differ in top label, by more
+    than `tolerance` in probability, or by more than that share of the clean activity; the others
+    are interpolated linearly. How wrong that is cannot be known from the coarse places alone, so
+    `checks` of the interpolated ones are drawn at random and measured: see `Interpolated`.
 
     Raises `UserError` for impossible sizes, classes or units. The model is left as found.
     """
@@ -120,11 +134,19 @@ def occlude(
     classes = torch.as_tensor(classes, device=images.device).expand(n)
     if unit is not None and layer is None:
         raise UserError("occlude: `unit` needs the `layer` whose map it is")
+    if coarse < 1 or not tolerance >= 0 or checks < 0:
+        raise UserError(
+            f"coarse must be at least 1, tolerance and checks at least 0; got {coarse}, "
+            f"{tolerance}, {checks}"
+        )
+    path = None if layer is None else layer_path(model, layer)
     batch_size = batch_size or (256 if images.is_cuda else 64)
     format_ = torch.channels_last if channels_last else torch.contiguous_format
+    shape = (n, len(rows), len(cols))
+    jobs = n * len(rows) * len(cols)
 
     with torch.inference_mode(), undisturbed(model):
-        watcher = _Watcher(model, layer, dtype)
+        watcher = _Watcher(model, path, dtype)
         with watcher:
             copy = images.clone(memory_format=format_)
             started = time.perf_counter()
@@ -135,32 +157,47 @@ def occlude(
             _check_classes(classes, clean_logits)
             totals = [maps for _, maps in clean if maps is not None]
             clean_maps = torch.cat(totals) if totals else None
-            units = _units(unit, clean_maps, layer)
-            jobs = n * len(rows) * len(cols)
+            units = _units(unit, clean_maps, path)
             if progress:
-                _announce(n, len(rows), len(cols), seconds)
-            batches: Iterator[tuple[Tensor, Tensor]] = _occluded(
-                images, _fill(images, fill, (down, across), seed), rows, cols, (down, across),
-                batch_size, format_, spoilt,
-            )  # fmt: skip
-            if progress:
-                total = -(-jobs // batch_size)
-                batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
-            out = _Collected(jobs, images.device, units is not None)
-            for owners, batch in batches:
-                logits, maps = watcher.run(batch)
-                out.add(owners, logits, maps, classes, units)
+                _announce(n, len(rows), len(cols), seconds, coarse)
+            filling = _fill(images, fill, (down, across), seed)
+            out = _Collected(shape, images.device, units is not None)
 
-    shape = (n, len(rows), len(cols))
-    index = torch.arange(n, device=images.device)
-    activity = None
-    if clean_maps is not None and units is not None:
-        activity = clean_maps[index, units].float()
+            def measure(wanted: Tensor) -> None:
+                """Fill in the places `wanted`, numbers in the flat (N, R, C)."""
+                batches: Iterator[tuple[Tensor, Tensor, Tensor]] = _occluded(
+                    images, filling, rows, cols, (down, across), wanted, batch_size, format_,
+                    spoilt,
+                )  # fmt: skip
+                if progress:
+                    total = -(-len(wanted) // batch_size)
+                    batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
+                for index, owners, batch in batches:
+                    logits, maps = watcher.run(batch)
+                    out.put(index, owners, logits, maps, classes, units)
+
+            index = torch.arange(n, device=images.device)
+            activity = None
+            if clean_maps is not None and units is not None:
+                activity = clean_maps[index, units].float()
+            interpolated = None
+            if coarse == 1:
+                measure(torch.arange(jobs))
+            else:
+                grids = [out.probability, out.logit]
+                limits = [torch.full((n,), tolerance, device=images.device), None]
+                if out.activity is not None and activity is not None:
+                    grids.append(out.activity)
+                    limits.append(tolerance * activity.abs())
+                interpolated = coarse_to_fine(
+                    grids, limits, out.label, measure, coarse=coarse, checks=checks, seed=seed
+                )
+
     return OcclusionMaps(
-        probability=out.probability.view(shape),
-        logit=out.logit.view(shape),
-        label=out.label.view(shape),
-        activity=None if out.activity is None else out.activity.view(shape),
+        probability=out.probability,
+        logit=out.logit,
+        label=out.label,
+        activity=out.activity,
         unit=units,
         rows=rows,
         cols=cols,
@@ -170,6 +207,7 @@ def occlude(
         clean_logit=clean_logits.float()[index, classes],
         clean_label=clean_logits.argmax(dim=1),
         clean_activity=activity,
+        interpolated=interpolated,
     )
 
 
@@ -216,33 +254,32 @@ class _Watcher:
 
 
 class _Collected:
-    """Flat results of all jobs, filled batch by batch."""
+    """Results of every place, (N, R, C) each, filled in any order."""
 
-    def __init__(self, jobs: int, device: torch.device, activity: bool) -> None:
-        self.probability = torch.empty(jobs, device=device)
-        self.logit = torch.empty(jobs, device=device)
-        self.label = torch.empty(jobs, dtype=torch.int64, device=device)
-        self.activity = torch.empty(jobs, device=device) if activity else None
-        self.done = 0
+    def __init__(self, shape: tuple[int, int, int], device: torch.device, activity: bool) -> None:
+        self.probability = torch.empty(shape, device=device)
+        self.logit = torch.empty(shape, device=device)
+        self.label = torch.empty(shape, dtype=torch.int64, device=device)
+        self.activity = torch.empty(shape, device=device) if activity else None
 
-    def add(
+    def put(
         self,
+        index: Tensor,
         owners: Tensor,
         logits: Tensor,
         maps: Tensor | None,
         classes: Tensor,
         units: Tensor | None,
     ) -> None:
+        """Results of the places `index` (B,), numbers in the flat (N, R, C), of images `owners`."""
         logits = logits.float()
-        here = slice(self.done, self.done + len(owners))
         row = torch.arange(len(owners), device=logits.device)
         chosen = classes[owners]
-        self.logit[here] = logits[row, chosen]
-        self.probability[here] = logits.softmax(dim=1)[row, chosen]
-        self.label[here] = logits.argmax(dim=1)
+        self.logit.view(-1)[index] = logits[row, chosen]
+        self.probability.view(-1)[index] = logits.softmax(dim=1)[row, chosen]
+        self.label.view(-1)[index] = logits.argmax(dim=1)
         if self.activity is not None and maps is not None and units is not None:
-            self.activity[here] = maps[row, units[owners]].float()
-        self.done += len(owners)
+            self.activity.view(-1)[index] = maps[row, units[owners]].float()
 
 
 def _check_classes(classes: Tensor, logits: Tensor) -> None:
@@ -265,11 +302,12 @@ def _units(
     return units
 
 
-def _announce(images: int, rows: int, cols: int, seconds: float) -> None:
+def _announce(images: int, rows: int, cols: int, seconds: float, coarse: int) -> None:
     jobs = images * rows * cols
+    most = "" if coarse == 1 else "at most "
     print(
-        f"occlude: {rows} x {cols} places x {images} images = {jobs} forward passes, "
-        f"about {jobs * seconds:.0f} s",
+        f"occlude: {rows} x {cols} places x {images} images = {most}{jobs} forward passes, "
+        f"{most or 'about '}{jobs * seconds:.0f} s",
         file=sys.stderr,
     )
 
@@ -316,27 +354,27 @@ def _occluded(
     rows: Tensor,
     cols: Tensor,
     size: tuple[int, int],
+    wanted: Tensor,
     batch_size: int,
     format_: torch.memory_format,
     spoilt: bool,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (owner image (B,), occluded images (B, C, H, W)); the buffer is used again.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield (numbers (B,), owner images (B,), occluded images (B, C, H, W)); the buffer is reused.
 
-    Jobs run image by image, row by row. Only windows are written: each slot of the buffer keeps its
-    image, and before it shows another place its last window is put back; all is written anew where
-    the model has `spoilt` its input.
+    wanted: numbers in the flat (image, row, column). Only windows are written: each slot of the
+    buffer keeps its image, and before it shows another place its last window is put back; all is
+    written anew where the model has `spoilt` its input.
     """
     down, across = size
     places = [(y, x) for y in rows.tolist() for x in cols.tolist()]
-    jobs = images.shape[0] * len(places)
-    batch_size = min(batch_size, jobs)
-    buffer = images.new_empty((batch_size, *images.shape[1:])).to(memory_format=format_)
+    buffer: Tensor | None = None
     shown: list[tuple[int, int, int] | None] = [None] * batch_size
-    for start in range(0, jobs, batch_size):
-        filled = min(batch_size, jobs - start)
+    for index in wanted.to(images.device).split(batch_size):
+        if buffer is None:
+            buffer = images.new_empty((len(index), *images.shape[1:])).to(memory_format=format_)
         owners = []
-        for slot in range(filled):
-            owner, place = divmod(start + slot, len(places))
+        for slot, number in enumerate(index.tolist()):
+            owner, place = divmod(number, len(places))
             y, x = places[place]
             before = shown[slot]
             if before is None or before[0] != owner or spoilt:
@@ -349,4 +387,4 @@ def _occluded(
             buffer[slot][new] = fill[owner][new]
             shown[slot] = (owner, y, x)
             owners.append(owner)
-        yield torch.tensor(owners, device=images.device), buffer[:filled]
+        yield index, torch.tensor(owners, device=images.device), buffer[: len(index)]

@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zfnet.errors import UserError
-from zfnet.methods._forward import UnsupportedModel, output_of, refuse_compiled, undisturbed
+from zfnet.methods._forward import (
+    Layer,
+    UnsupportedModel,
+    layer_path,
+    output_of,
+    refuse_compiled,
+    undisturbed,
+)
 
 Pair = tuple[int, int]
 
@@ -88,7 +95,7 @@ class ReceptiveField:
         return start, start + self.size[axis]
 
 
-def receptive_field(model: nn.Module, layer: str, input_px: int | Pair) -> ReceptiveField:
+def receptive_field(model: nn.Module, layer: Layer, input_px: int | Pair) -> ReceptiveField:
     """The receptive field of `layer` for images of `input_px` (or (height, width)) pixels.
 
     Works for any graph of convolutions, pools, pointwise operations, sums, concatenations and
@@ -96,6 +103,7 @@ def receptive_field(model: nn.Module, layer: str, input_px: int | Pair) -> Recep
     is not known (attention, shifted windows, …), `UserError` for unknown layers.
     """
     refuse_compiled(model)
+    layer = layer_path(model, layer)
     height, width = (input_px, input_px) if isinstance(input_px, int) else input_px
     reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(

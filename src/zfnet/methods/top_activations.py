@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,17 @@ from torch import Tensor, nn
 
 from zfnet.errors import UserError
 from zfnet.methods._forward import (
+    Layer,
     UnsupportedModel,
     check_images,
+    layer_path,
     listening,
     run_until_heard,
     undisturbed,
 )
 
 Reduce = Literal["max", "mean"]
+L = TypeVar("L", bound=Layer)
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,16 @@ def _ranking(values: Tensor, images: Tensor) -> Tensor:
 def top_activations(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
-    layers: Sequence[str],
+    layers: Sequence[L],
     k: int = 9,
     *,
     reduce: Reduce = "max",
-    directions: Mapping[str, Tensor] | None = None,
-) -> dict[str, TopActivations]:
+    directions: Mapping[L, Tensor] | None = None,
+) -> dict[L, TopActivations]:
     """The k images that excite each channel of each layer most (Zeiler & Fergus 2014, Fig. 2).
 
     batches: yields (net input (n, C, H, W), indices (n,) int64 of these images).
+    layers: module paths, or the paper's numbers where the model defines them: the result's keys.
     reduce: an image's score in a channel is its map's "max" (the paper) or "mean".
     directions: for a layer, vectors (D, C) in the space of its channels that take the place of the
     single channels (Szegedy et al. 2014, section 3.1); its result then has D rows.
@@ -92,9 +96,10 @@ def top_activations(
     Results of parts of a data set join by `merge`. Results are on the CPU.
     Raises `UserError` for unknown layers, no images, or activations that are not numbers.
     """
-    layers = list(dict.fromkeys(layers))
     if not layers:
         raise UserError("top_activations needs at least one layer")
+    paths = {layer: layer_path(model, layer) for layer in layers}
+    vectors = {layer_path(model, layer): rows for layer, rows in (directions or {}).items()}
     if k < 1:
         raise UserError(f"k must be at least 1, got {k}")
     if reduce not in ("max", "mean"):
@@ -109,11 +114,12 @@ def top_activations(
                 "only maps (N, C, H, W) and vectors (N, C) have channels to rank"
             )
         maps = output if output.ndim == 4 else output[:, :, None, None]
-        if directions is not None and layer in directions:
-            maps = torch.einsum("nchw,dc->ndhw", maps, directions[layer].to(maps))
+        if layer in vectors:
+            maps = torch.einsum("nchw,dc->ndhw", maps, vectors[layer].to(maps))
         best[layer] = _update(best.get(layer), maps, indices.to(maps.device), k, reduce, layer)
 
-    with undisturbed(model), listening(model, layers, take):
+    listened = list(dict.fromkeys(paths.values()))
+    with undisturbed(model), listening(model, listened, take):
         for images, batch_indices in batches:
             check_images(images)
             indices = torch.as_tensor(batch_indices)
@@ -121,10 +127,10 @@ def top_activations(
                 raise UserError(
                     f"{images.shape[0]} images came with {tuple(indices.shape)} indices"
                 )
-            run_until_heard(model, images, layers)
+            run_until_heard(model, images, listened)
     if not best:
         raise UserError("top_activations was given no images")
-    return {layer: best[layer].to("cpu") for layer in layers}
+    return {layer: best[path].to("cpu") for layer, path in paths.items()}
 
 
 def _update(
