@@ -7,6 +7,7 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+TRIM_THRESHOLD, MMAP_MAX = 2**31 - 1, 0
 
 
 def keep_freed_memory() -> bool:
@@ -14,13 +15,16 @@ def keep_freed_memory() -> bool:
 
     A step allocates the same large buffers again and again; handed back to the kernel each time,
     they are zeroed and mapped page by page, a sixth or more of the step. A torch that is not yet
-    imported is also asked to use huge pages. With another C library nothing happens.
+    imported is also asked to use huge pages. Processes started from this one do the same: they find
+    it in their environment, unless that says otherwise. With another C library nothing happens.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if not sys.platform.startswith("linux"):
         return False
+    os.environ.setdefault("MALLOC_MMAP_MAX_", str(MMAP_MAX))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(TRIM_THRESHOLD))
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(M_MMAP_MAX, MMAP_MAX) and mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD))

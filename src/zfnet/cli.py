@@ -7,6 +7,7 @@ Help, version and every error about the configuration come before torch is impor
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zfnet import MAIN_NET
 from zfnet.errors import UserError
 
 HELP = """\
@@ -25,7 +27,7 @@ The whole pipeline:
   dvc exp run -S experiment=NAME  the same as an experiment; NAME: {experiments}
 
 One stage by hand, written under runs/ (KEY=VALUE are Hydra overrides, -m sweeps over commas):
-  zfnet STAGE [--net NET] [-m] [KEY=VALUE ...]
+  zfnet STAGE [--net NET] [-m] [KEY=VALUE ...]      NET: the net to train or to study
   zfnet train -m model=zfnet,alexnet seed=0,1
   STAGE: {stages}
 
@@ -38,6 +40,7 @@ Tools:
   zfnet --version
 """
 TOOLS = ("show", "doctor", "deps")
+NETLESS = ("compose", "prepare", "track", "report")  # stages that are about no one net
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -116,9 +119,11 @@ def _stage(command: str, rest: list[str]) -> int:
         print(_help(), end="")
         return 0
     options, overrides = _options(rest)
+    if command in NETLESS and "--net" in options:
+        raise UserError(f"--net goes with train and the studies; {command} is about no one net")
     if command == "compose":
         return _compose(root, overrides)
-    net = options.get("--net", "zfnet")
+    net = options.get("--net", MAIN_NET)
     if "--config" in options:
         if overrides or "--multirun" in options:
             raise UserError(
@@ -173,24 +178,42 @@ def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
     from zfnet import stages
 
     started = time.time()
+    if stage != "train" and net != MAIN_NET:
+        raise UserError(
+            f"--net {net} with --config would write over the pipeline's results, which are those of "
+            f"{MAIN_NET}; drop --config, and the results go to a folder of their own under runs/"
+        )
     config = conf.read(file)
-    data_root = _bind_to_machine(config, root)
+    _check_net(config, net)
+    _bind_to_machine(config, root, net if stage == "train" else None)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
-    paths = stages.pipeline_paths(root, stage, net, data_root, file.resolve())
+    paths = stages.pipeline_paths(root, stage, net, file.resolve())
     _execute(stage, net, cfg, _with_live_logger(paths, config, stage, net), started)
     return 0
 
 
-def _bind_to_machine(config: dict[str, Any], root: Path) -> Path:
-    """Put this machine's paths into a configuration that is about to be used; return data.root."""
+def _check_net(config: dict[str, Any], net: str) -> None:
+    """Raise UserError for a net that is not configured."""
+    nets = list(config["nets"])
+    if net not in nets:
+        found = difflib.get_close_matches(net, nets, n=1)
+        hint = f" (did you mean '{found[0]}'?)" if found else ""
+        raise UserError(f"--net {net}: no such net{hint}; configured: {', '.join(nets)}")
+
+
+def _bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> None:
+    """Put this machine's paths into a configuration that is about to be used.
+
+    `net`: the net to be trained or adopted, whose weights are looked for.
+    """
     from zfnet import config as conf
 
     data_root = conf.resolve_data_root(config["data"]["root"], root)
     config["data"]["root"] = str(data_root)
-    for net in config["nets"].values():
-        if net["weights"]:
-            net["weights"] = conf.find_weights(net["arch"], net["weights"], root, data_root)
-    return data_root
+    section = config["nets"][net] if net else {}
+    if section.get("weights"):
+        found = conf.find_weights(section["arch"], section["weights"], root, data_root)
+        section["weights"] = found
 
 
 def _with_live_logger(paths: Any, config: dict[str, Any], stage: str, net: str) -> Any:
@@ -211,8 +234,10 @@ def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun:
     """Run a stage on a configuration composed afresh, through Hydra, writing below runs/."""
     from zfnet import config as conf
 
-    for combination in _checked_combinations(overrides):
-        conf.compose(root, combination)
+    for combination in _checked_combinations(overrides, multirun):
+        config = conf.compose(root, combination)
+        _check_net(config, net)
+        _refuse_other_inputs(root, stage, net, config)
     conf.register_schema()
     os.environ["ZFNET_STAGE"] = stage
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach main(), which words them
@@ -234,8 +259,11 @@ def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun:
     return 0
 
 
-def _checked_combinations(overrides: list[str]) -> list[list[str]]:
-    """Return override lists without sweeps that between them hold every value of every sweep."""
+def _checked_combinations(overrides: list[str], multirun: bool) -> list[list[str]]:
+    """Return override lists without sweeps that between them hold every value of every sweep.
+
+    Raises UserError for a sweep where no multirun is asked for.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -245,11 +273,20 @@ def _checked_combinations(overrides: list[str]) -> list[list[str]]:
         raise UserError(str(error).splitlines()[0]) from error
     values = []
     for text, override in zip(overrides, parsed, strict=True):
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
+        if not override.is_sweep_override():
             values.append([text])
+            continue
+        if not multirun:
+            raise UserError(
+                f"{text} gives several values: add -m to run one job for each, or put the value in "
+                "quotes if it is one"
+            )
+        try:
+            swept = list(override.sweep_string_iterator())
+        except HydraException:
+            continue  # a glob or an interval, which only the sweeper itself can enumerate
+        key = override.get_key_element()
+        values.append([f"{key}={value}" for value in swept])
     first = [options[0] for options in values]
     combinations = [first]
     for i, options in enumerate(values):
@@ -257,23 +294,69 @@ def _checked_combinations(overrides: list[str]) -> list[list[str]]:
     return combinations
 
 
+def _refuse_other_inputs(root: Path, stage: str, net: str, config: dict[str, Any]) -> None:
+    """Raise UserError if `config` would have had other inputs made than those that are read.
+
+    A stage run by hand reads what `dvc repro` made by build/config.yaml: train the prepared
+    images, a study also the trained net, unless the net under study is adopted.
+    """
+    from zfnet import config as conf
+
+    file = root / conf.CONFIG_FILE
+    if stage in NETLESS or not file.is_file():
+        return
+    made = conf.read(file)
+    machine = ("root", "download")  # say where the data come from, not what they are
+
+    def inputs(whole: dict[str, Any]) -> dict[str, Any]:
+        data = {key: value for key, value in whole.get("data", {}).items() if key not in machine}
+        if stage == "train" or config["nets"][net]["weights"]:
+            return {"data": data}
+        section = whole.get("nets", {}).get(net)
+        return {"data": data, "nets": {net: section}, "training": whole.get("training")}
+
+    found = list(conf.differences(inputs(config), inputs(made)))
+    if not found:
+        return
+    key, here, there = found[0]
+    key = conf.as_override(key)
+    wanted, instead = f"{key}={_in_yaml(here)}", f"{key}={_in_yaml(there)}"
+    what = f"{wanted} decides what {stage} reads, but that was made with {instead}"
+    more = f" ({len(found) - 1} more keys differ)" if len(found) > 1 else ""
+    if config["name"] != made.get("name"):
+        wanted, instead = f"experiment={config['name']}", f"experiment={made.get('name')}"
+    raise UserError(
+        f"{what}{more}, as {conf.CONFIG_FILE} says. Put {wanted} into params.yaml and run "
+        f"`uv run dvc repro`, or drop it here and run with {instead}."
+    )
+
+
+def _in_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path) -> None:
     from zfnet import config as conf
     from zfnet import stages
 
     started = time.time()
+    _refuse_other_inputs(root, stage, net, config)
     conf.write(config, out / "config.yaml")
-    data_root = _bind_to_machine(config, root)
-    paths = stages.adhoc_paths(root, stage, data_root, out)
+    # A studied net that is given, not trained, is adopted first, as train@<net> does under DVC.
+    adopted = stage not in stages.MODULES and bool(config["nets"][net]["weights"])
+    _bind_to_machine(config, root, net if adopted or stage == "train" else None)
+    paths = stages.adhoc_paths(root, stage, net, out)
     paths = _with_live_logger(paths, config, stage, net)
-    if stage not in stages.MODULES and config["nets"]["zfnet"]["weights"]:
-        # The studied net is given, not trained: adopt it first, as train@zfnet does under DVC.
+    if adopted:
         adopt = replace(
-            paths, final=out / "net", epochs=out / "net_epochs", metrics=out / "net.json"
+            paths,
+            final=out / "net",
+            epochs=out / "net_epochs",
+            metrics=out / "net.json",
+            timing=out / "net_timing.json",
         )
-        adopt = replace(adopt, timing=out / "net_timing.json")
-        view = conf.StageConfig(config, stages.declared_keys(root, "train"), "train")
-        _execute("train", "zfnet", view, adopt, started)
+        view = conf.StageConfig(config, stages.declared_keys(root, "train", net), "train")
+        _execute("train", net, view, adopt, started)
         paths = replace(paths, net=adopt.final)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
     _execute(stage, net, cfg, paths, started)

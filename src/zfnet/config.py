@@ -15,9 +15,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from zfnet import MAIN_NET
 from zfnet.errors import UserError
 
 CONFIG_FILE = "build/config.yaml"
@@ -140,7 +142,7 @@ class Config:
     study: dict[str, Any] = field(default_factory=dict)
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {  # keys as file name patterns
     "data.source": ("synthetic", "folder", "imagenette", "imagenet"),
     "data.store": ("raw", "jpeg"),
     "training.schedule": ("plateau", "steps"),
@@ -149,6 +151,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "training.precision": ("32-true", "bf16-mixed"),
     "tracking.mode": ("offline", "online", "disabled"),
     "device": ("auto", "cpu", "cuda"),
+    "study.*.split": ("train", "val"),
+    "study.features.choose": ("random", "active", "strongest"),
+    "study.features.lrn": ("identity", "jacobian"),
+    "study.occlusion.fill": ("grey", "zero", "mean", "blur", "noise"),
+}
+# What stands for null in a study's options, where that is not just any number.
+NULL_TYPES: dict[str, type] = {
+    "study.features.max_images": int,
 }
 
 
@@ -188,13 +198,14 @@ def resolve_data_root(value: str, root: Path) -> Path:
 def find_weights(arch: str, weights: str, root: Path, data_root: Path) -> str:
     """Return the file that `weights` names, or the name itself where it is torchvision's.
 
-    A file is looked for under <data root>/weights/, then under the checkout. Raises UserError.
+    A file is looked for under <data root>/weights/, then under the checkout. torchvision's names
+    are such as DEFAULT and ResNet18_Weights.IMAGENET1K_V1. Raises UserError.
     """
     places = [data_root / "weights" / weights, root / weights, main_checkout(root) / weights]
     for place in places:
         if place.is_file():
             return str(place)
-    if arch.startswith("torchvision/") and not Path(weights).suffix:
+    if arch.startswith("torchvision/") and re.fullmatch(r"(\w+_Weights\.)?\w+", weights):
         return weights
     raise UserError(
         f"weights={weights}: no such file; looked for {' and '.join(map(str, places[:2]))}"
@@ -236,7 +247,7 @@ def compose(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         try:
             composed = hydra_compose("config", list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            raise _explain(error, root, overrides) from error
+            raise _explain(error, root, overrides, _default_nets()) from error
     return finalize(composed, root)
 
 
@@ -258,7 +269,7 @@ def finalize(composed: Any, root: Path) -> dict[str, Any]:
     plain["data"]["root"] = raw_root
     plain.pop("weights", None)  # a short name for model.weights
     _check_keys(plain, root)
-    plain["nets"] = {"zfnet": plain.pop("model"), **plain["nets"]}
+    plain["nets"] = {MAIN_NET: plain.pop("model"), **plain["nets"]}
     for name, net in plain["nets"].items():
         for key in ("changes", "layers"):
             given = net[key] or {}
@@ -280,7 +291,8 @@ def write(config: Mapping[str, Any], path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     text = HEADER + yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=100)
-    temporary = path.with_name(path.name + ".new")
+    # Its own for each process: those of one torchrun write the same file at the same time.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
@@ -333,21 +345,21 @@ def read_params(root: Path) -> list[str]:
 # ----------------------------------------------------------------------------------- validation
 def _check_keys(config: Mapping[str, Any], root: Path) -> None:
     """Refuse keys that `+key=value` added: nothing would read them."""
-    keys = known_keys(root)
+    keys = known_keys(root, config["nets"])
     for key, _ in flatten(config):
         free = key.startswith("study.") or ".changes." in key or ".layers." in key
-        if key not in keys and not free:
+        if as_override(key) != key or (key not in keys and not free):
             raise UserError(f"unknown key '{key}'{_nearest_key(key, keys)}")
 
 
 def _check_choices(config: Mapping[str, Any]) -> None:
-    for key, choices in CHOICES.items():
-        value = lookup(config, key)
-        if value not in choices:
-            hint = _nearest(str(value), choices)
-            raise UserError(
-                f"{key}={value}: unknown choice{hint}; choose from {', '.join(choices)}"
-            )
+    for key, value in flatten(config):
+        for pattern, choices in CHOICES.items():
+            if fnmatchcase(key, pattern) and value not in choices:
+                hint = _nearest(str(value), choices)
+                raise UserError(
+                    f"{key}={value}: unknown choice{hint}; choose from {', '.join(choices)}"
+                )
 
 
 def _check_study_types(config: Mapping[str, Any], root: Path) -> None:
@@ -362,18 +374,33 @@ def _check_study_types(config: Mapping[str, Any], root: Path) -> None:
         for key, value in section.items():
             if key not in defaults:
                 raise UserError(f"unknown key 'study.{study}.{key}'{_nearest(key, defaults)}")
-            default = defaults[key]
-            if default is None or value is None:
-                continue
-            good = isinstance(value, bool) == isinstance(default, bool) and (
-                isinstance(value, type(default))
-                or (isinstance(default, float) and isinstance(value, int))
-            )
-            if not good:
-                raise UserError(
-                    f"study.{study}.{key}={value!r} is a {type(value).__name__}, where "
-                    f"conf/study/{study}.yaml has a {type(default).__name__} (default {default!r})"
-                )
+            where = f"study.{study}.{key}"
+            kind = NULL_TYPES.get(where, float)
+            fault = _misfit(where, value, kind() if defaults[key] is None else defaults[key])
+            if fault and not (value is None and defaults[key] is None):
+                raise UserError(f"{fault} in conf/study/{study}.yaml (default {defaults[key]!r})")
+
+
+def _misfit(key: str, value: Any, example: Any) -> str:
+    """Say how `value` is not of the type of `example`; "" if it is.
+
+    Lists and mappings are held against their example's first item; null stands for an empty one.
+    """
+    if isinstance(example, list | dict) and value is None:
+        return ""
+    if isinstance(value, bool) != isinstance(example, bool) or not (
+        isinstance(value, type(example)) or (isinstance(example, float) and isinstance(value, int))
+    ):
+        found = "null" if value is None else type(value).__name__
+        return f"{key}={value!r} is {found}, where {type(example).__name__} belongs, as"
+    faults: list[str] = []
+    if isinstance(value, list) and example:
+        faults = [_misfit(f"{key}[{i}]", item, example[0]) for i, item in enumerate(value)]
+    if isinstance(value, dict) and example:
+        name, first = next(iter(example.items()))
+        faults = [_misfit(f"{key}, its key", item, name) for item in value]
+        faults += [_misfit(f"{key}.{k}", item, example.get(k, first)) for k, item in value.items()]
+    return next(filter(None, faults), "")
 
 
 def _check_values(config: Mapping[str, Any]) -> None:
@@ -406,10 +433,18 @@ def _check_values(config: Mapping[str, Any]) -> None:
 
 def refuse_machine_paths(config: Mapping[str, Any]) -> None:
     """Raise UserError for a path of this machine, which must not enter build/config.yaml."""
+    data_root = config["data"]["root"]
+    # Also as what an interpolation falls back on: ${oc.env:ZFNET_DATA,/disk}.
+    if any(map(_is_machine_path, data_root.split(","))):
+        raise UserError(
+            f"data.root={data_root} is a path of this machine, which must not enter {CONFIG_FILE}. "
+            "Drop it and set the environment's ZFNET_DATA instead, e.g. ZFNET_DATA=/disk uv run "
+            "dvc repro."
+        )
     found = {"data.path": config["data"]["path"], "data.class_names": config["data"]["class_names"]}
     found |= {f"nets.{name}.weights": net["weights"] for name, net in config["nets"].items()}
     for key, value in found.items():
-        if value and Path(value).is_absolute():
+        if value and _is_machine_path(value):
             place = "weights/" if key.endswith("weights") else "raw/"
             raise UserError(
                 f"{key}={value} is a path of this machine, which must not enter {CONFIG_FILE}. "
@@ -418,12 +453,25 @@ def refuse_machine_paths(config: Mapping[str, Any]) -> None:
             )
 
 
-def lookup(config: Mapping[str, Any], dotted: str) -> Any:
-    """Return `config` at a dotted key. Raises KeyError."""
-    node: Any = config
-    for part in dotted.split("."):
-        node = node[part]
-    return node
+def _is_machine_path(text: str) -> bool:
+    return text.strip(" '\"").startswith(("/", "~"))
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, value in `one`, value in `other`) where they differ; None: not there."""
+    for key in {**one, **other}:
+        here, there = one.get(key), other.get(key)
+        if here and there and isinstance(here, Mapping) and isinstance(there, Mapping):
+            yield from differences(here, there, f"{prefix}{key}.")
+        elif here != there:
+            yield f"{prefix}{key}", here, there
+
+
+def as_override(key: str) -> str:
+    """Return a key of the composed configuration as one writes it in an override."""
+    return re.sub(rf"^nets\.{MAIN_NET}\b", "model", key)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -442,6 +490,8 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
     """Suggest by the whole dotted key first, then by its last part anywhere."""
+    if as_override(key) != key:
+        return f" (the net under study is `model`: write '{as_override(key)}')"
     found = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     if not found:
         last = key.rsplit(".", 1)[-1]
@@ -452,22 +502,28 @@ def _nearest_key(key: str, known: Sequence[str]) -> str:
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 
-def known_keys(root: Path) -> list[str]:
-    """Return every dotted key that the schema and conf/study/ define."""
+def known_keys(root: Path, nets: Iterable[str]) -> list[str]:
+    """Return every dotted key that the schema and conf/study/ define, `nets` being configured."""
     import yaml
     from omegaconf import OmegaConf
 
     schema: dict[str, Any] = OmegaConf.to_container(OmegaConf.structured(Config), resolve=False)  # type: ignore[assignment]
     for path in sorted((root / "conf" / "study").glob("*.yaml")):
         schema["study"][path.stem] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for net in _configured_nets(root):
-        schema["nets"][net] = dict(schema["model"])
+    schema["nets"] = {net: dict(schema["model"]) for net in nets}
     return [key for key, _ in flatten(schema)]
 
 
-def _configured_nets(root: Path) -> list[str]:
-    text = (root / "conf" / "config.yaml").read_text(encoding="utf-8")
-    return re.findall(r"model@nets\.(\w+)", text)
+def _default_nets() -> list[str]:
+    """Return the nets that conf/ configures beside `model`; Hydra must be initialised on it."""
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return [str(net) for net in hydra_compose("config").nets]
+    except (HydraException, OmegaConfBaseException):
+        return []  # the fault is in conf/ itself
 
 
 def groups(root: Path) -> dict[str, list[str]]:
@@ -480,22 +536,25 @@ def groups(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def _explain(error: Exception, root: Path, overrides: Sequence[str]) -> UserError:
+def _explain(
+    error: Exception, root: Path, overrides: Sequence[str], nets: Sequence[str]
+) -> UserError:
     """Translate Hydra's error into one line that names the key and the nearest right one."""
     text = str(error)
     options = groups(root)
-    match = re.search(r"Could not find '([\w./-]+)/([^'/]+)'", text) or re.search(
-        r"In '[^']*': Could not find '([\w./-]+)/([^'/]+)'", text
-    )
+    match = re.search(r"Could not find '([\w./-]+)/([^'/]+)'", text)
     if match:
         return _unknown_option(match.group(1), match.group(2), options)
     match = re.search(r"Could not override '([\w.@/-]+)'", text) or re.search(
         r"Key '([\w.]+)' is not in struct", text
     )
-    keys = known_keys(root)
+    keys = known_keys(root, nets)
     full = re.search(r"full_key: ([\w.\[\]]+)", text)
     if match and (not full or "not in" in text or "No match" in text):
         key = full.group(1) if full else match.group(1)
+        item = re.search(r"Key '([^']*)' is not in struct", str(error.__cause__))
+        if item and key in keys:
+            return UserError(f"{key} has no item '{item.group(1)}'; to add it write +{key}=…")
         hint = _nearest_key(key, [*keys, *options])
         return UserError(f"unknown key '{key}'{hint}")
     match = re.search(r"Key '([\w.]+)' not in '(\w+)'", text)
@@ -576,9 +635,6 @@ class StageConfig:
         if isinstance(value, Mapping):
             return StageConfig(value, keys, self._stage, f"{dotted}.")
         return value
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._config
 
     def keys(self) -> list[str]:
         """Return the names at this level."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from zfnet import config as conf
 from zfnet.errors import UserError
@@ -63,7 +64,6 @@ def _configuration(root: Path) -> list[tuple[str, str, str]]:
 
 
 def _data(root: Path) -> list[tuple[str, str, str]]:
-    from zfnet.data.prepare import check_scan
     from zfnet.data.store import Prepared
 
     folder = root / "data" / "prepared"
@@ -78,24 +78,52 @@ def _data(root: Path) -> list[tuple[str, str, str]]:
     if meta.quarantined:
         text = f"{meta.quarantined} files, listed in {folder / 'quarantine.csv'}"
         found.append((NOTE, "quarantine", text))
-    return found + _scan(root, check_scan)
+    return found + _scan(root)
 
 
-def _scan(root: Path, check_scan: Any) -> list[tuple[str, str, str]]:
+def _scan(root: Path) -> list[tuple[str, str, str]]:
+    from zfnet.data.prepare import check_scan
+
     scan = root / "data" / "scan.parquet"
     if not scan.is_file():
         return []
-    report = check_scan(scan)
-    if not report:
-        return [(GOOD, "source files", "unchanged since they were prepared")]
-    return [(NOTE, "source files", f"{report.describe()}")]
+    try:
+        changes = check_scan(scan)
+    except (OSError, ValueError) as error:
+        text = f"{scan} cannot be read ({error}): run `uv run dvc repro -f prepare`"
+        return [(BAD, "source files", text)]
+    return [(NOTE if changes else GOOD, "source files", changes.describe())]
 
 
 def _work(root: Path) -> list[tuple[str, str, str]]:
+    """Trainings that are not finished: those running now, and those that were stopped."""
+    from zfnet.training.work import KEY_DIGITS, WorkFolder
+
     work = conf.main_checkout(root) / "work"
+    folders = sorted(work.glob("*-" + "[0-9a-f]" * KEY_DIGITS))
+    stopped = {
+        folder
+        for net in {folder.name.rpartition("-")[0] for folder in folders}
+        for folder in WorkFolder(work, net, key="").others()
+    }
     found = []
-    for folder in sorted(work.glob("*/")) if work.is_dir() else []:
-        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
-        text = f"{folder} ({size:.0f} MiB): continued when its inputs return; delete it when done"
-        found.append((NOTE, "unfinished", text))
+    for folder in folders:
+        size = f"{folder} ({_size(folder) / 2**20:.0f} MiB)"
+        if not folder.is_dir():  # finished while this looked
+            continue
+        if folder in stopped:
+            text = f"{size}: continued when its inputs return; delete it when no longer wanted"
+            found.append((NOTE, "unfinished", text))
+        else:
+            found.append((GOOD, "training", f"{size}: in use, leave it"))
     return found
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files under a folder that another process may be changing."""
+    total = 0
+    for here, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(here, name).stat().st_size
+    return total

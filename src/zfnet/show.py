@@ -69,8 +69,9 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
 
     A folder is looked for here, then under the project's root. Raises UserError.
     """
+    from zfnet.machine import pick_device
     from zfnet.models.net import load_net
-    from zfnet.studies.inputs import pick_device, to_device
+    from zfnet.studies.inputs import to_device
 
     place = pick_device(device)
     if model.startswith("torchvision/"):
@@ -242,9 +243,8 @@ def _occlusion_panels(
 ) -> tuple[list[Panel], list[str]]:
     import torch
 
-    from zfnet.drawing.maps import HeatPanel, ImagePanel, LabelPanel, shorten
     from zfnet.methods.occlusion import occlude
-    from zfnet.studies.occlusion import GREY, Options, centres, kept
+    from zfnet.studies.occlusion import GREY, Options, row_panels
 
     size, stride = Options().pixels(net.input_px)
     with torch.inference_mode():
@@ -253,31 +253,12 @@ def _occlusion_panels(
         net.model, x, classes=top, size=size, stride=stride, layer=path, unit=unit,
         fill=net.normalise(torch.full_like(pixels, GREY).to(x.device)),
     )  # fmt: skip
-    ys, xs = centres(maps)
-    probability = kept(maps.probability)[0]
-    row, col = divmod(int(probability.argmin()), probability.shape[1])
-    corner = (int(maps.rows[row]), int(maps.cols[col]))
-    common: dict[str, Any] = {"ys": ys, "xs": xs, "extent": (net.input_px, net.input_px)}
-    clean = float(kept(maps.clean_probability)[0])
-    panels: list[Panel] = [
-        ImagePanel(
-            "where it hurts most", _display(pixels),
-            occluder=(*corner, corner[0] + size, corner[1] + size),
-        ),
-        HeatPanel(
-            f"layer {layer}, map {unit}", kept(maps.activity)[0], low=None, unit="summed activity",
-            clean=float(kept(maps.clean_activity)[0]), **common,
-        ),
-        HeatPanel(
-            f"p({shorten(net.classes[top], 18)})", probability, high=1.0, unit="probability",
-            clean=clean, **common,
-        ),
-        LabelPanel(
-            "most likely class", kept(maps.label)[0], names=net.classes, first=top, **common
-        ),
-    ]  # fmt: skip
+    panels = row_panels(
+        maps, 0, image=_display(pixels), classes=net.classes, output=top, layer=layer
+    )
+    clean, worst = float(maps.clean_probability[0]), float(maps.probability[0].min())
     said = [
-        f"top label {net.classes[top]}, p {clean:.3f}; at the worst place {probability.min():.3f} "
+        f"top label {net.classes[top]}, p {clean:.3f}; at the worst place {worst:.3f} "
         f"(grey square of {size} px, step {stride} px)"
     ]
     return panels, said

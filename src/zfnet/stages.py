@@ -1,8 +1,8 @@
 """The pipeline's stages: what dvc.yaml declares of them, where they read and write, how they run.
 
 dvc.yaml is the one place that says which config keys a stage uses; this module reads it, so that a
-stage receives just those. To add a study: src/zfnet/studies/<name>.py, conf/study/<name>.yaml and a
-stage in dvc.yaml.
+stage receives just those. To add a study: src/zfnet/studies/<name>.py, conf/study/<name>.yaml, a
+stage in dvc.yaml, and what it writes among the deps of the stages track and report.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zfnet import MAIN_NET
 from zfnet.config import CONFIG_FILE, main_checkout
 from zfnet.errors import UserError
+from zfnet.machine import cores
 
-MAIN_NET = "zfnet"
 MODULES = {
     "compose": "zfnet.config",
     "prepare": "zfnet.data.stage",
@@ -41,7 +42,6 @@ class Paths:
 
     root: Path  # checkout that the stage reads (a copy inside a DVC experiment)
     main: Path  # checkout whose ignored folders last
-    data_root: Path
     prepared: Path
     scan: Path
     net: Path  # final weights of the net under study
@@ -61,15 +61,14 @@ class Paths:
 
 
 def module_of(stage: str) -> str:
-    """Return the module that runs `stage` (a name without its matrix item).
+    """Return the module that runs `stage`, a name without its matrix item.
 
     Raises UserError if there is none.
     """
-    base = stage.partition("@")[0]
-    if base in MODULES:
-        return MODULES[base]
-    name = f"zfnet.studies.{base}"
-    if base.isidentifier() and importlib.util.find_spec(name) is not None:
+    if stage in MODULES:
+        return MODULES[stage]
+    name = f"zfnet.studies.{stage}"
+    if stage.isidentifier() and importlib.util.find_spec(name) is not None:
         return name
     raise UserError(f"unknown stage '{stage}'")
 
@@ -89,28 +88,26 @@ def pipeline(root: Path) -> dict[str, Any]:
 def declared_keys(root: Path, stage: str, net: str = MAIN_NET) -> list[str]:
     """Return the keys of build/config.yaml that dvc.yaml declares for `stage`."""
     stages = pipeline(root)
-    base = stage.partition("@")[0]
-    if base not in stages:
+    if stage not in stages:
         raise UserError(
-            f"dvc.yaml has no stage '{base}'; add one (its stages: {', '.join(stages)})"
+            f"dvc.yaml has no stage '{stage}'; add one (its stages: {', '.join(stages)})"
         )
     keys: list[str] = []
-    for entry in stages[base].get("params", []):
+    for entry in stages[stage].get("params", []):
         if isinstance(entry, Mapping):
             keys += entry.get(CONFIG_FILE) or []
     return [key.replace("${item.net}", net) for key in keys]
 
 
-def pipeline_paths(root: Path, stage: str, net: str, data_root: Path, config: Path) -> Paths:
-    """Return where a stage reads and writes when DVC runs it."""
+def pipeline_paths(root: Path, stage: str, net: str, config: Path) -> Paths:
+    """Return where a stage reads and writes when DVC runs it; `net`: trained or studied."""
     name = f"train_{net}" if stage == "train" else stage
     return Paths(
         root=root,
         main=main_checkout(root),
-        data_root=data_root,
         prepared=root / "data" / "prepared",
         scan=root / "data" / "scan.parquet",
-        net=root / "models" / MAIN_NET / "final",
+        net=root / "models" / net / "final",
         final=root / "models" / net / "final",
         epochs=root / "models" / net / "epochs",
         results=root / "results" / stage,
@@ -121,16 +118,18 @@ def pipeline_paths(root: Path, stage: str, net: str, data_root: Path, config: Pa
     )
 
 
-def adhoc_paths(root: Path, stage: str, data_root: Path, out: Path) -> Paths:
-    """Return where a stage reads and writes when a person runs it: everything new below `out`."""
+def adhoc_paths(root: Path, stage: str, net: str, out: Path) -> Paths:
+    """Return where a stage reads and writes when a person runs it: everything new below `out`.
+
+    `net`: the net that a study reads.
+    """
     prepared = out if stage == "prepare" else root / "data"
     return Paths(
         root=root,
         main=main_checkout(root),
-        data_root=data_root,
         prepared=prepared / "prepared",
         scan=prepared / "scan.parquet",
-        net=root / "models" / MAIN_NET / "final",
+        net=root / "models" / net / "final",
         final=out / "final",
         epochs=out / "epochs",
         results=out / "results",
@@ -185,13 +184,6 @@ def host() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": versions,
     }
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor() -> str:

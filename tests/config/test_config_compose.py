@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,24 @@ def test_paper_recipe_is_the_default_of_the_schema(root: Path) -> None:
         ("+training.foo=1", ["training.foo"]),
         ("+foo=1", ["foo"]),
         ("training.devices=0", ["training.devices=0", "-1"]),
+        ("nets.alexnt.width=1", ["nets.alexnt.width", "'nets.alexnet.width'"]),
+        ("nets.alexnet.widht=1", ["nets.alexnet.widht", "'nets.alexnet.width'"]),
+        ("nets.zfnet.width=1", ["nets.zfnet.width", "'model.width'"]),
+        ("study.features.choose=randm", ["study.features.choose=randm", "'random'"]),
+        ("study.features.lrn=none", ["study.features.lrn=none", "identity, jacobian"]),
+        ("study.features.split=vall", ["study.features.split=vall", "'val'"]),
+        ("study.occlusion.split=test", ["study.occlusion.split=test", "train, val"]),
+        ("study.occlusion.fill=gray", ["study.occlusion.fill=gray", "'grey'"]),
+        ("study.features.layers=[1,a]", ["study.features.layers[1]", "'a'", "str", "int"]),
+        ("study.features.layers=[1.5]", ["study.features.layers[0]", "float", "int"]),
+        ("study.features.figure_maps={2:a}", ["study.features.figure_maps.2", "'a'", "int"]),
+        ("+study.features.figure_maps={a:2}", ["study.features.figure_maps", "'a'", "int"]),
+        ("study.features.figure_maps={6:2}", ["has no item '6'", "+study.features.figure_maps="]),
+        ("study.features.max_images=a", ["study.features.max_images='a'", "int"]),
+        ("study.features.max_images=2.5", ["study.features.max_images=2.5", "int"]),
+        ("study.features.max_images=[1]", ["study.features.max_images=[1]", "int"]),
+        ("study.features.top_k=null", ["study.features.top_k", "null", "int"]),
+        ("study.features.top_k=true", ["study.features.top_k", "bool", "int"]),
     ],
 )
 def test_a_bad_override_names_the_key_and_the_nearest_right_one(
@@ -126,6 +145,35 @@ def test_strings_lists_and_null_pass_through_hydras_grammar(root: Path) -> None:
     assert config["study"]["occlusion"]["ids"] == ["a/b.png", "c d.png"]
 
 
+def test_an_option_that_is_null_takes_a_number_and_a_list_takes_null(
+    project: Path,
+) -> None:
+    file = project / "conf" / "study" / "occlusion.yaml"
+    file.write_text(f"{file.read_text(encoding='utf-8')}shade: null\n", encoding="utf-8")
+    overrides = ["study.features.max_images=40", "study.occlusion.ids=null"]
+    study = conf.compose(project, [*overrides, "study.occlusion.shade=2"])["study"]
+    assert study["features"]["max_images"] == 40
+    assert study["occlusion"]["ids"] is None
+    assert study["occlusion"]["shade"] == 2
+    assert conf.compose(project, ["study.occlusion.shade=0.5"])
+    with pytest.raises(UserError, match=r"study\.occlusion\.shade='dark' is str"):
+        conf.compose(project, ["study.occlusion.shade=dark"])
+
+
+def test_a_net_may_be_added_by_an_experiment(project: Path) -> None:
+    file = project / "conf" / "experiment" / "three.yaml"
+    head = (
+        "# @package _global_\ndefaults:\n  - quick\n  - /model@nets.wide: zfnet_wide\n  - _self_\n"
+    )
+    file.write_text(f"{head}nets: {{wide: {{input_px: 64}}}}\n", encoding="utf-8")
+    nets = conf.compose(project, ["experiment=three", "nets.wide.width=0.5"])["nets"]
+    assert nets["wide"]["middle_maps"] == [512, 1024, 512]
+    assert (nets["wide"]["input_px"], nets["wide"]["width"]) == (64, 0.5)
+    file.write_text(head.replace("nets.wide", "nets.zfnet"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"nets\.zfnet.*write 'model'"):
+        conf.compose(project, ["experiment=three"])
+
+
 def test_params_yaml_is_two_keys_and_a_list(project: Path) -> None:
     params = project / "params.yaml"
     params.write_text("experiment: small\nset: ['seed=3']\n", encoding="utf-8")
@@ -165,8 +213,26 @@ def test_write_read_round_trip(root: Path, tmp_path: Path) -> None:
     config = conf.compose(root)
     conf.write(config, tmp_path / "build" / "config.yaml")
     assert conf.read(tmp_path / "build" / "config.yaml") == config
+    assert [file.name for file in (tmp_path / "build").iterdir()] == ["config.yaml"]
     with pytest.raises(UserError, match="compose"):
         conf.read(tmp_path / "missing.yaml")
+
+
+def test_processes_that_write_the_same_file_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ranks of one torchrun do, in the folder of their run."""
+    file, replace = tmp_path / "config.yaml", Path.replace
+
+    def late(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        conf.write(CONFIG, file)  # the other process, from beginning to end
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    conf.write(CONFIG, file)
+    assert conf.read(file) == CONFIG
 
 
 CONFIG = {
@@ -237,7 +303,8 @@ def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
     arch = "torchvision/alexnet"
     found = conf.find_weights(arch, "net.pth", root, data)
     assert found == str(data / "weights" / "net.pth")
-    assert conf.find_weights(arch, "IMAGENET1K_V1", root, data) == "IMAGENET1K_V1"
+    for name in ("IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1", "random"):
+        assert conf.find_weights(arch, name, root, data) == name
     with pytest.raises(UserError, match=r"gone\.pth: no such file"):
         conf.find_weights(arch, "gone.pth", root, data)
     with pytest.raises(UserError, match="no such file"):
@@ -248,7 +315,12 @@ def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
     ("overrides", "key"),
     [
         (["weights=/disk/x.pt"], "nets.zfnet.weights"),
+        (["weights='~/x.pt'"], "nets.zfnet.weights"),
         (["data=folder", "data.path=/disk/photos"], "data.path"),
+        (["data=folder", "data.path='~/photos'"], "data.path"),
+        (["data.root=/disk"], "data.root=/disk .*ZFNET_DATA"),
+        (["data.root='~/disk'"], "data.root=~/disk .*ZFNET_DATA"),
+        (["data.root='${oc.env:ZFNET_DATA, /disk}'"], "data.root=.*ZFNET_DATA"),
     ],
 )
 def test_paths_of_a_machine_do_not_enter_the_committed_file(
@@ -258,3 +330,4 @@ def test_paths_of_a_machine_do_not_enter_the_committed_file(
     with pytest.raises(UserError, match=key):
         conf.refuse_machine_paths(config)
     conf.refuse_machine_paths(conf.compose(root))
+    conf.refuse_machine_paths(conf.compose(root, ["data.root=elsewhere"]))

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from zfnet.data import prepare as module
 from zfnet.data.decode import decode
 from zfnet.data.prepare import check_scan, default_workers, prepare, to_prepared
 from zfnet.data.sample import ClassInfo, Sample
+from zfnet.data.sources.files import FileSamples
 from zfnet.data.sources.folder import FolderSource
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
@@ -315,6 +317,39 @@ def test_scan_finds_what_changed(tmp_path: Path) -> None:
     assert "1 changed (train/dog/dog_1.png), 1 missing" in found.describe()
     tree.rename(tmp_path / "gone")
     assert len(check_scan(scan).missing) == 13
+
+
+@pytest.mark.parametrize("split_by", ["folders", "fraction"])
+def test_files_beside_the_classes_are_not_new(tmp_path: Path, split_by: str) -> None:
+    tree = split_tree(tmp_path / "tree")
+    if split_by == "fraction":
+        tree = tree / "train"
+        tree.rename(tree.with_name("pets"))
+        tree = tree.with_name("pets")
+        shutil.rmtree(tree.with_name("val"))
+    source = FolderSource(tree, val_fraction=0.5 if split_by == "fraction" else None)
+    prepare(source, tmp_path / "p", size=16, workers=1)
+    classes = tree / "train" if split_by == "folders" else tree
+    for name in ("README", "names.txt", "cat.tar"):
+        (classes / name).touch()
+    assert not check_scan(tmp_path / "scan.parquet")
+    write(classes / "cat/new.png", 5)
+    new = (classes / "cat/new.png").relative_to(tree).as_posix()
+    assert check_scan(tmp_path / "scan.parquet").new == [new]
+
+
+def test_new_files_of_a_flat_split_are_seen(tmp_path: Path) -> None:
+    tree = split_tree(tmp_path / "tree")
+    source = FolderSource(tree)
+    flat = sorted(path.name for path in (tree / "val/cat").iterdir())
+    for name in flat:  # as ImageNet's val is unpacked
+        (tree / "val/cat" / name).rename(tree / "val" / name)
+    val = FileSamples(tree, [f"val/{name}" for name in flat], np.zeros(len(flat), np.int32))
+    source.splits()["val"] = val
+    prepare(source, tmp_path / "p", size=16, workers=1)
+    assert check_scan(tmp_path / "scan.parquet").new == ["val/dog/dog_0.png", "val/dog/dog_1.png"]
+    write(tree / "val/new.png", 5)
+    assert "val/new.png" in check_scan(tmp_path / "scan.parquet").new
 
 
 def test_scan_of_a_rendered_source(tmp_path: Path) -> None:

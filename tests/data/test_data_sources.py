@@ -247,14 +247,16 @@ def torchvision_imagenette(monkeypatch: pytest.MonkeyPatch) -> type:
     import types
 
     class Imagenette:
-        fails: Exception | None = None
+        fails: BaseException | None = None  # raised when three classes have been unpacked
 
         def __init__(self, root: str, split: str, size: str, download: bool) -> None:
             assert (split, download) == ("train", True)
+            folder = Path(root) / {"320px": "imagenette2-320", "full": "imagenette2"}[size]
+            if folder.exists():  # torchvision's own test of whether it is there
+                return
+            split_tree(folder, list(CLASS_NAMES)[: 3 if self.fails else 10], each=1)
             if self.fails:
                 raise self.fails
-            folder = {"320px": "imagenette2-320", "full": "imagenette2"}[size]
-            split_tree(Path(root) / folder, list(CLASS_NAMES), each=1)
 
     module = types.ModuleType("torchvision.datasets")
     module.Imagenette = Imagenette  # type: ignore[attr-defined]
@@ -268,12 +270,80 @@ def test_imagenette_download(tmp_path: Path, torchvision_imagenette: type) -> No
     assert len(build_source(config).splits()["train"]) == 10
     torchvision_imagenette.fails = AssertionError("not again")  # type: ignore[attr-defined]
     assert len(build_source(config).splits()["train"]) == 10
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["imagenette2-320"]
+
+
+def test_interrupted_download_is_not_taken_for_the_whole(
+    tmp_path: Path, torchvision_imagenette: type
+) -> None:
+    config = data_config(source="imagenette", root=str(tmp_path), download=True)
+    torchvision_imagenette.fails = KeyboardInterrupt()  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        build_source(config)
+    assert not (tmp_path / "raw/imagenette2-320").exists()
+    torchvision_imagenette.fails = None  # type: ignore[attr-defined]
+    assert len(build_source(config).splits()["train"]) == 10
+
+
+def imagenette_archive(raw: Path, name: str = "imagenette2-320") -> Path:
+    """Write raw/imagenette2-320.tgz: the ten classes with two training pictures each, in `name`."""
+    tree = split_tree(raw.parent / "elsewhere", list(CLASS_NAMES), each=2)
+    raw.mkdir()
+    with tarfile.open(raw / "imagenette2-320.tgz", "w:gz") as tar:
+        tar.add(tree, name)
+    return raw / "imagenette2-320.tgz"
+
+
+def test_imagenette_from_an_archive_put_there(tmp_path: Path, torchvision_imagenette: type) -> None:
+    torchvision_imagenette.fails = AssertionError("no download")  # type: ignore[attr-defined]
+    archive = imagenette_archive(tmp_path / "raw")
+    for download in (False, True):
+        config = data_config(source="imagenette", root=str(tmp_path), download=download)
+        assert len(build_source(config).splits()["train"]) == 20
+        assert sorted(path.name for path in archive.parent.iterdir()) == [
+            "imagenette2-320",
+            "imagenette2-320.tgz",
+        ]
+        shutil.rmtree(archive.parent / "imagenette2-320")
+
+
+def test_interrupted_unpacking_is_not_taken_for_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imagenette_archive(tmp_path / "raw")
+    config = data_config(source="imagenette", root=str(tmp_path))
+
+    def killed(tar: tarfile.TarFile, to: Path, **options: object) -> None:
+        for member in tar.getmembers()[:30]:
+            tar.extract(member, to, filter="data")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extractall", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build_source(config)
+    assert not (tmp_path / "raw/imagenette2-320").exists()
+    (tmp_path / "raw/.imagenette2-320.partial/imagenette2-320/train/n00000000").mkdir()
+    assert len(build_source(config).splits()["train"]) == 20
+
+
+def test_broken_imagenette_archives_are_named(tmp_path: Path) -> None:
+    config = data_config(source="imagenette", root=str(tmp_path), download=True)
+    archive = imagenette_archive(tmp_path / "raw", name="photos")
+    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: holds no folder imagenette2-320"):
+        build_source(config)
+    archive.write_bytes(archive.read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: cannot be unpacked"):
+        build_source(config)
+    archive.write_text("an error page")
+    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: cannot be unpacked"):
+        build_source(config)
 
 
 @pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("File not found")])
 def test_imagenette_offline(tmp_path: Path, torchvision_imagenette: type, error: Exception) -> None:
     torchvision_imagenette.fails = error  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"Without a network: .*unpack it to .*imagenette2-320"):
+    with pytest.raises(UserError, match=r"Without a network: .*put it at .*imagenette2-320\.tgz"):
         build_source(data_config(source="imagenette", root=str(tmp_path), download=True))
 
 

@@ -91,12 +91,11 @@ def test_pictures_are_the_same_each_time():
     assert one == two
 
 
-def test_image_grid_size_and_names():
-    tiles = [np.zeros((10, 10, 3), np.uint8)] * 5
-    plain = image_grid(tiles, 3, 20, gap=2)
-    assert plain.size == (64, 42)
-    named = image_grid(tiles, 3, 20, gap=2, names=list("abcde"), title="T", subtitle="S")
-    assert named.size == (64, 88 + 2 * 42 + 2)
+def test_image_grid_lays_tiles_row_by_row():
+    tiles = [np.full((10, 10, 3), 10 * i, np.uint8) for i in range(5)]
+    grid = np.asarray(image_grid(tiles, 3, 20, gap=2))
+    assert grid.shape == (42, 64, 3)
+    assert [int(grid[y, x, 0]) for y in (10, 32) for x in (10, 32, 54)] == [0, 10, 20, 30, 40, 255]
 
 
 def test_columns_leave_no_ragged_row_where_they_can():

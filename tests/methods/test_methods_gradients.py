@@ -19,8 +19,11 @@ from zfnet.methods import (
     deconvnet,
     gradient,
     guided_backprop,
+    occlude,
     project,
+    receptive_field,
     saliency,
+    top_activations,
 )
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.spec import build_spec
@@ -416,9 +419,7 @@ def test_layers_by_the_papers_number():
         assert receptive_field(model, number, 64).size == receptive_field(model, path, 64).size
     top = top_activations(model, [(images, torch.arange(2))], [2, "layer3.relu"], k=1)
     assert list(top) == [2, "layer3.relu"]
-    maps = occlude(
-        model, images, classes=0, size=32, stride=32, layer=5, unit=1, progress=False
-    )
+    maps = occlude(model, images, classes=0, size=32, stride=32, layer=5, unit=1, progress=False)
     same = occlude(
         model, images, classes=0, size=32, stride=32, layer="layer5.relu", unit=1, progress=False
     )
@@ -427,3 +428,32 @@ def test_layers_by_the_papers_number():
         deconvnet(model, images, 9, 0)
     with pytest.raises(UserError, match="defines none; give a module path"):
         deconvnet(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), images, 1, 0)
+
+
+class ChannelsLast(nn.Module):
+    """A net whose blocks keep the channels last, as Swin and ConvNeXt do inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+        self.mlp = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
+        self.after = nn.ReLU()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.after(x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        return self.head(x.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["mlp", "mlp.0", "mlp.1", "mlp.2"])
+def test_layers_with_channels_last_are_refused_not_misread(layer):
+    model, images = ChannelsLast().eval(), torch.randn(1, 3, 20, 20)
+    with pytest.raises(UnsupportedModel, match="channels last"):
+        gradient(model, images, layer, 0)
+    with pytest.raises(UnsupportedModel, match="channels last"):
+        top_activations(model, [(images, torch.zeros(1))], [layer])
+    with pytest.raises(UnsupportedModel, match="channels last"):
+        occlude(model, images, classes=0, size=5, stride=5, layer=layer, progress=False)
+    for fine in ("stem", "after"):
+        assert gradient(model, images, fine, 0).shape == images.shape

@@ -121,16 +121,31 @@ def test_parts_merge_to_the_whole(cut, k, swap):
         assert_same(merged, whole[layer])
 
 
-def test_directions_take_the_place_of_channels():
-    maps = outputs(IMAGES)["4"]
-    vectors = torch.cat([torch.eye(4), torch.randn(3, 4)])
-    found = top_activations(MODEL, batches(IMAGES, 9), ["4"], directions={"4": vectors})["4"]
-    single = top_activations(MODEL, batches(IMAGES, 9), ["4"])["4"]
-    assert_same(TopActivations(found.values[:4], found.images[:4], found.places[:4]), single)
-    mixed = torch.einsum("nchw,dc->ndhw", maps, vectors[4:])
-    assert_same(
-        TopActivations(found.values[4:], found.images[4:], found.places[4:]), by_sorting(mixed, 9)
+@pytest.mark.parametrize("reduce", ["max", "mean"])
+@pytest.mark.parametrize("format_", [torch.contiguous_format, torch.channels_last])
+def test_directions_follow_the_channels_in_the_same_pass(reduce, format_):
+    images = IMAGES.contiguous(memory_format=format_)
+    draw = torch.Generator().manual_seed(2)
+    vectors = {"4": torch.randn(7, 4, generator=draw), "6": torch.randn(2, 5, generator=draw)}
+    found = top_activations(
+        MODEL, batches(images, 9), ["1", "4", "6"], reduce=reduce, directions=vectors
     )
+    single = top_activations(MODEL, batches(images, 9), ["1", "4", "6"], reduce=reduce)
+    assert_same(found["1"], single["1"])
+    for layer, rows in vectors.items():
+        channels = len(single[layer].values)
+        assert len(found[layer].values) == channels + len(rows)
+        assert torch.equal(found[layer].values[:channels], single[layer].values)
+        assert_same(found[layer].rows(slice(channels)), single[layer])
+        maps = outputs(IMAGES)[layer]
+        maps = maps if maps.ndim == 4 else maps[:, :, None, None]
+        mixed = torch.einsum("nchw,dc->ndhw", maps, rows)
+        assert_same(found[layer].rows(slice(channels, None)), by_sorting(mixed, 9, reduce))
+
+
+def test_directions_along_the_axes_are_the_channels():
+    found = top_activations(MODEL, batches(IMAGES, 9), ["4"], directions={"4": torch.eye(4)})["4"]
+    assert_same(found.rows(slice(4)), found.rows(slice(4, None)))
 
 
 def test_purity():
@@ -177,6 +192,10 @@ def test_mistakes_are_named():
         top_activations(MODEL, batches(IMAGES, 8), ["0"], reduce="median")
     with pytest.raises(UserError, match="indices"):
         top_activations(MODEL, [(IMAGES[:3], torch.arange(2))], ["0"])
+    with pytest.raises(UserError, match=r"directions are given for '1', .* not among the layers"):
+        top_activations(MODEL, batches(IMAGES, 8), ["0"], directions={"1": torch.eye(6)})
+    with pytest.raises(UserError, match=r"layer '4' must be \(D, 4\).* got \(6, 6\)"):
+        top_activations(MODEL, batches(IMAGES, 8), ["4"], directions={"4": torch.eye(6)})
     bad = IMAGES.clone()
     bad[11] = float("nan")
     with pytest.raises(UserError, match=r"no numbers.*\[11\]"):

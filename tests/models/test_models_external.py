@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from zfnet.errors import UserError
+from zfnet.models import external
 from zfnet.models.external import automatic_taps, build_model, torchvision_net
 from zfnet.models.net import load_net, save_net
 from zfnet.models.torchvision_names import TORCHVISION_NAMES
@@ -135,6 +136,29 @@ def test_a_transformer_has_no_layers_to_number():
     with pytest.raises(UserError, match=r"vit_b_32.*no feature maps to number"):
         net.tap(5)
     assert net.tap("encoder.ln") == "encoder.ln"
+
+
+def small_transformer(name, num_classes, draw=True):
+    """A vision transformer as torchvision builds them: for images of 224 px alone."""
+    from torchvision.models import VisionTransformer
+
+    return VisionTransformer(224, 32, 1, 2, 16, 16, num_classes=num_classes).eval()
+
+
+def test_random_weights_take_the_size_that_the_transformer_is_built_for(monkeypatch):
+    monkeypatch.setattr(external, "build_model", small_transformer)
+    net = torchvision_net("vit_h_14", "random", PETS)  # its usual weights are for 518 px
+    assert net.input_px == net.normalise.input_px == 224
+    assert net.model(torch.zeros(1, 3, 224, 224)).shape == (1, 3)
+
+
+def test_an_input_side_that_a_model_refuses_is_named_with_one_that_works(monkeypatch):
+    with pytest.raises(UserError, match=r"input_px: maxvit_t .* 128 px \(.*\); give input_px=224"):
+        torchvision_net("maxvit_t", "random", PETS, input_px=128)
+    monkeypatch.setattr(external, "build_model", small_transformer)
+    says = r"vit_h_14 .* 518 px \(Wrong image height.*\); give input_px=224, which works"
+    with pytest.raises(UserError, match=says):
+        torchvision_net("vit_h_14", "random", PETS, input_px=518)
 
 
 @torch.no_grad()

@@ -146,6 +146,13 @@ def test_weights_of_an_epoch_load_into_the_net(net, tmp_path):
     assert torch.equal(kept, net.model.layer1.conv.weight)
 
 
+def test_weights_go_into_an_open_file_too(net, tmp_path):
+    with (tmp_path / "partial").open("wb") as file:
+        save_weights(net.model, file)
+    state = read_state(tmp_path / "partial")
+    assert all(torch.equal(value, state[key]) for key, value in net.model.state_dict().items())
+
+
 def damage_json(folder: Path) -> None:
     (folder / "net.json").write_text("{")
 

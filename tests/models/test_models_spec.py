@@ -13,7 +13,6 @@ from zfnet.models.spec import (
     Linear,
     NetSpec,
     build_spec,
-    multiply_adds,
     output_shapes,
     taps,
 )
@@ -35,13 +34,6 @@ def test_alexnet_map_sizes_and_order_of_normalisation():
     assert sides(spec) == [55, 27, 27, 13, 13, 13, 13, 13, 13, 6]
     assert output_shapes(spec)["1.norm"] == (96, 55, 55)
     assert output_shapes(build_spec("zfnet"))["1.norm"] == (96, 55, 55)  # after its pool from 110
-
-
-def test_multiply_adds_by_hand():
-    cost = multiply_adds(build_spec("zfnet"))
-    assert cost[1] == 110 * 110 * 96 * 7 * 7 * 3
-    assert cost[6] == 9216 * 4096
-    assert multiply_adds(build_spec("alexnet"))[2] == 27 * 27 * 256 * 5 * 5 * 48
 
 
 def test_width_scales_maps_and_hidden_units_but_not_classes():

@@ -43,7 +43,7 @@ def test_an_adopted_net_has_no_history(tmp_path):
     assert net.history is None
     assert net.epochs == 0
     header = "epoch,lr,train_loss\n"  # what training writes for it
-    (net.folder / "history.csv").write_text(header)
+    (tmp_path / "models" / "resnet18" / "final" / "history.csv").write_text(header)
     assert gather(tmp_path).nets[0].history is None
 
 

@@ -159,8 +159,9 @@ def test_a_large_png_becomes_a_smaller_webp(tmp_path):
     placed = pictures.place(tmp_path / "noise.png", tmp_path / "site", "figures")
     assert placed.href == "figures/noise.webp"
     assert (placed.width, placed.height) == (900, 900)
-    assert placed.bytes < (tmp_path / "noise.png").stat().st_size
-    assert [file.name for file in (tmp_path / "site/figures").iterdir()] == ["noise.webp"]
+    (written,) = (tmp_path / "site/figures").iterdir()
+    assert written.name == "noise.webp"
+    assert written.stat().st_size < (tmp_path / "noise.png").stat().st_size
 
 
 def test_a_card_shows_the_top_of_a_tall_picture(tmp_path):

@@ -108,6 +108,38 @@ def test_online_without_login_says_what_to_do(tmp_path):
         track.live_logger(config_of("online"), paths_of(root), "zfnet")
 
 
+class Run:
+    """Stands for a W&B run."""
+
+    def __init__(self, **options):
+        self.options, self.rows, self.step = options, [], 0
+
+    def log(self, row, step):
+        self.rows.append(row)
+        self.step = step
+
+
+def test_a_live_run_begins_with_its_first_row_and_ends_the_one_before(tmp_path, monkeypatch):
+    root = fabricate.tree(tmp_path / "run")
+    logins, runs = [], []
+    monkeypatch.setattr("wandb.login", lambda **_: logins.append(1) or True)
+    monkeypatch.setattr("wandb.init", lambda **options: runs.append(Run(**options)) or runs[-1])
+    logs = [
+        track.live_logger(config_of("online"), paths_of(root), net) for net in ("zfnet", "alexnet")
+    ]
+    assert len(logins) == 2  # who is not logged in hears it before any training
+    assert not runs  # an adopted net, or a rank that logs nothing, opens none
+    for epoch in (1, 2):
+        logs[0]({"epoch": epoch, "lr": 0.1, "val_top5_error": None})
+    logs[1]({"epoch": 1, "lr": 0.1})
+    assert [run.rows for run in runs] == [
+        [{"epoch": 1, "lr": 0.1}, {"epoch": 2, "lr": 0.1}],
+        [{"epoch": 1, "lr": 0.1}],
+    ]
+    assert len({run.options["id"] for run in runs}) == 2
+    assert {run.options["reinit"] for run in runs} == {"finish_previous"}
+
+
 def test_a_net_has_the_same_id_live_and_replayed(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     config = yaml.safe_load((root / "build" / "config.yaml").read_text())

@@ -9,12 +9,15 @@ import pytest
 
 from zfnet import closure, stages
 from zfnet.cli import with_code_deps
+from zfnet.config import CHOICES
 
 FLOOR = {
     "errors": 0,
     "progress": 0,
     "closure": 0,
     "allocator": 0,
+    "machine": 0,
+    "intervals": 0,
     "data": 1,
     "models": 1,
     "methods": 1,
@@ -157,11 +160,45 @@ def test_writing_deps_replaces_code_and_keeps_the_rest() -> None:
     )
 
 
+STUDIES = sorted(p.stem for p in Path(__file__).parents[2].glob("conf/study/*.yaml"))
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_its_file_config_and_stage(
-    root: Path, pipeline: dict[str, dict[str, list[object]]]
+    root: Path, pipeline: dict[str, dict[str, list[object]]], study: str
 ) -> None:
-    for path in sorted((root / "conf" / "study").glob("*.yaml")):
-        study = path.stem
-        assert (root / "src" / "zfnet" / "studies" / f"{study}.py").is_file()
-        assert study in pipeline
-        assert f"study.{study}" in stages.declared_keys(root, study)
+    assert (root / "src" / "zfnet" / "studies" / f"{study}.py").is_file()
+    assert study in pipeline
+    assert f"study.{study}" in stages.declared_keys(root, study)
+    assert not _missing_edges(pipeline, study)
+
+
+def _missing_edges(pipeline: dict[str, dict[str, list[object]]], study: str) -> list[str]:
+    """What dvc.yaml lacks for track and report to run after `study`, and again when it changed."""
+    numbers, time = f"metrics/{study}.json", f"timing/{study}.json"
+    needed = {"track": [f"results/{study}"], "report": [f"results/{study}", numbers, time]}
+    return [
+        f"dvc.yaml: {stage} needs {file} among its deps"
+        for stage, files in needed.items()
+        for file in files
+        if file not in pipeline[stage]["deps"]
+    ]
+
+
+def test_a_study_that_nothing_depends_on_is_noticed() -> None:
+    half: dict[str, dict[str, list[object]]] = {
+        "track": {"deps": ["results/old"]},
+        "report": {"deps": ["results/new", "metrics/new.json"]},
+    }
+    missing = _missing_edges(half, "new")
+    assert len(missing) == 2
+    assert "track needs results/new" in missing[0]
+    assert "report needs timing/new.json" in missing[1]
+
+
+def test_choices_of_a_study_are_those_that_the_configuration_allows() -> None:
+    """A wrong choice is told when the configuration is composed, not hours later."""
+    from zfnet.studies import features, occlusion
+
+    assert set(CHOICES["study.features.choose"]) == set(features.CHOICES)
+    assert set(CHOICES["study.occlusion.fill"]) == set(occlusion.FILLS)

@@ -90,3 +90,11 @@ class Probe(nn.Module):
 @pytest.fixture
 def probe():
     return bundle(Probe(), {"1.relu": "relu", "1.conv": "conv", "5.relu": "relu"})
+
+
+@pytest.fixture
+def deeper():
+    """Two layers of random filters."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    return bundle(model, {"1.relu": "1", "2.relu": "3"})

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,12 @@ import torch
 
 from zfnet.drawing.grid import ZERO, signed_to_rgb
 from zfnet.errors import UserError
+from zfnet.methods.gradients import deconvnet
+from zfnet.studies import features
 from zfnet.studies.features import (
     Options,
     Projector,
+    _directions,
     chance_purity,
     choose_maps,
     first_filters,
@@ -50,6 +54,83 @@ def test_dead_maps_are_told_and_purity_is_that_of_the_classes(marks, probe):
     assert metrics["layer1_dead_maps"].value == 1
     assert metrics["layer1_purity"].value == 1.0
     assert metrics["layer1_purity"].n == 3
+
+
+def test_purity_has_the_digits_of_a_count(marks, probe):
+    labels = np.random.default_rng(0).integers(3, size=30)
+    inputs = inputs_of(marks, probe)
+    inputs.labels = labels
+    (layer,) = scan(inputs, Options(layers=(1,), top_k=9, batch_size=8), seed=0)
+    counts = [np.bincount(labels[rows]).max() / 9 for rows in layer.rows]
+    assert layer.purity.tolist() == counts
+
+
+def test_purity_of_random_directions_is_that_of_their_strongest_images(marks, probe):
+    """An image of colour c scores v[c] times its brightness, or 0 (the dark) where v[c] < 0."""
+    inputs = inputs_of(marks, probe)
+    for top_k in (4, 12):
+        options = replace(ONE, top_k=top_k, directions=20)
+        (layer,) = scan(inputs, options, seed=3)
+        vectors = _directions(inputs, {1: "relu"}, options, 3)["relu"].numpy()
+        assert vectors.shape == (20, 4)
+        assert np.allclose((vectors**2).sum(1), 1)
+        expected = []
+        for vector in vectors:
+            scores = np.maximum(vector[inputs.labels], 0) * (60 + np.arange(30))
+            best = np.argsort(-scores, kind="stable")[:top_k]
+            if scores[best[-1]] > 0:  # one colour alone excites no twelve images
+                expected.append(np.bincount(inputs.labels[best]).max() / top_k)
+        assert 5 < len(expected) < (21 if top_k == 4 else 20)
+        assert top_k == 4 or len(set(expected)) > 1
+        assert layer.direction_purity.tolist() == expected
+        assert layer.maps == 4
+
+
+def test_random_directions_are_seeded_and_leave_the_maps_as_they_are(marks, probe):
+    inputs = inputs_of(marks, probe)
+    layers = [
+        scan(inputs, replace(ONE, top_k=12, directions=count), seed)[0]
+        for count, seed in ((0, 0), (9, 0), (9, 0), (9, 1))
+    ]
+    assert len(layers[0].direction_purity) == 0
+    assert layers[1].direction_purity.tolist() == layers[2].direction_purity.tolist()
+    assert layers[1].direction_purity.tolist() != layers[3].direction_purity.tolist()
+    for layer in layers:
+        assert np.array_equal(layer.values, layers[0].values)
+        assert np.array_equal(layer.rows, layers[0].rows)
+
+
+def test_random_directions_are_set_beside_maps_and_chance(marks, probe):
+    result = study(inputs_of(marks, probe), replace(ONE, directions=9))
+    measured = result.metrics["layer1_purity_directions"]
+    maps, chance = result.metrics["layer1_purity"].value, result.metrics["purity_chance"].value
+    assert measured.low <= measured.value <= measured.high
+    assert measured.n <= 9
+    said = f"{maps:.2f} for single maps and {measured.value:.2f} for 9 random directions"
+    assert said in result.text
+    assert f"give {chance:.2f}" in result.text
+    table = result.tables["layers"]
+    (row,) = table.rows
+    assert row[table.columns.index("purity directions")] == measured.value
+    without = study(inputs_of(marks, probe), replace(ONE, directions=0))
+    assert "directions" not in without.text
+    assert "layer1_purity_directions" not in without.metrics
+    assert len(without.tables["layers"].columns) == len(without.tables["layers"].rows[0]) == 9
+
+
+@pytest.mark.parametrize(
+    ("split", "provenance", "said"),
+    [
+        ("val", {}, "None of them was trained on."),
+        ("train", {}, "These images were trained on."),
+        ("val", {"adopted": "w.pth"}, "trained elsewhere: whether these images were among"),
+    ],
+)
+def test_it_is_told_whether_the_images_were_trained_on(marks, probe, split, provenance, said):
+    probe.provenance = provenance
+    text = study(Inputs(marks, split, probe), replace(ONE, split=split)).text
+    assert said in text
+    assert ("None of them was trained on" in text) == (split == "val" and not provenance)
 
 
 def test_a_projection_is_the_filter_cut_to_the_field(marks, probe):
@@ -130,6 +211,17 @@ def test_filters_are_shown_for_the_first_convolution_only(marks, probe):
     assert first_filters(probe, layer) is None
 
 
+def test_filters_are_shown_in_any_order_of_layers(marks, deeper):
+    for layers, filters in (((1, 2), True), ((2, 1), True), ((2,), False)):
+        options = replace(ONE, layers=layers, figure_maps={})
+        figures = study(Inputs(marks, "val", deeper), options).figures
+        names = [f"layer{number}" for number in layers] + ["layer1_filters"] * filters
+        assert [figure.name for figure in figures] == names
+        told = {figure.name: figure.caption for figure in figures}
+        assert "deconvnet" in told["layer2"]
+        assert not filters or "the map's filter" in told["layer1"]
+
+
 def test_chance_of_purity():
     assert chance_purity(np.zeros(20, np.int64), 9, 0) == 1.0
     # two images of two equally common classes: same or not, 9/19 to 10/19
@@ -179,12 +271,28 @@ def test_the_figure_does_not_need_the_arrays_first(marks, probe, tmp_path):
     assert early.tobytes() == late.figures[0].draw().tobytes()
 
 
+def test_a_figure_drawn_alone_projects_no_more_than_a_batch(marks, probe, monkeypatch):
+    projected = []
+
+    def counting(model, images, *given, **options):
+        projected.append(len(images))
+        return deconvnet(model, images, *given, **options)
+
+    monkeypatch.setattr(features, "deconvnet", counting)
+    inputs = inputs_of(marks, probe)
+    (layer,) = scan(inputs, ONE, seed=0)
+    crops = Projector(inputs, layer, ONE).shown()
+    assert list(crops) == [0, 1, 2, 3]
+    assert projected == [8, 8]
+
+
 def test_faulty_options_are_named(marks, probe):
     for wrong, message in (
         ({"choose": "best"}, "study.features.choose=best"),
         ({"lrn": "none"}, "study.features.lrn=none"),
         ({"top_k": 0}, "study.features.top_k=0"),
         ({"layers": ()}, "study.features.layers"),
+        ({"directions": -1}, "study.features.directions=-1"),
     ):
         with pytest.raises(UserError, match=message):
             Options(**wrong)
@@ -196,11 +304,12 @@ def test_faulty_options_are_named(marks, probe):
 
 def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypatch):
     from zfnet.config import StageConfig
-    from zfnet.studies import features, inputs
+    from zfnet.studies import inputs
 
     section = {
         "layers": [1], "top_k": 4, "tap": "relu", "figure_maps": {"1": 2}, "choose": "random",
-        "split": "val", "batch_size": 8, "lrn": "identity", "max_images": None,
+        "split": "val", "batch_size": 8, "lrn": "identity", "directions": 3,
+        "max_images": None,
     }  # fmt: skip
     whole = {
         "seed": 7, "device": "cpu", "data": {"size": 20},

@@ -6,7 +6,14 @@ import torch
 
 from zfnet.errors import UserError
 from zfnet.studies.inputs import Inputs
-from zfnet.studies.occlusion import Options, choose_images, occluded, study, tell
+from zfnet.studies.occlusion import (
+    Options,
+    choose_images,
+    occluded,
+    row_panels,
+    study,
+    tell,
+)
 from zfnet.studies.result import load_result, save_result
 
 SMALL = Options(images=2, measured=3, size=4, stride=2, reference_px=16, fill="zero", layer=1)
@@ -100,6 +107,26 @@ def test_a_class_the_net_does_not_know_gives_way_to_its_own_label(bright, probe)
     result = study(Inputs(bright, "val", probe), options)
     assert "does not know the image's class (green)" in result.figures[0].caption
     assert "own top label is watched" in result.text
+
+
+def test_the_row_shows_the_worst_place_the_map_and_the_classes(bright, probe):
+    inputs = inputs_of(bright, probe)
+    chosen = choose_images(inputs, SMALL, seed=0)
+    maps = occluded(inputs, chosen, SMALL, seed=0)
+    output = int(chosen.outputs[1])
+    image, activity, probability, label = row_panels(
+        maps, 1, image=inputs.display(chosen.rows)[1], classes=["a", "b", "c"], output=output,
+        layer=1, box=(1.0, 2.0, 3.0, 4.0),
+    )  # fmt: skip
+    y0, x0, y1, x1 = image.occluder
+    row, col = maps.rows.tolist().index(y0), maps.cols.tolist().index(x0)
+    assert (y1 - y0, x1 - x0) == maps.size == (4, 4)
+    assert maps.probability[1, row, col] == maps.probability[1].min()
+    assert activity.title == f"layer 1, map {int(maps.unit[1])}"
+    assert probability.title == f"p({'abc'[output]})"
+    assert np.array_equal(probability.values, maps.probability[1].numpy())
+    assert label.first == int(maps.clean_label[1])
+    assert all(panel.box == (1, 2, 3, 4) for panel in (image, activity, probability, label))
 
 
 def test_size_and_stride_scale_with_the_input():

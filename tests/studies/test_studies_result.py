@@ -172,8 +172,3 @@ def test_missing_or_foreign_results_are_named(tmp_path):
 def test_plain_refuses_what_json_cannot_hold():
     with pytest.raises(TypeError, match="set"):
         plain({"a": {1, 2}})
-
-
-def test_measured_reads_well():
-    assert str(Measured(0.12345, 0.1, 0.2, 9, "%")) == "0.123 [0.1, 0.2] %"
-    assert str(Measured(4)) == "4"

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from zfnet.data.datasets import centre_crop, fit_to, pixels, ten_crop_offsets
-from zfnet.data.store import Prepared
+from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import Net, Normalise, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training import evaluate
-from zfnet.training.evaluate import error_metrics, predict, save_predictions, wilson
+from zfnet.training.evaluate import error_metrics, predict, save_predictions
 
 PX = 33
 
@@ -59,6 +59,28 @@ def test_centre_and_ten_crops_are_what_the_paper_says(
         "val_ten_crop_top1_error",
         "val_ten_crop_top5_error",
     }
+
+
+def test_every_image_is_read_once(
+    net: Net, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    image = PreparedSplit.image
+
+    def counted(self: PreparedSplit, index: int) -> np.ndarray:
+        read.append(index)
+        return image(self, index)
+
+    monkeypatch.setattr(PreparedSplit, "image", counted)
+    monkeypatch.setattr(evaluate, "IMAGES_A_BATCH", 7)
+    split = Prepared.open(prepared).split("val")
+    predict(net, split, torch.device("cpu"))
+    assert read == list(range(len(split)))
+    # decoded ahead by threads the results are the same bits
+    alone = predict(net, split, torch.device("cpu"))
+    monkeypatch.setattr(evaluate, "reading_threads", lambda store, device: 3)
+    ahead = predict(net, split, torch.device("cpu"))
+    assert all(np.array_equal(alone[name], ahead[name]) for name in alone)
 
 
 def test_images_below_the_nets_input_are_enlarged(prepared: Path) -> None:
@@ -113,12 +135,3 @@ def test_equal_predictions_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert b"\x00\x00\x21\x00" in (tmp_path / "a.npz").read_bytes()  # 1980-01-01, zip's "no date"
     np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["label"], arrays["label"])
-
-
-def test_wilson_interval_agrees_with_scipy() -> None:
-    from scipy.stats import binomtest
-
-    for count, n in ((0, 10), (3, 10), (600, 600), (231, 600)):
-        low, high = wilson(count, n)
-        other = binomtest(count, n).proportion_ci(method="wilson")
-        assert (low, high) == pytest.approx((other.low, other.high), abs=1e-6)

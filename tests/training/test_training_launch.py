@@ -18,8 +18,8 @@ JOB = Job("zfnet", {}, {}, 0, "cpu", "p", "w", "f", "e", "m")
 def test_one_device_runs_here_and_several_are_started_unless_they_are_there() -> None:
     assert find_place(1, 1, {}) == Place()
     assert find_place(2, 1, {}) is None
-    assert find_place(2, 1, TORCHRUN) == Place("torchrun", 1, 1, 2)
-    assert find_place(2, 2, SRUN) == Place("slurm", 3, 1, 4)
+    assert find_place(2, 1, TORCHRUN) == Place("torchrun", 1, 2)
+    assert find_place(2, 2, SRUN) == Place("slurm", 3, 4)
     # an allocation is not yet a set of processes
     assert find_place(1, 1, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Place()
 

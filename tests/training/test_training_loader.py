@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from zfnet.training.loader import Batch, Loader
+from zfnet.training import loader
+from zfnet.training.loader import Batch, Loader, reading_threads, share_of_cores
 
 
 def read(items: Sequence[int]) -> Batch:
@@ -29,12 +30,12 @@ def test_batches_come_in_order_every_epoch(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_fault_reaches_the_reader_and_no_thread_stays(threads: int) -> None:
-    seen = []
+    seen: list[int] = []
     batches = iter(Loader(read, lambda: lists(9), 9, threads))
     with pytest.raises(OSError, match="cannot read 13"):
         seen.extend(batch["index"][0].item() for batch in batches)
     assert seen == [0, 2, 4, 6, 8, 10]
-    mine = [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+    mine = [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
     for thread in mine:
         thread.join(5)
     assert not any(thread.is_alive() for thread in mine)
@@ -49,3 +50,19 @@ def test_the_epochs_order_is_asked_for_at_its_first_batch() -> None:
     iterator = iter(Loader(read, batches, 1))
     epoch = 5  # what Lightning does: it makes the iterator before it restores the epoch
     assert next(iterator)["index"].tolist() == [5]
+
+
+def test_cores_are_shared_where_torchrun_shares_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(loader, "cores", lambda: 8)
+    # srun gives each of its processes its own cores: all that are allowed are there to be used
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert share_of_cores() == 8
+    assert reading_threads("jpeg", gpu) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert share_of_cores() == 4
+    assert reading_threads("jpeg", gpu) == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert share_of_cores() == 1
+    assert reading_threads("jpeg", gpu) == reading_threads("raw", gpu) == 2
+    assert (reading_threads("jpeg", cpu), reading_threads("raw", cpu)) == (1, 0)

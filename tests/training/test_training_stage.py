@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import torch
 from blots import TRAINING
 
 from zfnet.errors import UserError
-from zfnet.models.net import load_net
+from zfnet.models.external import build_model
+from zfnet.models.net import Net, Normalise, load_net
 from zfnet.training import stage
 from zfnet.training.callbacks import Logbook
 from zfnet.training.module import Classifier, step_seed
@@ -61,7 +63,7 @@ def test_it_publishes_all_and_leaves_nothing_behind(unbroken: SimpleNamespace) -
     record = json.loads((unbroken.epochs / "epochs.json").read_text())
     assert record["kept"] == [1, 2, 3, 4]
     assert sorted(p.name for p in unbroken.epochs.iterdir()) == [*record["files"], "epochs.json"]
-    assert not unbroken.work.exists()
+    assert not any(unbroken.work.iterdir())
     assert [row["epoch"] for row in unbroken.rows] == [1, 2, 3, 4]
     assert [entry["epoch"] for entry in unbroken.timing["epochs"]] == [1, 2, 3, 4]
 
@@ -155,7 +157,7 @@ def test_interrupted_and_run_again_it_ends_with_the_same_bytes(
     timing = run(cfg, paths)
     assert timing["resumed_after_epoch"] == 2
     assert files(paths) == files(unbroken)
-    assert not paths.work.exists()
+    assert not any(paths.work.iterdir())
 
 
 def test_sigterm_ends_with_143_and_publishes_nothing(
@@ -296,9 +298,34 @@ def test_weights_from_elsewhere_are_adopted_not_trained(
     (departure,) = json.loads(published["final/departures.json"])
     assert "weights.pt" in departure["here"]
     assert str(tmp_path) not in published["final/departures.json"].decode()
+    theirs = load_net(unbroken.final).provenance
+    assert load_net(paths.final).provenance == {  # nothing of a training that was not done here
+        "net": "zfnet",
+        "data": theirs["data"],
+        "adopted": "weights.pt",
+        "sha256": hashlib.sha256(given.read_bytes()).hexdigest(),
+    }
     mine, theirs = (json.loads(p.metrics.read_text()) for p in (paths, unbroken))
     assert mine["status"]["value"] == "adopted"
     assert mine["val_ten_crop_top1_error"] == theirs["val_ten_crop_top1_error"]
+
+
+def test_an_adopted_net_keeps_what_its_maker_told_of_its_weights(
+    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(name: str, weights: str, classes: list[Any], *, layers: Any) -> Net:
+        model = build_model("squeezenet1_1", len(classes))
+        normalise = Normalise.standardise([0.5] * 3, [0.2] * 3, 33)
+        rebuild = {"kind": "torchvision", "name": "squeezenet1_1", "num_classes": len(classes)}
+        names, told = [c.name for c in classes], {"weights": f"Some_Weights.{weights}_V1"}
+        return Net(model, 33, normalise, names, name, name, {}, None, rebuild, told)
+
+    monkeypatch.setattr("zfnet.models.external.torchvision_net", made)
+    paths = places(tmp_path)
+    run(config(model_arch="torchvision/squeezenet1_1", model_weights="DEFAULT"), paths)
+    found = load_net(paths.final).provenance
+    assert set(found) == {"weights", "net", "data", "adopted"}  # not a local file: no sha256
+    assert (found["weights"], found["adopted"]) == ("Some_Weights.DEFAULT_V1", "DEFAULT")
 
 
 def test_steps_and_processes_have_seeds_of_their_own() -> None:

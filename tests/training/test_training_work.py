@@ -29,6 +29,7 @@ def test_one_folder_serves_one_process(tmp_path: Path) -> None:
         assert other_key.others() == []  # in use: not an abandoned one
     with second.locked():
         second.remove()
+    assert tmp_path.is_dir()  # another training may be about to make its folder there
     with first.locked():
         assert first.path.is_dir()
 
@@ -49,6 +50,14 @@ def test_trainings_with_another_key_are_named_and_left_alone(
     assert "after epoch 7" in message
     assert "alexnet" not in message
     assert old.checkpoint(7).read_text() == "weights"
+
+
+def test_looking_at_a_folder_that_is_being_removed_leaves_nothing_in_it(tmp_path: Path) -> None:
+    going = WorkFolder(tmp_path, "zfnet", key_of({"seed": 9}))
+    going.path.mkdir(parents=True)  # its lock is already deleted
+    now = WorkFolder(tmp_path, "zfnet", key_of(FACTS))
+    assert now.others() == [going.path]
+    assert not any(going.path.iterdir())
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
@@ -63,7 +62,22 @@ def ten_crop_offsets(size: int, px: int) -> list[tuple[int, int]]:
     return [(0, 0), (0, end), (end, 0), (end, end), (c, c)]
 
 
-class TrainingViews(Dataset[Batch]):
+def ten_views(x: torch.Tensor, px: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All ten views of whole images (N, 3, S, S), image by image, in `TrainingViews`' order.
+
+    Returns pixels (10 N, 3, px, px), channels-last in memory, offset (10 N, 2) int32 and flip
+    (10 N,) bool, on the images' device.
+    """
+    places = ten_crop_offsets(x.shape[-1], px)
+    whole = x.permute(0, 2, 3, 1)
+    crops = torch.stack([whole[:, y : y + px, left : left + px] for y, left in places], 1)
+    views = torch.cat([crops, crops.flip(3)], 1).flatten(0, 1).permute(0, 3, 1, 2)
+    offset = torch.tensor(places, dtype=torch.int32, device=x.device).repeat(2 * len(x), 1)
+    flip = torch.arange(2 * len(places), device=x.device) >= len(places)
+    return views, offset, flip.repeat(len(x))
+
+
+class TrainingViews:
     """Crops of a split for training, read batch-wise by lists of (index, view).
 
     `crop` is "ten" (the five fixed crops; views 5..9 are 0..4 mirrored), "random" (any offset) or
@@ -89,9 +103,6 @@ class TrainingViews(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, item: tuple[int, int]) -> Batch:
-        return {key: value[0] for key, value in self.__getitems__([item]).items()}
-
     def __getitems__(self, items: Sequence[tuple[int, int]]) -> Batch:
         """Return the batch of the given (index, view) pairs, in their order."""
         index, view = np.array(items, np.int64).reshape(-1, 2).T
@@ -111,7 +122,7 @@ class TrainingViews(Dataset[Batch]):
         return offset, flip.astype(bool)
 
 
-class CentreViews(Dataset[Batch]):
+class CentreViews:
     """Centre crops of a split for evaluation, read by lists of indices; batches as in training."""
 
     def __init__(self, split: PreparedSplit, px: int) -> None:
@@ -121,9 +132,6 @@ class CentreViews(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.split)
-
-    def __getitem__(self, item: int) -> Batch:
-        return {key: value[0] for key, value in self.__getitems__([item]).items()}
 
     def __getitems__(self, items: Sequence[int]) -> Batch:
         """Return the batch of the given indices, in their order."""
@@ -170,7 +178,6 @@ class EpochSampler:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        shuffle: bool = True,
     ) -> None:
         if batch_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"{batch_size=}, {rank=}, {world_size=}")
@@ -180,7 +187,6 @@ class EpochSampler:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self.shuffle = shuffle
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -193,7 +199,7 @@ class EpochSampler:
     def order(self) -> np.ndarray:
         """Return the whole epoch, all ranks together: (images, 2) int64 of index, view."""
         draw = np.random.default_rng((self.seed, self.epoch))
-        index = draw.permutation(self.images) if self.shuffle else np.arange(self.images)
+        index = draw.permutation(self.images)
         return np.stack([index, draw.integers(0, self.views, self.images)], 1)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:

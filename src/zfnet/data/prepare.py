@@ -34,6 +34,7 @@ from zfnet.data.sample import SPLITS, Attribute, Sample, Source
 from zfnet.data.sources.files import count, first_few, printable, walk_files
 from zfnet.data.store import FORMAT, STORES, Meta, SplitWriter
 from zfnet.errors import UserError
+from zfnet.machine import cores
 from zfnet.progress import progress
 
 _CHUNK = 32  # images per piece of work
@@ -252,9 +253,7 @@ def default_workers() -> int:
         if not asked.isdigit() or not int(asked):
             raise UserError(f"ZFNET_WORKERS: {asked} is not a number of processes.")
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 _here: _Workshop | None = None  # in a worker process: what to work on
@@ -508,7 +507,10 @@ def _write_scan(path: Path, source: Source, files: list[tuple[str, int, int]]) -
 def check_scan(scan: Path) -> ScanChanges:
     """Compare the source files with scan.parquet by size and modification time.
 
-    Raises `UserError` if there is no scan. A source folder that has gone makes all files missing.
+    Files beside the class folders, where no image was taken from (a README, the archives), are not
+    new. A source folder that has gone makes all files missing.
+
+    Raises `UserError` if there is no scan.
     """
     import pyarrow.parquet as pq
 
@@ -525,12 +527,19 @@ def check_scan(scan: Path) -> ScanChanges:
     if not where:
         return ScanChanges(None, 0, [], [], [])
     folder = Path(where)
+    watched = metadata[b"zfnet.watched"].decode().splitlines()
     now: dict[str, tuple[int, int]] = {}
-    for below in metadata[b"zfnet.watched"].decode().splitlines():
+    for below in watched:
         for file in walk_files(folder / below):
             for path, size, time in _stat(folder / below / file, folder):
                 now[path] = (size, time)
     changed = [path for path in known if path in now and now[path] != known[path]]
     missing = [path for path in known if path not in now]
-    new = [path for path in now if path not in known]
+    unread = set(watched) - {_parent(path) for path in known}
+    new = [path for path in now if path not in known and _parent(path) not in unread]
     return ScanChanges(folder, len(known), changed, missing, new)
+
+
+def _parent(path: str) -> str:
+    """Return the folder of a path below the source's folder, "." for that folder itself."""
+    return path.rpartition("/")[0] or "."

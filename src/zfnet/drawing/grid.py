@@ -169,26 +169,17 @@ def image_grid(
     *,
     gap: int = 2,
     sharp: bool = False,
-    names: Sequence[str] = (),
-    title: str = "",
-    subtitle: str = "",
 ) -> Image.Image:
-    """Tiles (h, w, 3) uint8 in `columns` columns, each at most `px` wide, with optional names."""
+    """Tiles (h, w, 3) uint8 in `columns` columns, each at most `px` wide."""
     columns = max(1, min(columns, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
-    label = 22 if names else 0
-    head = _head_height(subtitle) if title else 0
     width = columns * px + (columns - 1) * gap
-    picture, draw = sheet(width, head + rows * (px + label) + (rows - 1) * gap)
-    if title:
-        _write_head(draw, title, subtitle, width)
+    picture, _ = sheet(width, rows * px + (rows - 1) * gap)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
-        x, y = column * (px + gap), head + row * (px + label + gap)
-        if names:
-            write(draw, (x, y + label // 2), names[number], 14)
+        x, y = column * (px + gap), row * (px + gap)
         drawn = resize(tile, px, sharp)
-        picture.paste(drawn, (x + (px - drawn.width) // 2, y + label + (px - drawn.height) // 2))
+        picture.paste(drawn, (x + (px - drawn.width) // 2, y + (px - drawn.height) // 2))
     return picture
 
 

@@ -86,6 +86,39 @@ def refuse_compiled(model: nn.Module) -> None:
             )
 
 
+class Channels:
+    """Refuses a layer whose maps are (N, H, W, C), as inside Swin or ConvNeXt blocks.
+
+    Shape and strides cannot tell. A layer norm in or around the layer can, with the linear layers
+    beside it: they work on the last dimension, which then has one of their sizes, while
+    dimension 1 has not. So can the layer itself if it is linear.
+    """
+
+    def __init__(self, model: nn.Module, path: str) -> None:
+        self.path = path
+        self.sizes: set[int] = set()
+        own = model.get_submodule(path)
+        if isinstance(own, nn.Linear):
+            self.sizes = {own.out_features}
+        names = path.split(".") if path else []
+        for end in range(len(names), -1, -1):  # the layer itself, then what encloses it
+            inside = list(model.get_submodule(".".join(names[:end])).modules())
+            norms = [m.normalized_shape[-1] for m in inside if isinstance(m, nn.LayerNorm)]
+            if norms:
+                linear = [m for m in inside if isinstance(m, nn.Linear)]
+                self.sizes |= {*norms}
+                self.sizes |= {n for m in linear for n in (m.in_features, m.out_features)}
+                return
+
+    def check(self, output: Tensor) -> None:
+        """Raise `UnsupportedModel` where `output` has its channels last."""
+        if output.ndim == 4 and output.shape[3] in self.sizes and output.shape[1] not in self.sizes:
+            raise UnsupportedModel(
+                f"layer {self.path!r} gives {tuple(output.shape)} with the channels last; "
+                "only maps (N, C, H, W) can be read; choose a layer behind the next permutation"
+            )
+
+
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode and frozen parameters inside; every flag as before outside.
@@ -132,6 +165,8 @@ def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> It
         calls.clear()
 
     def make(path: str) -> Callable[[nn.Module, object, object], None]:
+        channels = Channels(model, path)
+
         def hook(module: nn.Module, args: object, output: object) -> None:
             nonlocal heard
             call = calls.get(path, 0)
@@ -142,6 +177,7 @@ def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> It
                         f"layer {layer!r} gives {type(output).__name__}, not one tensor; "
                         "choose a layer inside it or after it"
                     )
+                channels.check(output)
                 callback(layer, output)
                 heard += 1
             if heard == total:

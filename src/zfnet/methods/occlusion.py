@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zfnet.errors import UserError
 from zfnet.methods._coarse import Interpolated, coarse_to_fine
 from zfnet.methods._forward import (
+    Channels,
     Layer,
     UnsupportedModel,
     check_images,
@@ -225,6 +226,7 @@ class _Watcher:
     def __enter__(self) -> _Watcher:
         if self.layer is not None:
             module = find_layer(self.model, self.layer)
+            self.channels = Channels(self.model, split_layer(self.layer)[0])
             self.handles.append(module.register_forward_hook(self._hear))
         return self
 
@@ -238,6 +240,7 @@ class _Watcher:
                 f"layer {self.layer!r} gives {tuple(output.shape)}: occlude watches maps "
                 "(N, C, H, W) or units (N, C); leave out layer for the probabilities alone"
             )
+        self.channels.check(output)
         # Summed here and now: the next operation may work in place.
         self.totals.append(output.sum(dim=(2, 3)) if output.ndim == 4 else output.clone())
 

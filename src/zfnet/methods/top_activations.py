@@ -29,6 +29,8 @@ L = TypeVar("L", bound=Layer)
 class TopActivations:
     """The k strongest images of each of C channels, strongest first; ties by lower image index.
 
+    Where directions were asked for, too, each of them is one more row behind the channels.
+
     values: float (C, k); images: int64 (C, k), the indices that came with the images;
     places: int64 (C, k, 2), row and column of the map's maximum (the first where tied).
     k is smaller than asked only while fewer images have been seen.
@@ -57,14 +59,18 @@ class TopActivations:
             self.values.to(device), self.images.to(device), self.places.to(device)
         )
 
+    def rows(self, chosen: slice | Tensor) -> TopActivations:
+        """The same of the chosen rows alone: `top.rows(slice(channels, None))`, the directions."""
+        return TopActivations(self.values[chosen], self.images[chosen], self.places[chosen])
+
     def purity(self, labels: Tensor) -> Tensor:
-        """Share of each channel's images that belong to its commonest class: (C,), 0..1.
+        """Share of each row's images that belong to its commonest class: (C,) float64, 0..1.
 
         labels: int64, the class of every image by its index.
         """
         classes = labels.to(self.images.device)[self.images]  # (C, k)
         same = (classes[:, :, None] == classes[:, None, :]).sum(dim=2)
-        return same.amax(dim=1) / classes.shape[1]
+        return same.amax(dim=1).double() / classes.shape[1]
 
 
 def _ranking(values: Tensor, images: Tensor) -> Tensor:
@@ -89,22 +95,27 @@ def top_activations(
     batches: yields (net input (n, C, H, W), indices (n,) int64 of these images).
     layers: module paths, or the paper's numbers where the model defines them: the result's keys.
     reduce: an image's score in a channel is its map's "max" (the paper) or "mean".
-    directions: for a layer, vectors (D, C) in the space of its channels that take the place of the
-    single channels (Szegedy et al. 2014, section 3.1); its result then has D rows.
+    directions: for a layer, vectors (D, C) in the space of its channels (Szegedy et al. 2014,
+    section 3.1). An image's score along one is that of its map of projections onto the vector. The
+    layer's result then has C + D rows: its channels, then its directions in their order.
 
     One pass, memory independent of the number of images, nothing behind the last layer computed.
     Results of parts of a data set join by `merge`. Results are on the CPU.
-    Raises `UserError` for unknown layers, no images, or activations that are not numbers.
+    Raises `UserError` for unknown layers, directions that do not fit theirs, no images, or
+    activations that are not numbers.
     """
     if not layers:
         raise UserError("top_activations needs at least one layer")
     paths = {layer: layer_path(model, layer) for layer in layers}
     vectors = {layer_path(model, layer): rows for layer, rows in (directions or {}).items()}
+    if stray := [path for path in vectors if path not in paths.values()]:
+        raise UserError(f"directions are given for {stray[0]!r}, which is not among the layers")
     if k < 1:
         raise UserError(f"k must be at least 1, got {k}")
     if reduce not in ("max", "mean"):
         raise UserError(f"unknown reduce {reduce!r}; choose max or mean")
     best: dict[str, TopActivations] = {}
+    along: dict[str, TopActivations] = {}
     indices = torch.empty(0, dtype=torch.int64)
 
     def take(layer: str, output: Tensor) -> None:
@@ -114,9 +125,11 @@ def top_activations(
                 "only maps (N, C, H, W) and vectors (N, C) have channels to rank"
             )
         maps = output if output.ndim == 4 else output[:, :, None, None]
+        now = indices.to(maps.device)
+        best[layer] = _update(best.get(layer), maps, now, k, reduce, layer)
         if layer in vectors:
-            maps = torch.einsum("nchw,dc->ndhw", maps, vectors[layer].to(maps))
-        best[layer] = _update(best.get(layer), maps, indices.to(maps.device), k, reduce, layer)
+            mixed = _projected(maps, vectors[layer], layer)
+            along[layer] = _update(along.get(layer), mixed, now, k, reduce, layer)
 
     listened = list(dict.fromkeys(paths.values()))
     with undisturbed(model), listening(model, listened, take):
@@ -130,7 +143,30 @@ def top_activations(
             run_until_heard(model, images, listened)
     if not best:
         raise UserError("top_activations was given no images")
-    return {layer: best[path].to("cpu") for layer, path in paths.items()}
+    found = {path: _joined(top, along.get(path)).to("cpu") for path, top in best.items()}
+    return {layer: found[path] for layer, path in paths.items()}
+
+
+def _projected(maps: Tensor, vectors: Tensor, layer: str) -> Tensor:
+    """Maps (n, D, H, W) of the projections of maps (n, C, H, W) onto vectors (D, C)."""
+    if vectors.ndim != 2 or vectors.shape[1] != maps.shape[1]:
+        raise UserError(
+            f"directions of layer {layer!r} must be (D, {maps.shape[1]}), one value a channel; got "
+            f"{tuple(vectors.shape)}"
+        )
+    # With the channels last this is one product of matrices, and nothing is copied.
+    return F.linear(maps.permute(0, 2, 3, 1), vectors.to(maps)).permute(0, 3, 1, 2)
+
+
+def _joined(channels: TopActivations, directions: TopActivations | None) -> TopActivations:
+    """The rows of both, one behind the other."""
+    if directions is None:
+        return channels
+    return TopActivations(
+        torch.cat([channels.values, directions.values]),
+        torch.cat([channels.images, directions.images]),
+        torch.cat([channels.places, directions.places]),
+    )
 
 
 def _update(
@@ -159,8 +195,7 @@ def _update(
     new = TopActivations(chosen, images.gather(1, order), places)
     if best is None or not full:
         return new if best is None else best.merge(new, k)
-    part = TopActivations(best.values[channels], best.images[channels], best.places[channels])
-    part = part.merge(new, k)
+    part = best.rows(channels).merge(new, k)
     return TopActivations(
         best.values.index_copy(0, channels, part.values),
         best.images.index_copy(0, channels, part.images),

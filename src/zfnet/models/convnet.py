@@ -64,9 +64,7 @@ def _conv_step(step: str, layer: Conv, received: int, norm: Norm) -> nn.Module:
         assert layer.pool is not None
         return nn.MaxPool2d(layer.pool.kernel, layer.pool.stride, ceil_mode=layer.pool.ceil)
     if step == "norm":
-        # torch divides alpha by the size; see Norm
-        alpha = norm.alpha if norm.alpha_over_size else norm.alpha * norm.size
-        return ContrastNorm(norm.size, alpha, norm.beta, norm.k)
+        return ContrastNorm(norm.size, norm.alpha, norm.beta, norm.k)
     return nn.ReLU()
 
 
@@ -103,26 +101,21 @@ def local_response_norm(
 
 @torch.no_grad()
 def init_weights(
-    model: nn.Module,
-    kind: str = "paper",
-    *,
-    width: float = 1.0,
-    seed: int = 0,
-    generator: torch.Generator | None = None,
+    model: nn.Module, kind: str = "paper", *, width: float = 1.0, seed: int = 0
 ) -> None:
     """Draw the weights of every convolution and linear layer; biases become 0.
 
     "paper": N(0, 0.01²) (section 3 gives 10⁻² without naming the distribution). "scaled":
     N(0, (0.01/√width)²), for nets below paper size, where the constant never leaves chance.
-    "he": N(0, 2/fan-in) (He et al. 2015). Depends on `seed` (or the CPU `generator`) alone, not on
-    the global generator or the device. Raises UserError for another `kind`.
+    "he": N(0, 2/fan-in) (He et al. 2015). Depends on `seed` alone, not on the global
+    generator or the device. Raises UserError for another `kind`.
     """
     if kind not in INITS:
         raise UserError(
             f"init: there is no initialisation {kind!r}{specs.nearest(kind, INITS)} There are "
             f"{', '.join(INITS)}"
         )
-    generator = generator or torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
@@ -145,11 +138,3 @@ def conv_weights(model: ConvNet) -> list[tuple[int, nn.Parameter]]:
         for number, layer in model.spec.layers
         if isinstance(layer, Conv)
     ]
-
-
-def parameter_counts(model: ConvNet) -> dict[int, int]:
-    """Number of weights and biases of each layer, by the paper's number."""
-    return {
-        number: sum(p.numel() for p in model.get_submodule(f"layer{number}").parameters())
-        for number in model.spec.numbers
-    }

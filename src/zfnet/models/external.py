@@ -91,11 +91,13 @@ def torchvision_net(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = build_model(name, outputs)
+        if not input_px:  # a vision transformer is built for one side, whatever its weights' is
+            px = getattr(model, "image_size", px)
     else:
         model, outputs = _loaded(name, source)
         class_index = _class_index(data_classes, outputs, source)
     names = [c.name for c in data_classes] if class_index is None else source.categories
-    found = automatic_taps(model, px)
+    found = _taps_at(model, px, name)
     found.update(_named_taps(model, layers, name))
     return Net(
         model=model.eval(),
@@ -174,6 +176,35 @@ def automatic_taps(model: nn.Module, input_px: int) -> dict[str, str]:
     for number, path in (*enumerate(maps, start=1), *hidden.items()):
         found[f"{number}.relu"] = found[f"{number}.out"] = path
     return found
+
+
+def _taps_at(model: nn.Module, px: int, name: str) -> dict[str, str]:
+    """`automatic_taps`; UserError, with an input side that works, if the model refuses `px`."""
+    try:
+        return automatic_taps(model, px)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        works = [side for side in _published_sides(name) if side != px and _runs(model, side)]
+        cure = f"give input_px={works[0]}, which works" if works else "give another input_px"
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"input_px: {name} does not run on images of {px} px ({reason}); {cure}"
+        ) from error
+
+
+def _published_sides(name: str) -> list[int]:
+    """Input sides of the model's published weights, smallest first."""
+    import torchvision
+
+    entries = torchvision.models.get_model_weights(name)
+    return sorted({int(entry.transforms().crop_size[0]) for entry in entries})
+
+
+def _runs(model: nn.Module, px: int) -> bool:
+    try:
+        automatic_taps(model, px)
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -258,16 +258,16 @@ def load_net(folder: str | Path, device: str | torch.device = "cpu") -> Net:
     return net.to(device)
 
 
-def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write the model's state dict alone, in CPU order, to `path`; equal weights give equal bytes.
+def save_weights(model: nn.Module, file: str | Path | IO[bytes]) -> None:
+    """Write the model's state dict alone, in CPU order, to `file`; equal weights give equal bytes.
 
-    torch stores the file's stem inside the file: compare files of the same name.
+    torch stores a path's stem inside the file: compare files of the same name.
     """
     state = {
         key: value.detach().to("cpu", memory_format=torch.contiguous_format).clone()
         for key, value in model.state_dict().items()
     }
-    torch.save(state, path)
+    torch.save(state, file)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from zfnet.errors import UserError
 
-SPEC_FORMAT = 1
+SPEC_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,14 @@ class Norm:
     """Contrast normalisation across maps: x / (k + c·Σ x²)^beta, the sum over `size` maps.
 
     The paper gives no constants and defers to Krizhevsky et al. 2012, whose they are. Their formula
-    has c = alpha; torch, and the frameworks most replications used, have c = alpha / size, which is
-    the default here. `alpha_over_size=False` gives Krizhevsky's formula as printed.
+    has c = alpha; torch, and the frameworks most replications used, have c = alpha / size, and so
+    has this: `size` times their alpha gives Krizhevsky's formula as printed.
     """
 
     size: int = 5
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 2.0
-    alpha_over_size: bool = True
 
 
 @dataclass(frozen=True)
@@ -250,12 +249,12 @@ def build_spec(
     return spec
 
 
-def output_shapes(spec: NetSpec, input_px: int | None = None) -> dict[str, tuple[int, ...]]:
+def output_shapes(spec: NetSpec) -> dict[str, tuple[int, ...]]:
     """Shape of each tap for one image: (maps, height, width), or (units,) from layer 6 on.
 
     Raises UserError if the input is too small, naming the layer and the smallest input that works.
     """
-    px = spec.input_px if input_px is None else input_px
+    px = spec.input_px
     failed, shapes = _trace(spec, px)
     if failed:
         smallest = next((n for n in range(px + 1, 4096) if not _trace(spec, n)[0]), None)
@@ -307,19 +306,6 @@ def inputs_of(spec: NetSpec) -> dict[int, int]:
         received[number] = math.prod(previous) if flat else previous[0]
         previous = shapes[f"{number}.out"]  # type: ignore[assignment]
     return received
-
-
-def multiply_adds(spec: NetSpec) -> dict[int, int]:
-    """Multiply-adds of each layer's convolution or product for one image (bias, ReLU etc. not)."""
-    shapes, received = output_shapes(spec), inputs_of(spec)
-    cost = {}
-    for number, layer in spec.layers:
-        if isinstance(layer, Conv):
-            window = received[number] // layer.groups * layer.kernel**2
-            cost[number] = math.prod(shapes[f"{number}.conv"]) * window
-        else:
-            cost[number] = layer.units * received[number]
-    return cost
 
 
 def nearest(word: object, choices: Iterable[object]) -> str:

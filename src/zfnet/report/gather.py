@@ -49,7 +49,6 @@ class NetRun:
     """
 
     name: str
-    folder: Path
     info: dict[str, Any]
     history: History | None
     departures: list[dict[str, str]]
@@ -189,7 +188,6 @@ def _net(root: Path, folder: Path, timing: dict[str, Any] | None) -> NetRun:
     metrics = _read_json(root / "metrics" / f"train_{folder.name}.json", missing_ok=True)
     return NetRun(
         name=folder.name,
-        folder=final,
         info=_read_json(final / "net.json"),
         history={key: [_number(row[key]) for row in rows] for key in rows[0]} if rows else None,
         departures=_departures(final / "departures.json"),

@@ -14,12 +14,11 @@ WIDE = 2.2
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in the site: `href` relative to the site's root, size in pixels and bytes."""
+    """A picture in the site: `href` relative to the site's root, size in pixels."""
 
     href: str
     width: int
     height: int
-    bytes: int
 
     @property
     def wide(self) -> bool:
@@ -50,7 +49,7 @@ def place(source: Path, site: Path, folder: str) -> Picture:
             loser = smaller if smaller.stat().st_size >= target.stat().st_size else target
             loser.unlink()
             target = target if loser is smaller else smaller
-    return Picture(target.relative_to(site).as_posix(), width, height, target.stat().st_size)
+    return Picture(target.relative_to(site).as_posix(), width, height)
 
 
 def card(sources: Sequence[Path], site: Path, folder: str) -> Picture:
@@ -79,7 +78,7 @@ def card(sources: Sequence[Path], site: Path, folder: str) -> Picture:
         sheet.paste(row, (0, top))
         top += row.height + gap
     sheet.save(target, "WEBP", quality=84, method=4)
-    return Picture(target.relative_to(site).as_posix(), width, height, target.stat().st_size)
+    return Picture(target.relative_to(site).as_posix(), width, height)
 
 
 def _cut(width: int) -> int:

@@ -171,7 +171,6 @@ class _Site:
             f"studies/{name}.html",
             "study.html.j2",
             study=study,
-            heading=study["title"],
             description=str(study["text"]).split("\n")[0][:200],
             paragraphs=[text.strip() for text in str(study["text"]).split("\n\n") if text.strip()],
             facts=facts.study_facts(study, self.evidence.timings.get(name)),
@@ -201,7 +200,6 @@ class _Site:
             "nav": nav,
             "experiment": self.evidence.config.get("name"),
             "code": self.evidence.code,
-            "heading": "",
             "description": "Visualizing and Understanding Convolutional Networks, reproduced.",
         }
         text = self.jinja.get_template(template).render(common | values)

@@ -85,7 +85,8 @@ def run(cfg: Any, paths: TrackPaths) -> None:
 def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
     """A function that training calls with each epoch's row of history; None unless online.
 
-    The run has the id that the replay of the finished net has, and is overwritten by it.
+    The run has the id that the replay of the finished net has, and is overwritten by it. It begins
+    with the first row: neither an adopted net nor a process that logs nothing opens one.
     Raises UserError if nobody is logged in.
     """
     if str(cfg.tracking.mode) != "online":
@@ -102,9 +103,14 @@ def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
     )
     with _wandb_folder(paths.main):
         _need_login()
-        run = _start(record, cfg.tracking, group_of(text), config, paths.main, resume="allow")
+    run: Any = None
 
     def log(row: dict[str, Any]) -> None:
+        nonlocal run
+        if run is None:
+            with _wandb_folder(paths.main):
+                group = group_of(text)
+                run = _start(record, cfg.tracking, group, config, paths.main, resume="allow")
         epoch = int(row["epoch"])
         if epoch >= run.step:
             run.log({key: value for key, value in row.items() if value is not None}, step=epoch)
@@ -271,6 +277,7 @@ def _start(
         mode=mode,
         dir=str(main),
         resume=resume,
+        reinit="finish_previous",  # the next job of a multirun lives in the same process
         settings=wandb.Settings(
             silent=True,
             console="off",

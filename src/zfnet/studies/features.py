@@ -48,7 +48,9 @@ class Options:
 
     `figure_maps`: how many maps a layer's figure shows (the paper: 16, 12, 10, 10 for layers 2 to
     5). `choose`: a seeded "random" subset as in the paper, the same among "active" maps only, or
-    the "strongest". `max_images`: a seeded sample of the split; None = all of it.
+    the "strongest". `directions`: how many random directions of each layer's channel space have
+    their class purity compared with that of the maps (0: none). `max_images`: a seeded sample of
+    the split; None = all of it.
     """
 
     layers: Sequence[int] = (1, 2, 3, 4, 5)
@@ -59,6 +61,7 @@ class Options:
     split: str = "val"
     batch_size: int = 64
     lrn: str = "identity"
+    directions: int = 32
     max_images: int | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class Options:
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise UserError(f"study.features.{key}={value}: must be at least 1")
+        if self.directions < 0:
+            raise UserError(f"study.features.directions={self.directions}: 0 or more (0: none)")
         if not self.layers:
             raise UserError("study.features.layers is empty: name at least one layer, e.g. [1, 2]")
 
@@ -89,6 +94,7 @@ class Options:
             split=section.split,
             batch_size=section.batch_size,
             lrn=section.lrn,
+            directions=section.directions,
             max_images=section.max_images,
         )
 
@@ -116,26 +122,27 @@ def study(inputs: Inputs, options: Options, *, seed: int = 0) -> Result:
     announce(layers, inputs, options)
     projectors = [Projector(inputs, layer, options) for layer in layers]
     metrics = _metrics(layers, inputs, options, seed)
-    filters = first_filters(net, layers[0])
+    first = min(layers, key=lambda layer: layer.number)
+    filters = first_filters(net, first)
     result = Result(
         study="features",
         title="Feature visualisation: what excites each map",
         paper="Fig. 2",
-        text=_text(layers, inputs, options),
+        text=_text(layers, inputs, options, metrics),
         net=net.name,
         tap=options.tap,
         seed=seed,
         metrics=metrics,
-        tables=_tables(layers, inputs, metrics),
+        tables=_tables(layers, inputs, options, metrics),
         extra=_extra(layers, inputs, options),
     )
     for projector in projectors:
         result.arrays.update(_arrays(projector))
     for projector in projectors:
-        show_filters = filters if projector.layer is layers[0] else None
+        show_filters = filters if projector.layer is first else None
         result.figures.append(_figure(projector, options, show_filters))
     if filters is not None:
-        result.figures.append(_filter_figure(filters, layers[0], net))
+        result.figures.append(_filter_figure(filters, first, net))
     return result
 
 
@@ -148,7 +155,9 @@ class Layer:
     int64, y and x in the map; boxes (C, k, 4) int64, half-open receptive fields y0, x0, y1, x1 in
     net input px, cut at the border; canvas (h, w): size of the window drawn, a whole receptive
     field or the image where that is smaller; corners (C, k, 2): its top left in the same px, moved
-    inwards at the border; labels (C, k); shown: the maps that the figure draws.
+    inwards at the border; labels (C, k); purity (C,): share of the most common class among each
+    map's k images; direction_purity (n ≤ directions,): the same of the random directions that have
+    k images with a projection above 0; shown: the maps that the figure draws.
     """
 
     number: int
@@ -163,6 +172,8 @@ class Layer:
     corners: np.ndarray
     canvas: tuple[int, int]
     labels: np.ndarray
+    purity: np.ndarray
+    direction_purity: np.ndarray
     shown: tuple[int, ...]
 
     @property
@@ -184,16 +195,15 @@ class Layer:
         """Labels (n ≤ k,) of the images that excite a map: those with an activation above 0."""
         return self.labels[number][self.values[number] > 0]
 
-    @property
-    def purity(self) -> np.ndarray:
-        """(C,) share of the most common class among the k images of each map."""
-        return np.array([np.bincount(row).max() / len(row) for row in self.labels])
-
 
 def scan(inputs: Inputs, options: Options, seed: int) -> list[Layer]:
-    """One forward pass over the split: the strongest activations of every map of every layer."""
+    """One forward pass over the split: the strongest activations of every map of every layer.
+
+    In the same pass the random directions of `Options.directions` are ranked as maps are.
+    """
     net = inputs.net
     paths = {number: net.tap(number, options.tap) for number in options.layers}
+    directions = _directions(inputs, paths, options, seed)
 
     def whole_pass(size: int) -> dict[str, TopActivations]:
         batches = progress(
@@ -202,18 +212,52 @@ def scan(inputs: Inputs, options: Options, seed: int) -> list[Layer]:
             desc=f"strongest activations, layers {_listed(paths)}",
             unit="batch",
         )
-        return top_activations(net.model, batches, list(paths.values()), k=options.top_k)
+        return top_activations(
+            net.model,
+            batches,
+            list(paths.values()),
+            k=options.top_k,
+            directions=directions,
+        )
 
     found = when_it_fits(whole_pass, options.batch_size)
-    return [
-        _layer(number, path, found[path], inputs, options, seed) for number, path in paths.items()
-    ]
+    layers = []
+    for number, path in paths.items():
+        maps = directions[path].shape[1] if directions else len(found[path].values)
+        top, along = found[path].rows(slice(maps)), found[path].rows(slice(maps, None))
+        layers.append(_layer(number, path, top, along, inputs, options, seed))
+    return layers
+
+
+def _directions(
+    inputs: Inputs, paths: dict[int, str], options: Options, seed: int
+) -> dict[str, Tensor]:
+    """For each module path, Gaussian unit vectors (directions, C) in its channel space."""
+    if not options.directions:
+        return {}
+    # One image tells how many channels each layer has.
+    one = (inputs.batch(inputs.rows[:1]), torch.tensor([0]))
+    sizes = top_activations(inputs.net.model, [one], list(paths.values()), k=1)
+    vectors = {}
+    for number, path in paths.items():
+        rng = np.random.default_rng([seed, number, 6])
+        drawn = rng.standard_normal((options.directions, len(sizes[path].values)))
+        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        vectors[path] = torch.from_numpy(drawn.astype(np.float32))
+    return vectors
 
 
 def _layer(
-    number: int, path: str, top: TopActivations, inputs: Inputs, options: Options, seed: int
+    number: int,
+    path: str,
+    top: TopActivations,
+    along: TopActivations,
+    inputs: Inputs,
+    options: Options,
+    seed: int,
 ) -> Layer:
     px = inputs.net.input_px
+    classes = torch.tensor(inputs.labels)
     values = top.values.cpu().float().numpy()
     rows = top.images.cpu().numpy()
     places = top.places.cpu()
@@ -237,6 +281,8 @@ def _layer(
         corners=corners,
         canvas=canvas,
         labels=inputs.labels[rows],
+        purity=top.purity(classes).numpy(),
+        direction_purity=along.rows(along.values[:, -1] > 0).purity(classes).numpy(),
         shown=(),
     )
     return replace(draft, shown=choose_maps(draft, options, seed))
@@ -296,8 +342,7 @@ class Projector:
         Keeps the scales of all, and the crops of the maps that the figure shows.
         """
         self.scales = []
-        size = max(1, self.options.batch_size // self.options.top_k)
-        parts = [np.arange(self.layer.maps)[i : i + size] for i in range(0, self.layer.maps, size)]
+        parts = self._parts(np.arange(self.layer.maps))
         pixels = ahead(self._pixels, parts)
         bar = progress(
             zip(parts, pixels, strict=True),
@@ -320,9 +365,9 @@ class Projector:
     def shown(self) -> dict[int, np.ndarray]:
         """Crops (k, h, w, 3) of the maps that the figure shows."""
         missing = np.array([m for m in self.layer.shown if m not in self._kept], dtype=np.int64)
-        if len(missing):
-            crops, _ = self.crops(missing, self._pixels(missing))
-            self._kept.update(zip(missing.tolist(), crops, strict=True))
+        for maps in self._parts(missing):
+            crops, _ = self.crops(maps, self._pixels(maps))
+            self._kept.update(zip(maps.tolist(), crops, strict=True))
         return self._kept
 
     def patches(self, number: int) -> list[np.ndarray]:
@@ -344,15 +389,28 @@ class Projector:
     def crops(self, maps: np.ndarray, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Projections of `maps` cut to their windows: (m, k, h, w, 3) uint8, scales (m, k).
 
+        All m·k images are on the device at once: `_parts` keeps them to about a batch.
         128 is zero, 255 is +scale, 1 is -scale (input units); the scale is each projection's own
         and symmetric, the 99.5 % quantile of its absolute values in the receptive field.
         """
         k = self.options.top_k
         units = torch.from_numpy(np.repeat(maps, k))
         places = torch.from_numpy(self.layer.places[maps].reshape(-1, 2))
-        projected = when_it_fits(
-            lambda size: self._project(pixels, units, places, size), self.options.batch_size
-        )
+        images = self.inputs.normalised(pixels)
+
+        def project(size: int) -> np.ndarray:
+            down = deconvnet(
+                self.inputs.net.model,
+                images,
+                self.layer.path,
+                units,
+                places=places,
+                lrn=self.options.lrn,  # type: ignore[arg-type]  # checked by Options
+                batch_size=size,
+            )
+            return down.cpu().numpy()
+
+        projected = when_it_fits(project, self.options.batch_size)
         crops = np.full((len(units), *self.layer.canvas, 3), ZERO, np.uint8)
         scales = np.zeros(len(units), np.float32)
         corners = self.layer.corners[maps].reshape(-1, 2)
@@ -364,25 +422,13 @@ class Projector:
         shape = (len(maps), k)
         return crops.reshape(*shape, *crops.shape[1:]), scales.reshape(shape)
 
+    def _parts(self, maps: np.ndarray) -> list[np.ndarray]:
+        """Maps in groups whose images make one batch (those of one map, if k is larger)."""
+        size = max(1, self.options.batch_size // self.options.top_k)
+        return [maps[i : i + size] for i in range(0, len(maps), size)]
+
     def _pixels(self, maps: np.ndarray) -> Tensor:
         return self.inputs.pixels(self.layer.rows[maps].reshape(-1))
-
-    def _project(self, pixels: Tensor, units: Tensor, places: Tensor, size: int) -> np.ndarray:
-        """Projections (n, 3, px, px) float32 on the CPU, `size` at a time."""
-        device = self.inputs.device
-        parts = [
-            deconvnet(
-                self.inputs.net.model,
-                self.inputs.normalised(pixels[i : i + size]),
-                self.layer.path,
-                units[i : i + size].to(device),
-                places=places[i : i + size].to(device),
-                lrn=self.options.lrn,  # type: ignore[arg-type]  # checked by Options
-                batch_size=size,
-            ).cpu()
-            for i in range(0, len(units), size)
-        ]
-        return torch.cat(parts).contiguous().numpy()
 
 
 def first_filters(net: Net, layer: Layer) -> np.ndarray | None:
@@ -546,6 +592,12 @@ def _metrics(
             layer.purity[layer.full], seed,
             note=f"maps with all {options.top_k} activations above 0; bootstrap over maps",
         )  # fmt: skip
+        if options.directions:
+            metrics[f"{name}_purity_directions"] = bootstrap_mean(
+                layer.direction_purity, seed,
+                note=f"of {options.directions} seeded random directions, those with all "
+                f"{options.top_k} projections above 0; bootstrap over directions",
+            )  # fmt: skip
         metrics[f"{name}_field_px"] = Measured(layer.size[0], unit="px", note="of the architecture")
         metrics[f"{name}_field_share"] = Measured(
             layer.size[0] / inputs.net.input_px, note="field over input side; may pass 1"
@@ -554,15 +606,16 @@ def _metrics(
 
 
 def _tables(
-    layers: Sequence[Layer], inputs: Inputs, metrics: dict[str, Measured]
+    layers: Sequence[Layer], inputs: Inputs, options: Options, metrics: dict[str, Measured]
 ) -> dict[str, Table]:
+    measures = ["purity", "purity_directions"] if options.directions else ["purity"]
     summary: list[list[str | int | float | None]] = []
     rows: list[list[str | int | float | None]] = []
     for layer in layers:
-        purity = metrics[f"layer{layer.number}_purity"]
+        told = [metrics[f"layer{layer.number}_{measure}"] for measure in measures]
         summary.append(
             [layer.number, layer.path, layer.maps, int((~layer.active).sum()), layer.size[0],
-             layer.stride[0], purity.value, purity.low, purity.high]
+             layer.stride[0], *(v for one in told for v in (one.value, one.low, one.high))]
         )  # fmt: skip
         for number in range(layer.maps):
             labels = layer.exciting(number)
@@ -579,11 +632,12 @@ def _tables(
             )
     return {
         "layers": Table(
-            ["layer", "module", "maps", "dead maps", "field px", "stride px", "purity",
-             "purity low", "purity high"],
+            ["layer", "module", "maps", "dead maps", "field px", "stride px",
+             *(m.replace("_", " ") + end for m in measures for end in ("", " low", " high"))],
             summary,
-            "Layers: maps, receptive fields, and the mean share of the most common class among a "
-            f"map's strongest images (chance {metrics['purity_chance'].value:.3g}).",
+            "Layers: maps, receptive fields, and the mean share of the most common class among "
+            f"the strongest images of a map{' or random direction' if options.directions else ''} "
+            f"(chance {metrics['purity_chance'].value:.3g}).",
         ),
         "maps": Table(
             ["layer", "map", "strongest", "weakest kept", "purity", "most common class"],
@@ -605,6 +659,7 @@ def _extra(layers: Sequence[Layer], inputs: Inputs, options: Options) -> dict[st
         },
         "top_k": options.top_k,
         "lrn": options.lrn,
+        "directions": options.directions,
         "choose": options.choose,
         "layers": {
             str(layer.number): {
@@ -622,17 +677,41 @@ def _extra(layers: Sequence[Layer], inputs: Inputs, options: Options) -> dict[st
     }
 
 
-def _text(layers: Sequence[Layer], inputs: Inputs, options: Options) -> str:
+def _origin(net: Net, split: str) -> str:
+    if "adopted" in net.provenance:
+        return (
+            "The net was trained elsewhere: whether these images were among its training set is "
+            "not known."
+        )
+    return "These images were trained on." if split == "train" else "None of them was trained on."
+
+
+def _compared(layers: Sequence[Layer], options: Options, metrics: dict[str, Measured]) -> str:
+    """The sentence that sets random directions beside single maps and chance."""
+    if not options.directions:
+        return ""
+
+    def means(measure: str) -> str:
+        values = [metrics[f"layer{layer.number}_{measure}"].value for layer in layers]
+        return _listed("unknown" if math.isnan(value) else f"{value:.2f}" for value in values)
+
+    return (
+        f" In layers {_listed(layer.number for layer in layers)} its mean is {means('purity')} for "
+        f"single maps and {means('purity_directions')} for {options.directions} random directions "
+        "of the layer's channel space, each scored by the maximum of its projected map (Szegedy et "
+        f"al. 2014, section 3.1), where images drawn at random give "
+        f"{metrics['purity_chance'].value:.2f}."
+    )
+
+
+def _text(
+    layers: Sequence[Layer], inputs: Inputs, options: Options, metrics: dict[str, Measured]
+) -> str:
     down = {"identity": "passed through unchanged", "jacobian": "passed by its true Jacobian"}
     enlarged = (
         f" Prepared images are enlarged {inputs.view.factor:.2f} times to the net's input."
         if inputs.view.factor != 1
         else ""
-    )
-    origin = (
-        "These images were trained on."
-        if options.split == "train"
-        else "None of them was trained on."
     )
     return (
         f"One pass over {len(inputs.rows)} images of the {options.split} split (centre view of "
@@ -643,10 +722,10 @@ def _text(layers: Sequence[Layer], inputs: Inputs, options: Options) -> str:
         "rectifier passing only positive values, filters transposed; contrast normalisation is "
         f"{down[options.lrn]} on the way down, which the paper does not describe. Projections are "
         "cut to the activation's receptive field and drawn on a symmetric scale of their own."
-        f"{enlarged} {origin} Purity is the share of the most common "
-        f"class among a map's {options.top_k} images."
+        f"{enlarged} {_origin(inputs.net, options.split)} Purity is the share of the most common "
+        f"class among a map's {options.top_k} images.{_compared(layers, options, metrics)}"
     )
 
 
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
+def _listed(items: Iterable[int | str]) -> str:
+    return ", ".join(str(item) for item in items)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,24 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnet.data.datasets import fit_to
+from zfnet.data import datasets
+from zfnet.data.ahead import read_ahead
 from zfnet.data.store import Prepared
-from zfnet.errors import UserError
+from zfnet.machine import cores, pick_device
 from zfnet.models.net import Net, load_net
 
 T = TypeVar("T")
-
-
-def pick_device(name: str) -> torch.device:
-    """Resolve the config's `device`: "auto" is the GPU where there is one.
-
-    Raises UserError if a GPU is asked for and none is there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: no usable GPU here; use device=auto or device=cpu")
-    return torch.device(name)
 
 
 def to_device(net: Net, device: torch.device) -> Net:
@@ -100,8 +86,7 @@ class Inputs:
 
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""
-        images = torch.from_numpy(np.ascontiguousarray(self.split.images(rows)))
-        return fit_to(images.permute(0, 3, 1, 2), self.net.input_px)
+        return datasets.fit_to(datasets.pixels(self.split, rows), self.net.input_px)
 
     def display(self, rows: np.ndarray) -> np.ndarray:
         """The same pixels for drawing: (n, px, px, 3) uint8."""
@@ -138,15 +123,7 @@ class Inputs:
 
 def ahead(function: Callable[[np.ndarray], T], parts: list[np.ndarray]) -> Iterator[T]:
     """`function` of each part, in order, computed by a few threads that run ahead."""
-    workers = max(1, min(4, os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[T]] = deque()
-        for part in parts:
-            waiting.append(pool.submit(function, part))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return read_ahead(function, parts, min(4, cores()))
 
 
 def when_it_fits(function: Callable[[int], T], size: int) -> T:

@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnet.drawing.maps import HeatPanel, ImagePanel, LabelPanel, Panel, panel_row, shorten
+from zfnet.drawing.maps import (
+    Box,
+    HeatPanel,
+    ImagePanel,
+    LabelPanel,
+    Panel,
+    panel_row,
+    shorten,
+)
 from zfnet.errors import UserError
 from zfnet.methods.occlusion import OcclusionMaps, occlude
 from zfnet.studies.inputs import Inputs, when_it_fits
@@ -386,29 +394,56 @@ def _arrays(chosen: Chosen, maps: OcclusionMaps) -> dict[str, Any]:
 
 
 def _draw(inputs: Inputs, chosen: Chosen, maps: OcclusionMaps, i: int, options: Options) -> Any:
-    """The row of Fig. 7: image, activity of the strongest map, p(class), most likely class."""
-    ys, xs = centres(maps)
-    px = inputs.net.input_px
-    probability = kept(maps.probability)[i]
-    row, col = np.unravel_index(int(probability.argmin()), probability.shape)
-    y, x = int(maps.rows[row]), int(maps.cols[col])
     boxes = inputs.boxes(chosen.rows[i : i + 1])
     box = None
     if boxes is not None and not np.isnan(boxes[0]).any():
         y0, x0, y1, x1 = (float(v) for v in boxes[0])
         box = (y0, x0, y1, x1)
-    watched = inputs.net.classes[int(chosen.outputs[i])]
-    common: dict[str, Any] = {"ys": ys, "xs": xs, "extent": (px, px), "box": box}
-    panels: list[Panel] = [
+    return panel_row(
+        row_panels(
+            maps, i,
+            image=inputs.display(chosen.rows[i : i + 1])[0],
+            classes=inputs.net.classes,
+            output=int(chosen.outputs[i]),
+            layer=options.layer,
+            fill=_colour(inputs, options),
+            box=box,
+        )
+    )  # fmt: skip
+
+
+def row_panels(
+    maps: OcclusionMaps,
+    i: int,
+    *,
+    image: np.ndarray,
+    classes: Sequence[str],
+    output: int,
+    layer: int | str,
+    fill: tuple[int, int, int] | None = (GREY, GREY, GREY),
+    box: Box | None = None,
+) -> list[Panel]:
+    """The row of Fig. 7 for image `i` of `maps`: image, a map's activity, p(class), top class.
+
+    image: (H, W, 3) uint8, the view that was occluded; classes: names by output index; output: the
+    index whose probability was recorded; layer: whose map was watched; fill: the occluder's colour
+    (None: outline alone); box: the object's, y0, x0, y1, x1 px.
+    """
+    ys, xs = centres(maps)
+    probability = kept(maps.probability)[i]
+    row, col = np.unravel_index(int(probability.argmin()), probability.shape)
+    y, x = int(maps.rows[row]), int(maps.cols[col])
+    common: dict[str, Any] = {"ys": ys, "xs": xs, "extent": image.shape[:2], "box": box}
+    return [
         ImagePanel(
             "where it hurts most",
-            inputs.display(chosen.rows[i : i + 1])[0],
+            image,
             occluder=(y, x, y + maps.size[0], x + maps.size[1]),
-            fill=_colour(inputs, options),
+            fill=fill,
             box=box,
         ),
         HeatPanel(
-            f"layer {options.layer}, map {int(kept(maps.unit)[i])}",
+            f"layer {layer}, map {int(kept(maps.unit)[i])}",
             kept(maps.activity)[i],
             low=None,
             unit="summed activity",
@@ -416,7 +451,7 @@ def _draw(inputs: Inputs, chosen: Chosen, maps: OcclusionMaps, i: int, options: 
             **common,
         ),
         HeatPanel(
-            f"p({shorten(watched, 18)})",
+            f"p({shorten(classes[output], 18)})",
             probability,
             high=1.0,
             unit="probability",
@@ -426,12 +461,11 @@ def _draw(inputs: Inputs, chosen: Chosen, maps: OcclusionMaps, i: int, options: 
         LabelPanel(
             "most likely class",
             kept(maps.label)[i],
-            names=inputs.net.classes,
+            names=classes,
             first=int(maps.clean_label[i]),
             **common,
         ),
     ]
-    return panel_row(panels)
 
 
 def _colour(inputs: Inputs, options: Options) -> tuple[int, int, int] | None:

@@ -36,13 +36,6 @@ class Measured:
     unit: str = ""
     note: str = ""
 
-    def __str__(self) -> str:
-        """The number as a caption prints it, interval in brackets."""
-        text = f"{self.value:.3g}"
-        if self.low is not None and self.high is not None:
-            text += f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{text} {self.unit}".rstrip()
-
 
 @dataclass(frozen=True)
 class Table:

@@ -18,12 +18,14 @@ from lightning_fabric.plugins.io import CheckpointIO
 from pytorch_lightning.callbacks import Callback
 
 from zfnet.errors import UserError
+from zfnet.models.net import save_weights
 from zfnet.training.files import write_text, write_whole
 from zfnet.training.module import NEVER, Classifier, at_chance
 from zfnet.training.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
 GPU_CHECK_STEPS = 50  # on a GPU the loss is looked at this often, to keep it busy
+Row = dict[str, Any]  # an epoch's numbers by COLUMNS; val_top5_error None with few classes
 COLUMNS = (
     "epoch",
     "lr",
@@ -78,7 +80,7 @@ class Logbook(Callback):
         self.snapshots = snapshots
         self.classes = classes
         self.live = live
-        self.rows: list[dict[str, float | int | None]] = []
+        self.rows: list[Row] = []
         self.times: list[dict[str, float | int]] = []
         self.resumed_at = 0
 
@@ -94,7 +96,7 @@ class Logbook(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give the module the validation errors that its learning rate depends on."""
         assert isinstance(pl_module, Classifier)
-        pl_module.val_errors = [float(row["val_top1_error"] or 0.0) for row in self.rows]
+        pl_module.val_errors = [row["val_top1_error"] for row in self.rows]
         if self.resumed_at and trainer.is_global_zero:
             say(f"resumed after epoch {self.resumed_at} from {self.work.path}")
 
@@ -114,7 +116,7 @@ class Logbook(Callback):
         check_loss(trainer, pl_module)
         row, images = self._row(trainer, pl_module)
         self.rows.append(row)
-        pl_module.val_errors.append(float(row["val_top1_error"] or 0.0))
+        pl_module.val_errors.append(row["val_top1_error"])
         epoch = len(self.rows)
         seconds = self.trained - self.started
         whole = time.perf_counter() - self.started
@@ -133,13 +135,11 @@ class Logbook(Callback):
         if trainer.is_global_zero:
             self.work.prune()
 
-    def _row(
-        self, trainer: pl.Trainer, module: Classifier
-    ) -> tuple[dict[str, float | int | None], float]:
+    def _row(self, trainer: pl.Trainer, module: Classifier) -> tuple[Row, float]:
         """The epoch's row of history, and how many training images it saw."""
         train = module.train_tally.result(trainer.strategy)
         val = module.val_tally.result(trainer.strategy)
-        row: dict[str, float | int | None] = {
+        row: Row = {
             "epoch": len(self.rows) + 1,
             "lr": module.rate,
             "train_loss": train["loss"],
@@ -154,16 +154,17 @@ class Logbook(Callback):
 
     def _write(self, module: Classifier, epoch: int) -> None:
         if self.snapshots:
-            save_state(module.model, self.work.snapshot(epoch))
+            path = self.work.snapshot(epoch)
+            write_whole(path, lambda file: save_weights(module.model, file))
         write_text(self.work.history, history_csv(self.rows))
 
-    def _tell(self, trainer: pl.Trainer, row: dict[str, float | int | None]) -> None:
+    def _tell(self, trainer: pl.Trainer, row: Row) -> None:
         epochs = int(trainer.max_epochs or 0)
         say(epoch_line(row, epochs, self.times))
         if self.live is not None:
             self.live({key: value for key, value in row.items() if value is not None})
-        epoch = int(row["epoch"] or 0)
-        if epoch == min(CHANCE_EPOCHS, epochs) and at_chance(row["train_loss"], self.classes):  # type: ignore[arg-type]
+        epoch = row["epoch"]
+        if epoch == min(CHANCE_EPOCHS, epochs) and at_chance(row["train_loss"], self.classes):
             say(
                 f"WARNING: after {epoch} epochs the training loss is {row['train_loss']:.4f}, that "
                 f"of guessing among {self.classes} classes: this net has not begun to learn. Try "
@@ -215,16 +216,7 @@ def check_loss(trainer: pl.Trainer, module: Classifier) -> None:
         )
 
 
-def save_state(model: torch.nn.Module, path: Path) -> None:
-    """Write the model's state dict alone, contiguous and on the CPU: equal weights, equal bytes."""
-    state = {
-        name: value.detach().to("cpu", memory_format=torch.contiguous_format).clone()
-        for name, value in model.state_dict().items()
-    }
-    write_whole(path, lambda file: torch.save(state, file))
-
-
-def history_csv(rows: list[dict[str, float | int | None]]) -> str:
+def history_csv(rows: list[Row]) -> str:
     """Return the history as CSV: one line an epoch, errors in %, empty where not measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -235,9 +227,7 @@ def history_csv(rows: list[dict[str, float | int | None]]) -> str:
     return out.getvalue()
 
 
-def epoch_line(
-    row: dict[str, float | int | None], epochs: int, times: list[dict[str, float | int]]
-) -> str:
+def epoch_line(row: Row, epochs: int, times: list[dict[str, float | int]]) -> str:
     """Return what a person wants to see of an epoch, in one line."""
     top5 = f" (top-5 {row['val_top5_error']:.1f} %)" if row["val_top5_error"] is not None else ""
     recent = [t["seconds"] for t in times[-5:]]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from zfnet.data.datasets import TrainingViews, fit_to, pixels
+from zfnet.data.ahead import read_ahead
+from zfnet.data.datasets import fit_to, pixels, ten_views
 from zfnet.data.store import PreparedSplit
+from zfnet.intervals import wilson
 from zfnet.models.net import Net
 from zfnet.training.files import write_whole
+from zfnet.training.loader import reading_threads
 
-VIEWS = 10
 CENTRE = 4  # of the ten views, the centre crop unmirrored
 IMAGES_A_BATCH = 24
-Z95 = 1.959964
 
 
 @torch.inference_mode()
@@ -35,11 +35,14 @@ def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, n
     net.model.eval()
     labels = torch.from_numpy(net.outputs_for(split.labels))
     columns: dict[str, list[torch.Tensor]] = {}
-    for start in range(0, len(split), IMAGES_A_BATCH):
-        images = range(start, min(start + IMAGES_A_BATCH, len(split)))
-        x, centre = _views(net, split, images, device)
+    everything = range(len(split))
+    parts = [everything[start : start + IMAGES_A_BATCH] for start in everything[::IMAGES_A_BATCH]]
+    threads = reading_threads(split.meta.store, device)
+    batches = read_ahead(lambda images: pixels(split, images), parts, threads)
+    for images, whole in zip(parts, batches, strict=True):
+        x, centre = _views(net, whole, device)
         p = net.model(x).float().softmax(1).unflatten(0, (len(images), -1))
-        true = labels[start : start + len(images)].to(device)
+        true = labels[images.start : images.stop].to(device)
         for name, each in (("centre", p[:, centre]), ("ten", p.mean(1))):
             top_p, top = each.topk(min(5, each.shape[1]), dim=1)
             p_true = each.gather(1, true.clamp_min(0)[:, None])[:, 0] * (true >= 0)
@@ -50,18 +53,13 @@ def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, n
     return {"label": net.outputs_for(split.labels).astype(np.int32), **narrow}
 
 
-def _views(
-    net: Net, split: PreparedSplit, images: range, device: torch.device
-) -> tuple[torch.Tensor, int]:
-    """Net input of all views of `images`, image by image, and which view is the centre crop."""
-    if split.size < net.input_px:
-        enlarged = fit_to(pixels(split, list(images)), net.input_px).to(device)
+def _views(net: Net, images: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, int]:
+    """Net input of all views of images (N, 3, S, S), one by one, and which is the centre crop."""
+    if images.shape[-1] < net.input_px:
+        enlarged = fit_to(images, net.input_px).to(device)
         both = torch.stack([enlarged, enlarged.flip(-1)], dim=1).flatten(0, 1)
         return net.normalise(both), 0
-    views = TrainingViews(split, net.input_px, crop="ten", flip=True)
-    batch = views.__getitems__([(image, view) for image in images for view in range(VIEWS)])
-    batch = {name: value.to(device) for name, value in batch.items()}
-    return net.normalise(batch["pixels"], batch["offset"], batch["flip"]), CENTRE
+    return net.normalise(*ten_views(images.to(device), net.input_px)), CENTRE
 
 
 def save_predictions(path: Path, predictions: dict[str, np.ndarray]) -> None:
@@ -108,13 +106,3 @@ def measured(
     """Return one entry of a metrics file; numbers are rounded to ten digits."""
     entry = {"value": value, "low": low, "high": high, "n": n, "unit": unit, "note": note}
     return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in entry.items()}
-
-
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """95 % Wilson score interval of the proportion count / n (Wilson 1927)."""
-    if n == 0:
-        return 0.0, 1.0
-    p, z2 = count / n, Z95**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return 0.0 if count == 0 else middle - half, 1.0 if count == n else middle + half

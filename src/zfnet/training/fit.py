@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.strategies import DDPStrategy
 
-from zfnet.allocator import keep_freed_memory
+from zfnet import MAIN_NET
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
@@ -26,11 +25,16 @@ from zfnet.models.net import convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints, say
 from zfnet.training.launch import TERMINATED, Job, Place
-from zfnet.training.loader import Loader
+from zfnet.training.loader import Loader, reading_threads, share_of_cores
 from zfnet.training.module import Classifier
 from zfnet.training.work import WorkFolder
 
-MAIN_NET = "zfnet"  # keeps a snapshot of every epoch
+LIGHTNINGS_LOGGERS = (
+    "pytorch_lightning",
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric",
+    "lightning_fabric.utilities.rank_zero",
+)
 
 
 def build(job: Job, prepared: Prepared) -> ConvNet:
@@ -73,8 +77,6 @@ def fit(
         model.compile()
     book = Logbook(work, job.net == MAIN_NET, len(prepared.classes), live)
     set_threads(device, place)
-    if device.type == "cpu":
-        keep_freed_memory()
     with quiet_lightning():
         trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)
         loaders = make_loaders(job, prepared, device, place, trainer)
@@ -155,41 +157,24 @@ def make_loaders(
         return iter(sampler)
 
     pin = device.type == "cuda"
-    threads = reading_threads(prepared.meta.store, device, place)
+    threads = reading_threads(prepared.meta.store, device)
     return (
         Loader(views.__getitems__, this_epoch, len(sampler), threads, pin),
         Loader(centre.__getitems__, lambda: pieces, len(pieces), threads, pin),
     )
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def set_threads(device: torch.device, place: Place) -> None:
     """Share the cores among the CPU processes of a machine: torchrun allows each only one."""
     if device.type == "cpu" and place.by == "torchrun":
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", place.world))
-        torch.set_num_threads(max(1, cores() // local))
-
-
-def reading_threads(store: str, device: torch.device, place: Place) -> int:
-    """Return how many batches to read ahead: raw slices cost little, JPEG needs every core."""
-    if device.type == "cpu":
-        return 0 if store == "raw" else 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", place.world))
-    return 2 if store == "raw" else max(2, min(16, cores() // local))
+        torch.set_num_threads(share_of_cores())
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's tips and hints; its warnings of real faults still come through."""
-    loggers = [logging.getLogger(f"{name}") for name in ("pytorch_lightning", "lightning_fabric")]
+    loggers = [logging.getLogger(name) for name in LIGHTNINGS_LOGGERS]
     levels = [logger.level for logger in loggers]
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
-        loggers.append(logging.getLogger(name))
-        levels.append(loggers[-1].level)
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():

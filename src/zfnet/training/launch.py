@@ -50,7 +50,6 @@ class Place:
 
     by: str = "alone"
     rank: int = 0
-    local_rank: int = 0
     world: int = 1
 
 
@@ -61,10 +60,10 @@ def find_place(devices: int, nodes: int, env: Mapping[str, str] = os.environ) ->
     """
     world = devices * nodes
     if "TORCHELASTIC_RUN_ID" in env and "RANK" in env:
-        place = Place("torchrun", int(env["RANK"]), int(env["LOCAL_RANK"]), int(env["WORLD_SIZE"]))
+        place = Place("torchrun", int(env["RANK"]), int(env["WORLD_SIZE"]))
     elif int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         tasks = int(env["SLURM_STEP_NUM_TASKS"])
-        place = Place("slurm", int(env["SLURM_PROCID"]), int(env["SLURM_LOCALID"]), tasks)
+        place = Place("slurm", int(env["SLURM_PROCID"]), tasks)
     elif world == 1:
         return Place()
     elif nodes > 1:

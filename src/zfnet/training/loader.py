@@ -1,14 +1,16 @@
-"""Batches read ahead by threads: slicing and decoding release the interpreter's lock."""
+"""Batches read ahead by threads, and how many of them a process may start."""
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from zfnet.data.ahead import read_ahead
+from zfnet.machine import cores
 
 Batch = dict[str, Tensor]
 
@@ -40,25 +42,25 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         # a generator: `batches` is called at the first item, when the epoch's number is known
-        todo = iter(self._batches())
-        if not self._threads:
-            yield from map(self._batch, todo)
-            return
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="loader")
-        try:
-            ahead: deque[Future[Batch]] = deque()
-            for items in islice(todo, self._threads + 1):
-                ahead.append(pool.submit(self._batch, items))
-            while ahead:
-                batch = ahead.popleft().result()
-                for items in islice(todo, 1):
-                    ahead.append(pool.submit(self._batch, items))
-                yield batch
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield from read_ahead(self._batch, self._batches(), self._threads)
 
     def _batch(self, items: Sequence[Any]) -> Batch:
         batch = self._read(items)
         if self._pin:
             return {name: value.pin_memory() for name, value in batch.items()}
         return batch
+
+
+def share_of_cores() -> int:
+    """Return how many cores are this process's own, at least one.
+
+    torchrun starts several processes on the same cores and says how many; srun gives each its own.
+    """
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def reading_threads(store: str, device: torch.device) -> int:
+    """Return how many batches to read ahead: raw slices cost little, JPEG needs every core."""
+    if device.type == "cpu":
+        return 0 if store == "raw" else 1
+    return 2 if store == "raw" else max(2, min(16, share_of_cores()))

@@ -6,7 +6,7 @@ Nothing is published before the last epoch is done; until then the training live
 
 from __future__ import annotations
 
-import os
+import hashlib
 import statistics
 import time
 from collections.abc import Callable
@@ -15,15 +15,17 @@ from typing import Any
 
 import torch
 
+from zfnet import MAIN_NET
 from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.machine import pick_device
 from zfnet.models.net import Net, convnet_net, load_weights, save_net
 from zfnet.training import launch
 from zfnet.training.callbacks import Logbook, history_csv, say
 from zfnet.training.evaluate import error, error_metrics, measured, predict, save_predictions
 from zfnet.training.files import publish_folder, write_json, write_text
-from zfnet.training.fit import MAIN_NET, build, fit
+from zfnet.training.fit import build, fit
 from zfnet.training.launch import Job, stopped_by_sigterm
 from zfnet.training.module import Classifier, at_chance
 from zfnet.training.recipe import departures
@@ -61,7 +63,7 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
 
 def train(job: Job, live: Live | None = None) -> dict[str, Any]:
     """Do `job`: adopt, train here, or start the processes that do."""
-    device = find_device(job.device)
+    device = pick_device(job.device)
     devices = job.training["devices"]
     if devices == -1:
         devices = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
@@ -125,7 +127,7 @@ def finish(
     predictions = predict(net, prepared.split("val"), device)
     evaluated = time.perf_counter() - started
     last = book.rows[-1]
-    guessing = at_chance(float(last["train_loss"] or 0.0), len(classes))
+    guessing = at_chance(last["train_loss"], len(classes))
     metrics = {
         **error_metrics(predictions),
         **history_metrics(book, len(prepared.split("train"))),
@@ -162,7 +164,7 @@ def adopt(job: Job, device: torch.device) -> dict[str, Any]:
         model = build(job, prepared)
         load_weights(model, Path(weights))
         net = convnet_net(model, prepared.mean, classes, job.net)
-    net.provenance = {**provenance(job, prepared), "adopted": str(Path(weights or "").name)}
+    net.provenance = {**net.provenance, **adoption(job, prepared)}
     work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
     started = time.perf_counter()
     with work.locked():
@@ -206,13 +208,13 @@ def publish(
 def history_metrics(book: Logbook, images: int) -> dict[str, Any]:
     """Return what the history says in single numbers."""
     last = book.rows[-1]
-    wrong = round(float(last["train_top1_error"] or 0.0) / 100 * images)
+    wrong = round(last["train_top1_error"] / 100 * images)
     note = "training views of the last epoch as they went by, dropout on, weights changing"
-    scaled = sum(int(row["filters_rescaled"] or 0) for row in book.rows)
-    largest = max(float(row["largest_filter_rms"] or 0.0) for row in book.rows)
+    scaled = sum(row["filters_rescaled"] for row in book.rows)
+    largest = max(row["largest_filter_rms"] for row in book.rows)
     return {
         "train_top1_error": error(wrong, images, note),
-        "train_loss": measured(float(last["train_loss"] or 0.0), n=images, unit="nat", note=note),
+        "train_loss": measured(last["train_loss"], n=images, unit="nat", note=note),
         "epochs": measured(len(book.rows)),
         "filters_rescaled": measured(scaled, note="over all steps and filters"),
         "largest_filter_rms": measured(largest, note="before scaling back, over all steps"),
@@ -244,28 +246,30 @@ def list_departures(job: Job, prepared: Prepared) -> list[dict[str, str]]:
 
 
 def provenance(job: Job, prepared: Prepared) -> dict[str, Any]:
-    """Return where a net comes from, as plain values without machine facts."""
+    """Return where a net trained here comes from, as plain values without machine facts."""
     return {
         "net": job.net,
         "seed": job.seed,
         "training": job.training,
-        "data": {"source": prepared.meta.source, "fingerprint": prepared.meta.fingerprint},
+        "data": data_facts(prepared),
     }
+
+
+def adoption(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Return what is known here of an adopted net: `data` is what it was evaluated on."""
+    weights = Path(job.model["weights"]).expanduser()
+    facts = {"net": job.net, "data": data_facts(prepared), "adopted": weights.name}
+    if weights.is_file():
+        with weights.open("rb") as file:
+            facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return facts
+
+
+def data_facts(prepared: Prepared) -> dict[str, str]:
+    """Return which prepared data it was."""
+    return {"source": prepared.meta.source, "fingerprint": prepared.meta.fingerprint}
 
 
 def plain(section: Any) -> dict[str, Any]:
     """Return a config section as a plain nested dictionary."""
     return dict(section.to_dict() if hasattr(section, "to_dict") else section)
-
-
-def find_device(name: str) -> torch.device:
-    """Return the device that the config names. Raises UserError if this machine has none such."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device=cuda: no CUDA GPU is visible here; use device=cpu or device=auto")
-    if name == "cpu":
-        return torch.device("cpu")
-    return torch.device(
-        "cuda", int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
-    )

@@ -94,10 +94,8 @@ class WorkFolder:
             path.unlink()
 
     def remove(self) -> None:
-        """Delete the folder, after its results were published."""
+        """Delete the folder, after its results were published; `root` stays, others may use it."""
         shutil.rmtree(self.path)
-        if not any(self.root.iterdir()):
-            self.root.rmdir()
 
     def _lock(self) -> IO[str]:
         while True:
@@ -121,7 +119,8 @@ class WorkFolder:
 
 def _in_use(folder: Path) -> bool:
     try:
-        with (folder / LOCK).open("a", encoding="utf-8") as file:
+        # "r+" makes no file in a folder that its owner may be removing at this moment
+        with (folder / LOCK).open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return isinstance(error, BlockingIOError)

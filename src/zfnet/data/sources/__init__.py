@@ -48,16 +48,8 @@ def _imagenette(cfg: Any) -> Source:
 
     if cfg.path is not None:
         return imagenette.ImagenetteSource(data_folder(cfg.root, cfg.path))
-    raw = Path(cfg.root) / "raw"
     variant = "320px" if cfg.size <= 320 else "full"
-    folder = raw / imagenette.VARIANTS[variant]
-    if cfg.download:
-        folder = imagenette.download(raw, variant)
-    if not folder.is_dir():
-        raise UserError(
-            f"Imagenette is not at {folder}. Set data.download=true to fetch it, or data.path to a "
-            f"folder with train/<wnid>/ and val/<wnid>/."
-        )
+    folder = imagenette.find(Path(cfg.root) / "raw", variant, download=cfg.download)
     return imagenette.ImagenetteSource(folder)
 
 

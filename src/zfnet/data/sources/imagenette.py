@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+import tarfile
+import zlib
 from pathlib import Path
 
 from zfnet.data.sample import ClassInfo
-from zfnet.data.sources.files import first_few, require_folder
+from zfnet.data.sources.files import first_few
 from zfnet.data.sources.folder import FolderSource
 from zfnet.errors import UserError
 
@@ -45,24 +49,60 @@ class ImagenetteSource(FolderSource):
         self.classes = [ClassInfo(c.index, c.id, CLASS_NAMES[c.id]) for c in self.classes]
 
 
-def download(raw: Path, variant: str) -> Path:
-    """Fetch Imagenette ("full" or "320px") to `raw` with torchvision unless there; return where.
+def find(raw: Path, variant: str, *, download: bool) -> Path:
+    """Return the folder of Imagenette ("full" or "320px") in `raw`, putting it there if need be.
 
-    Raises `UserError` if the download fails, saying where to put the folder by hand.
+    It comes from the archive in `raw` if there is one, else, with `download`, from torchvision. It
+    is unpacked beside its place and moved there when whole, so that what an interruption left is
+    never taken for it. Raises `UserError` for a broken archive, a failed download, or neither.
     """
-    folder = raw / VARIANTS[variant]
+    name = VARIANTS[variant]
+    folder, archive = raw / name, raw / f"{name}.tgz"
     if folder.is_dir():
         return folder
-    raw.mkdir(parents=True, exist_ok=True)
+    if not archive.is_file() and not download:
+        raise UserError(
+            f"Imagenette is not at {folder}. Set data.download=true to fetch it, put its archive "
+            f"at {archive}, or set data.path to a folder with train/<wnid>/ and val/<wnid>/."
+        )
+    partial = raw / f".{name}.partial"
+    shutil.rmtree(partial / name, ignore_errors=True)  # left by a run that was killed
+    partial.mkdir(parents=True, exist_ok=True)
+    if archive.is_file():
+        _unpack(archive, partial)
+    else:
+        _fetch(partial, variant, archive)
+    if not (partial / name).is_dir():
+        shutil.rmtree(partial)
+        raise UserError(
+            f"{archive}: holds no folder {name}, so it is not Imagenette's archive. Replace or "
+            f"remove it, or set data.path to a folder with train/<wnid>/ and val/<wnid>/."
+        )
+    (partial / name).rename(folder)
+    shutil.rmtree(partial)
+    return folder
+
+
+def _unpack(archive: Path, to: Path) -> None:
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(to, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(
+            f"{archive}: cannot be unpacked ({error}). Fetch it again, or remove it and set "
+            f"data.download=true."
+        ) from error
+
+
+def _fetch(to: Path, variant: str, archive: Path) -> None:
+    """Have torchvision download, check and unpack; it takes up a download that is already whole."""
     from torchvision.datasets import Imagenette
 
     try:
-        Imagenette(root=str(raw), split="train", size=variant, download=True)
+        Imagenette(root=str(to), split="train", size=variant, download=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; RuntimeError: bad checksum
         raise UserError(
             f"Imagenette could not be downloaded ({error}). Without a network: fetch "
-            f"{VARIANTS[variant]}.tgz elsewhere and unpack it to {folder}, or set data.path to a "
-            f"folder with train/<wnid>/ and val/<wnid>/."
+            f"{archive.name} elsewhere and put it at {archive}, or set data.path to a folder with "
+            f"train/<wnid>/ and val/<wnid>/."
         ) from error
-    require_folder(folder, "data.path")
-    return folder
