@@ -178,13 +178,13 @@ def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
     from zfnet import stages
 
     started = time.time()
-    if stage != "train" and net != MAIN_NET:
-        raise UserError(
-            f"--net {net} with --config would write over the pipeline's results, which are those of "
-            f"{MAIN_NET}; drop --config, and the results go to a folder of their own under runs/"
-        )
     config = conf.read(file)
     _check_net(config, net)
+    if stage != "train" and net != MAIN_NET:
+        raise UserError(
+            f"--net {net} with --config would write over the pipeline's results, which are of "
+            f"{MAIN_NET}; drop --config, and the results go to a folder of their own under runs/"
+        )
     _bind_to_machine(config, root, net if stage == "train" else None)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
     paths = stages.pipeline_paths(root, stage, net, file.resolve())
