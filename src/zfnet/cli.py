@@ -185,9 +185,9 @@ def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
             f"--net {net} with --config would write over the pipeline's results, which are of "
             f"{MAIN_NET}; drop --config, and the results go to a folder of their own under runs/"
         )
-    _bind_to_machine(config, root, net if stage == "train" else None)
+    data_root = _bind_to_machine(config, root, net if stage == "train" else None)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
-    paths = stages.pipeline_paths(root, stage, net, file.resolve())
+    paths = stages.pipeline_paths(root, stage, net, file.resolve(), data_root)
     _execute(stage, net, cfg, _with_live_logger(paths, config, stage, net), started)
     return 0
 
@@ -201,8 +201,8 @@ def _check_net(config: dict[str, Any], net: str) -> None:
         raise UserError(f"--net {net}: no such net{hint}; configured: {', '.join(nets)}")
 
 
-def _bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> None:
-    """Put this machine's paths into a configuration that is about to be used.
+def _bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> Path:
+    """Put this machine's paths into a configuration that is about to be used; the data folder.
 
     `net`: the net to be trained or adopted, whose weights are looked for.
     """
@@ -214,6 +214,7 @@ def _bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> Non
     if section.get("weights"):
         found = conf.find_weights(section["arch"], section["weights"], root, data_root)
         section["weights"] = found
+    return data_root
 
 
 def _with_live_logger(paths: Any, config: dict[str, Any], stage: str, net: str) -> Any:
@@ -344,8 +345,8 @@ def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path
     conf.write(config, out / "config.yaml")
     # A studied net that is given, not trained, is adopted first, as train@<net> does under DVC.
     adopted = stage not in stages.MODULES and bool(config["nets"][net]["weights"])
-    _bind_to_machine(config, root, net if adopted or stage == "train" else None)
-    paths = stages.adhoc_paths(root, stage, net, out)
+    data_root = _bind_to_machine(config, root, net if adopted or stage == "train" else None)
+    paths = stages.adhoc_paths(root, stage, net, out, data_root)
     paths = _with_live_logger(paths, config, stage, net)
     if adopted:
         adopt = replace(

@@ -152,13 +152,28 @@ CHOICES: dict[str, tuple[str, ...]] = {  # keys as file name patterns
     "tracking.mode": ("offline", "online", "disabled"),
     "device": ("auto", "cpu", "cuda"),
     "study.*.split": ("train", "val"),
-    "study.features.choose": ("random", "active", "strongest"),
-    "study.features.lrn": ("identity", "jacobian"),
+    "study.*.lrn": ("identity", "jacobian"),
+    "study.features.choose": ("random", "active", "strongest", "specific", "named"),
+    "study.features.spread": ("coarse", "edges", "colour", "grey", "support"),
+    "study.evolution.choose": ("random", "active"),
+    "study.evolution.measure": ("fixed", "own"),
+    "study.invariance.fill": ("mean", "grey", "replicate"),
+    "study.invariance.interpolation": ("bilinear", "bicubic"),
+    "study.invariance.normalise": ("others", "norm", "none"),
     "study.occlusion.fill": ("grey", "zero", "mean", "blur", "noise"),
+    "study.occlusion.projected": ("strongest", "all"),
+    "study.correspondence.fill": ("grey", "mean", "zero"),
+    "study.correspondence.random": ("own", "shared", "face"),
+    "study.correspondence.within": ("image", "box"),
+    "study.correspondence.zeros": ("third", "both", "chance"),
 }
 # What stands for null in a study's options, where that is not just any number.
 NULL_TYPES: dict[str, type] = {
     "study.features.max_images": int,
+    "study.architecture.max_images": int,
+    "study.correspondence.classes": list,
+    "study.correspondence.draw": str,
+    "study.correspondence.photos": str,
 }
 
 
@@ -443,6 +458,8 @@ def refuse_machine_paths(config: Mapping[str, Any]) -> None:
         )
     found = {"data.path": config["data"]["path"], "data.class_names": config["data"]["class_names"]}
     found |= {f"nets.{name}.weights": net["weights"] for name, net in config["nets"].items()}
+    photos = config["study"].get("correspondence", {}).get("photos")
+    found["study.correspondence.photos"] = photos
     for key, value in found.items():
         if value and _is_machine_path(value):
             place = "weights/" if key.endswith("weights") else "raw/"

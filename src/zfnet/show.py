@@ -126,11 +126,11 @@ def show(
     """Draw what in `image` drives `unit` of `layer` (default: its strongest map) as one PNG.
 
     method: "deconvnet", "guided", "gradient" (the projection beside the receptive field's patch) or
-    "occlusion" (activity, probability and top label under a sliding grey square). Returns lines
-    that say what was drawn. Raises UserError for unreadable images, unknown layers, units or
-    methods.
+    "occlusion" (activity, the map's projection, probability and top label under a sliding grey
+    square). Returns lines that say what was drawn. Raises UserError for unreadable images, unknown
+    layers, units or methods.
     """
-    from zfnet.drawing.maps import panel_row
+    from zfnet.drawing.maps import panel_row, panel_sheet
     from zfnet.studies.result import to_image
 
     if method not in METHODS:
@@ -146,8 +146,11 @@ def show(
         panels, said = _projection_panels(net, pixels, x, path, chosen, place, method)
     title = f"{Path(image).name}: {name}, activation {value:.3g}"
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    inches = 2.3 if len(panels) > 2 else 3.2
-    to_image(panel_row(panels, title=title, panel_inches=inches)).save(out, "PNG", optimize=True)
+    if method == "occlusion":
+        drawn = panel_sheet([panels[:-2], panels[-2:]], title=title)
+    else:
+        drawn = panel_row(panels, title=title, panel_inches=2.3 if len(panels) > 2 else 3.2)
+    to_image(drawn).save(out, "PNG", optimize=True)
     return [
         f"{net.name}, {name} ({path}): activation {value:.4g} at {place}",
         *said,
@@ -243,6 +246,8 @@ def _occlusion_panels(
 ) -> tuple[list[Panel], list[str]]:
     import torch
 
+    from zfnet.methods import UnsupportedModel
+    from zfnet.methods.gradients import deconvnet
     from zfnet.methods.occlusion import occlude
     from zfnet.studies.occlusion import GREY, Options, row_panels
 
@@ -253,13 +258,22 @@ def _occlusion_panels(
         net.model, x, classes=top, size=size, stride=stride, layer=path, unit=unit,
         fill=net.normalise(torch.full_like(pixels, GREY).to(x.device)),
     )  # fmt: skip
+    without = []
+    projection = None
+    try:
+        down = deconvnet(net.model, x, path, unit)
+        projection = down[0].permute(1, 2, 0).cpu().float().numpy()
+    except UnsupportedModel as error:
+        without = [f"no projection: {error}"]
     panels = row_panels(
-        maps, 0, image=_display(pixels), classes=net.classes, output=top, layer=layer
-    )
+        maps, 0, image=_display(pixels), classes=net.classes, output=top, layer=layer,
+        projection=projection,
+    )  # fmt: skip
     clean, worst = float(maps.clean_probability[0]), float(maps.probability[0].min())
     said = [
         f"top label {net.classes[top]}, p {clean:.3f}; at the worst place {worst:.3f} "
-        f"(grey square of {size} px, step {stride} px)"
+        f"(grey square of {size} px, step {stride} px)",
+        *without,
     ]
     return panels, said
 

@@ -52,12 +52,17 @@ class Paths:
     timing: Path
     reports: Path
     config: Path
+    data_root: Path  # the machine's data folder: what a study reads beside the prepared images
     live_logger: Callable[[dict[str, Any]], None] | None = None  # called with each epoch's row
 
     @property
     def work(self) -> Path:
         """Folder of unfinished trainings, outside DVC's outs."""
         return self.main / "work"
+
+    def folder_of(self, net: str) -> Path:
+        """Folder of the final weights of another net than the one under study."""
+        return self.root / "models" / net / "final"
 
 
 def module_of(stage: str) -> str:
@@ -99,7 +104,7 @@ def declared_keys(root: Path, stage: str, net: str = MAIN_NET) -> list[str]:
     return [key.replace("${item.net}", net) for key in keys]
 
 
-def pipeline_paths(root: Path, stage: str, net: str, config: Path) -> Paths:
+def pipeline_paths(root: Path, stage: str, net: str, config: Path, data_root: Path) -> Paths:
     """Return where a stage reads and writes when DVC runs it; `net`: trained or studied."""
     name = f"train_{net}" if stage == "train" else stage
     return Paths(
@@ -115,10 +120,11 @@ def pipeline_paths(root: Path, stage: str, net: str, config: Path) -> Paths:
         timing=root / "timing" / f"{name}.json",
         reports=root / "reports",
         config=config,
+        data_root=data_root,
     )
 
 
-def adhoc_paths(root: Path, stage: str, net: str, out: Path) -> Paths:
+def adhoc_paths(root: Path, stage: str, net: str, out: Path, data_root: Path) -> Paths:
     """Return where a stage reads and writes when a person runs it: everything new below `out`.
 
     `net`: the net that a study reads.
@@ -137,6 +143,7 @@ def adhoc_paths(root: Path, stage: str, net: str, out: Path) -> Paths:
         timing=out / "timing.json",
         reports=out / "reports",
         config=out / "config.yaml",
+        data_root=data_root,
     )
 
 

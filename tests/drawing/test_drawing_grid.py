@@ -11,7 +11,9 @@ from zfnet.drawing.grid import (
     image_grid,
     pale_outside,
     signed_scale,
+    signed_thumbnail,
     signed_to_rgb,
+    thumbnail,
 )
 from zfnet.drawing.style import GAP, OUTSIDE
 
@@ -50,6 +52,24 @@ def test_cut_inside_and_across_the_border():
     assert (window[0] == OUTSIDE).all()
     assert (window[:, 2:] == OUTSIDE).all()
     assert (cut(image, (10, 10), (2, 2)) == OUTSIDE).all()
+
+
+def test_thumbnails_are_brought_down_and_never_up():
+    tile = np.full((60, 90, 3), 77, np.uint8)
+    assert thumbnail(tile, 30).shape == (20, 30, 3)
+    assert (thumbnail(tile, 30) == 77).all()
+    assert thumbnail(tile, 90) is tile
+
+
+def test_thumbnails_of_signed_pictures_keep_their_contrast_and_their_zero():
+    tile = np.full((64, 64, 3), ZERO, np.uint8)
+    tile[::2, 20:40], tile[1::2, 20:40] = 255, 61  # brighter than zero on the average, and striped
+    plain, signed = thumbnail(tile, 16), signed_thumbnail(tile, 16)
+    assert plain.max() < 180
+    assert signed.max() == 255
+    assert abs(int(signed[8, 0, 0]) - ZERO) <= 1
+    assert (signed_thumbnail(np.full((64, 64, 3), ZERO, np.uint8), 16) == ZERO).all()
+    assert signed_thumbnail(tile, 64) is tile
 
 
 def test_block_lays_nine_tiles_row_by_row_with_thin_gaps():

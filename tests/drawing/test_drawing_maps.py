@@ -4,9 +4,11 @@ from zfnet.drawing.maps import (
     HeatPanel,
     ImagePanel,
     LabelPanel,
+    Strip,
     cell_edges,
     label_order,
     panel_row,
+    panel_sheet,
     shorten,
 )
 from zfnet.studies.result import to_image
@@ -27,6 +29,49 @@ def row(title=""):
         ],
         title,
     )
+
+
+def sheet(strip=None):
+    image = np.full((18, 18, 3), 90, np.uint8)
+    heat, low = (HeatPanel(t, np.eye(4), unit="activity", **COMMON) for t in "bd")
+    label = LabelPanel("e", np.eye(4, dtype=int), names=["cat", "a gas pump"], **COMMON)
+    return panel_sheet(
+        [[ImagePanel("a", image), heat, ImagePanel("c", image, frame=True)], [low, label]],
+        strip,
+        title="a title",
+    )
+
+
+def test_a_sheet_keeps_panels_in_columns_and_the_strip_between_the_rows():
+    tile = np.full((30, 30, 3), 200, np.uint8)
+    figure = sheet(Strip("others", [(tile, tile)] * 3, ["cat", "dog", "cat"]))
+    placed = {axis.get_title(): axis.get_position() for axis in figure.axes if axis.get_title()}
+    assert placed["a"].x0 < placed["b"].x0 < placed["c"].x0
+    assert placed["a"].y0 == placed["c"].y0
+    assert placed["d"].x0 == placed["a"].x0
+    assert placed["e"].x0 == placed["b"].x0
+    assert placed["e"].x0 < placed["c"].x0
+    assert placed["e"].y1 < placed["a"].y0
+    strip = [axis for axis in figure.axes if not axis.get_title() and axis.images]
+    assert len(strip) == 6
+    for axis in strip:
+        assert placed["e"].y1 < axis.get_position().y0
+        assert axis.get_position().y1 < placed["a"].y0
+    assert max(axis.get_position().x1 for axis in strip) < 1
+    assert {"others", "dog"} <= {text.get_text() for text in figure.texts}
+
+
+def test_a_sheet_without_strip_is_lower_by_it():
+    tile = np.full((30, 30, 3), 200, np.uint8)
+    strip = Strip("others", [(tile, tile)], ["cat"])
+    assert sheet(strip).get_size_inches()[1] > sheet().get_size_inches()[1] + 1
+    assert sheet(Strip("none", [], [])).get_size_inches()[1] == sheet().get_size_inches()[1]
+
+
+def test_the_image_s_own_projection_is_framed():
+    axes = {axis.get_title(): axis for axis in sheet().axes}
+    assert axes["c"].spines["left"].get_linewidth() == 3
+    assert axes["a"].spines["left"].get_linewidth() < 1
 
 
 def test_cells_cover_the_image_and_meet_halfway():
@@ -62,11 +107,11 @@ def test_heat_scale_is_the_one_asked_for():
 
 
 def test_nothing_is_drawn_beyond_the_figure():
-    figure = row("title")
-    image = np.asarray(to_image(figure))
-    assert image.shape[2] == 3
-    border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, -2:].ravel()])
-    assert (border == 255).all()
+    for figure in (row("title"), sheet()):
+        image = np.asarray(to_image(figure))
+        assert image.shape[2] == 3
+        border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, -2:].ravel()])
+        assert (border == 255).all()
 
 
 def test_names_are_shortened():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from zfnet.errors import UserError
-from zfnet.report import pictures, stage
+from zfnet.report import facts, pictures, stage
 from zfnet.report.gather import gather
 from zfnet.report.site import build, powers
 from zfnet.studies.result import Figure
@@ -66,7 +66,10 @@ def test_the_run_page_says_how_it_was_made(site):
 
 
 def test_a_study_gets_its_page_from_its_result_alone(tmp_path):
-    figures = [Figure("big_grid", "A caption.", "An alt text.", fabricate.picture)]
+    figures = [
+        Figure("big_grid", "A caption.", "An alt text.", fabricate.picture),
+        Figure("all_layer3", "Every map.", "Grid of all maps.", fabricate.picture),
+    ]
     fabricate.write_result(tmp_path, "brand_new", "Fig. 9", title="<Brand> & new", figures=figures)
     build(gather(tmp_path), tmp_path / "reports")
     html = page(tmp_path / "reports", "studies/brand_new.html")
@@ -74,6 +77,9 @@ def test_a_study_gets_its_page_from_its_result_alone(tmp_path):
     assert 'alt="An alt text."' in html
     assert 'width="640" height="400"' in html
     assert (tmp_path / "reports/studies/brand_new/big_grid.png").is_file()
+    folded = html[html.index("<details><summary>All layer 3") :]  # sheets to look things up in
+    assert 'alt="Grid of all maps."' in folded[: folded.index("</details>")]
+    assert html.index('alt="An alt text."') < html.index("<details>")
     assert "studies/brand_new.html" in page(tmp_path / "reports", "index.html")
 
 
@@ -190,3 +196,11 @@ def test_powers_are_raised_and_text_is_escaped():
     assert powers("N(0, 0.01^2), 10^-2 <b>") == (
         "N(0, 0.01<sup>2</sup>), 10<sup>−2</sup> &lt;b&gt;"
     )
+
+
+def test_a_card_shows_the_numbers_that_the_study_calls_its_headline() -> None:
+    metrics = {name: {"value": 1.0, "low": 0.5, "high": 1.5} for name in "abcde"}
+    told = facts.telling_metrics(metrics, 3, ["e", "missing", "b"])
+    assert [item["name"] for item in told] == ["E", "B"]
+    spread = facts.telling_metrics(metrics, 3)
+    assert [item["name"] for item in spread] == ["A", "C", "E"]

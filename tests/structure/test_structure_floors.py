@@ -198,7 +198,22 @@ def test_a_study_that_nothing_depends_on_is_noticed() -> None:
 
 def test_choices_of_a_study_are_those_that_the_configuration_allows() -> None:
     """A wrong choice is told when the configuration is composed, not hours later."""
-    from zfnet.studies import features, occlusion
+    from zfnet.methods import correspondence as signs
+    from zfnet.studies import correspondence, evolution, features, invariance, likeness, occlusion
 
-    assert set(CHOICES["study.features.choose"]) == set(features.CHOICES)
-    assert set(CHOICES["study.occlusion.fill"]) == set(occlusion.FILLS)
+    own = {
+        "features.choose": features.CHOICES,
+        "features.spread": likeness.MEASURES,
+        "evolution.choose": evolution.CHOICES,
+        "evolution.measure": evolution.MEASURES,
+        "invariance.fill": invariance.FILLS,
+        "invariance.normalise": invariance.NORMALISATIONS,
+        "occlusion.fill": occlusion.FILLS,
+        "occlusion.projected": occlusion.PROJECTED,
+        "correspondence.fill": correspondence.FILLS,
+        "correspondence.random": correspondence.RANDOM,
+        "correspondence.within": correspondence.WITHIN,
+        "correspondence.zeros": signs.ZEROS,
+    }
+    for key, allowed in own.items():
+        assert set(CHOICES[f"study.{key}"]) == set(allowed), key

@@ -196,6 +196,134 @@ def test_random_choice_is_seeded_takes_dead_maps_and_active_does_not(marks, prob
     assert len({choose_maps(layer, two, seed) for seed in range(20)}) > 1
 
 
+def test_the_most_specific_maps_are_the_purest_ones_that_are_active(marks, probe):
+    inputs = inputs_of(marks, probe)
+    inputs.labels = np.array([0 if i % 3 == 1 else i % 2 for i in range(30)])  # green: all class 0
+    (layer,) = scan(inputs, ONE, seed=0)
+    assert layer.purity[1] == 1.0
+    assert max(layer.purity[0], layer.purity[2]) < 1.0
+    for seed in range(5):
+        one = Options(layers=(1,), figure_maps={1: 1}, choose="specific")
+        assert choose_maps(layer, one, seed) == (1,)
+        assert choose_maps(layer, replace(one, figure_maps={1: 9}), seed) == (0, 1, 2)
+
+
+def test_equally_specific_maps_are_chosen_by_seed(marks, probe):
+    (layer,) = scan(inputs_of(marks, probe), ONE, seed=0)
+    two = Options(layers=(1,), figure_maps={1: 2}, choose="specific")
+    assert choose_maps(layer, two, 5) == choose_maps(layer, two, 5)
+    assert len({choose_maps(layer, two, seed) for seed in range(20)}) > 1
+
+
+def test_named_maps_keep_their_order_and_other_layers_their_random_subset(marks, deeper):
+    inputs = inputs_of(marks, deeper)
+    counts = {1: 2, 2: 2}
+    named = Options(layers=(1, 2), top_k=4, figure_maps=counts, choose="named", maps={2: (3, 0, 3)})
+    plain = replace(named, choose="random", maps={})
+    one, two = scan(inputs, named, seed=0)
+    assert two.shown == (3, 0)
+    assert one.shown == scan(inputs, plain, seed=0)[0].shown
+    told = {figure.name: figure.caption for figure in study(inputs, named).figures}
+    assert "those that the config names" in told["layer2"]
+    assert "a seeded random subset" in told["layer1"]
+    with pytest.raises(UserError, match="layer 2 has no map 4; it has 4"):
+        scan(inputs, replace(named, maps={2: (4,)}), seed=0)
+
+
+def test_every_map_can_be_browsed_where_the_figure_shows_some(marks, deeper, monkeypatch):
+    inputs = inputs_of(marks, deeper)
+    some = Options(layers=(1, 2), top_k=4, batch_size=8, figure_maps={2: 1})
+    result = study(inputs, some)
+    sheets = [figure for figure in result.figures if figure.name.startswith("all_")]
+    assert [sheet.name for sheet in sheets] == ["all_layer2"]  # layer 1 shows all as it is
+    assert result.extra["groups"] == [
+        {"title": "All maps", "figures": ["all_layer2"], "folded": True}
+    ]
+    assert "all 4 maps" in sheets[0].caption
+    drawn = sheets[0].draw()
+    assert drawn.width < 1400
+    monkeypatch.setattr(features, "SHEET_MAPS", 3)
+    paged = [figure.name for figure in study(inputs, some).figures]
+    assert paged[-2:] == ["all_layer2_1", "all_layer2_2"]
+    without = study(inputs, replace(some, all_maps=False))
+    assert "groups" not in without.extra
+    assert not any(figure.name.startswith("all_") for figure in without.figures)
+
+
+COLOUR = replace(ONE, batch_size=32, spread="colour")
+
+
+def test_marks_alike_up_to_brightness_have_no_spread_until_their_surroundings_differ(marks, probe):
+    """A map's marks differ in brightness alone, and so do their projections, one filter."""
+    metrics = study(inputs_of(marks, probe), COLOUR).metrics
+    assert metrics["layer1_spread_projections"].value == 0
+    assert metrics["layer1_spread_patches"].value == 0
+    assert metrics["layer1_spread_patches"].n == 3
+    rng = np.random.default_rng(0)
+    images = marks.split("val")._images
+    images[images == 0] = rng.integers(0, 25, (images == 0).sum())
+    noisy = study(inputs_of(marks, probe), COLOUR)
+    assert noisy.metrics["layer1_spread_projections"].value == 0
+    difference = noisy.metrics["layer1_spread_difference"]
+    assert 0 < difference.low <= difference.value == noisy.metrics["layer1_spread_patches"].value
+    assert "Layer 1 is left out" in noisy.text
+    assert np.isnan(noisy.metrics["spread_difference"].value)  # nothing but filters
+
+
+def test_different_maps_are_the_measure_of_unrelated_pictures(marks, probe):
+    """The three maps are one filter in three colours: unrelated in colour, the same in grey."""
+    (layer,) = scan(inputs_of(marks, probe), COLOUR, seed=0)
+    numbers = Projector(inputs_of(marks, probe), layer, COLOUR).measure(fixed=True, whole=True)
+    projections, patches = numbers.means("unrelated", "colour")
+    assert min(projections, patches) > 0.9
+    assert numbers.means("unrelated", "grey") == [0, 0]
+    assert len(numbers.pairs("colour")) == 3
+    assert len(numbers.pairs("grey")) == 0
+
+
+def test_the_support_is_that_of_the_filter(marks, probe):
+    """A filter of 1, ±0.5 and ±0.25: its cross needs the whole 3 px for 90 % of its energy."""
+    metrics = study(inputs_of(marks, probe), ONE).metrics
+    assert metrics["layer1_support_px"].value == 3
+    assert metrics["layer1_support_share"].value == 1
+    half = study(inputs_of(marks, probe), replace(ONE, energy=0.5)).metrics
+    assert half["layer1_support_px"].value == 1
+
+
+def test_fields_too_large_for_the_input_make_no_claims(marks, deeper):
+    options = replace(ONE, layers=(1, 2), field_limit=0.25)  # 3 of 16 px, then 5
+    result = study(inputs_of(marks, deeper), options)
+    assert result.extra["no_claims"] == [2]
+    assert "no claim" in result.metrics["layer2_support_px"].note
+    assert [row[1] for row in result.tables["spread"].rows] == [True, False]
+    assert "Grey ground" in {f.name: f.caption for f in result.figures}["by_layer"]
+    free = study(inputs_of(marks, deeper), replace(options, field_limit=0.75))
+    assert free.extra["no_claims"] == []
+    assert free.metrics["spread_difference"].n > 0
+
+
+def test_what_does_not_fit_in_memory_is_projected_twice_with_the_same_result(
+    marks, deeper, tmp_path, monkeypatch
+):
+    projected = []
+
+    def counting(model, images, *given, **options):
+        projected.append(len(images))
+        return deconvnet(model, images, *given, **options)
+
+    monkeypatch.setattr(features, "deconvnet", counting)
+    options = replace(ONE, layers=(2,))
+    for name, room in (("kept", 2**30), ("twice", 10)):
+        monkeypatch.setattr(features, "KEPT_BYTES", room)
+        save_result(study(inputs_of(marks, deeper), options), tmp_path / name, tmp_path / "m.json")
+        assert sum(projected) == (16 if name == "kept" else 48)
+    for file in (tmp_path / "kept").rglob("*.*"):
+        assert (
+            file.read_bytes()
+            == (tmp_path / "twice" / file.relative_to(tmp_path / "kept")).read_bytes()
+        )
+
+
 def test_the_papers_arrangement():
     counts = Options().figure_maps
     assert [(sheet_columns(n, counts[n]), -(-counts[n] // sheet_columns(n, counts[n])))
@@ -216,6 +344,7 @@ def test_filters_are_shown_in_any_order_of_layers(marks, deeper):
         options = replace(ONE, layers=layers, figure_maps={})
         figures = study(Inputs(marks, "val", deeper), options).figures
         names = [f"layer{number}" for number in layers] + ["layer1_filters"] * filters
+        names.append("by_layer")
         assert [figure.name for figure in figures] == names
         told = {figure.name: figure.caption for figure in figures}
         assert "deconvnet" in told["layer2"]
@@ -252,7 +381,11 @@ def test_result_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
         save_result(result, tmp_path / name, tmp_path / f"{name}.json")
     told = load_result(tmp_path / "one")
     assert told["paper"] == "Fig. 2"
-    assert [figure["name"] for figure in told["figures"]] == ["layer1", "layer1_filters"]
+    assert [figure["name"] for figure in told["figures"]] == [
+        "layer1",
+        "layer1_filters",
+        "by_layer",
+    ]
     assert told["arrays"]["layer1_projections"]["shape"] == [4, 4, 3, 3, 3]
     assert told["arrays"]["layer1_scales"]["shape"] == [4, 4]
     assert told["extra"]["layers"]["1"]["dead"] == [3]
@@ -293,6 +426,12 @@ def test_faulty_options_are_named(marks, probe):
         ({"top_k": 0}, "study.features.top_k=0"),
         ({"layers": ()}, "study.features.layers"),
         ({"directions": -1}, "study.features.directions=-1"),
+        ({"spread": "hue"}, "study.features.spread=hue"),
+        ({"energy": 0.0}, "study.features.energy=0.0"),
+        ({"field_limit": 1.5}, "study.features.field_limit=1.5"),
+        ({"choose": "named"}, "choose=named with maps={}"),
+        ({"maps": {1: (0,)}}, "choose=random with maps"),
+        ({"choose": "named", "maps": {9: (0,)}}, "names layer 9"),
     ):
         with pytest.raises(UserError, match=message):
             Options(**wrong)
@@ -309,7 +448,8 @@ def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypat
     section = {
         "layers": [1], "top_k": 4, "tap": "relu", "figure_maps": {"1": 2}, "choose": "random",
         "split": "val", "batch_size": 8, "lrn": "identity", "directions": 3,
-        "max_images": None,
+        "max_images": None, "maps": {}, "all_maps": True, "spread": "grey", "min_overlap": 0.25,
+        "energy": 0.9, "field_limit": 0.75,
     }  # fmt: skip
     whole = {
         "seed": 7, "device": "cpu", "data": {"size": 20},
@@ -321,4 +461,9 @@ def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypat
     result = features.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
     assert result.seed == 7
     assert len(result.extra["layers"]["1"]["shown"]) == 2
+    assert result.extra["spread"] == "grey"
+    section |= {"choose": "named", "maps": {"1": [3, 0]}}
+    cfg = StageConfig(whole, ["study.features", "seed", "device"], "features")
+    named = features.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
+    assert named.extra["layers"]["1"]["shown"] == [3, 0]
     json.dumps(result.extra)

@@ -92,6 +92,18 @@ def resize(tile: np.ndarray, px: int, sharp: bool = False) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(tile)).resize(shape, method)
 
 
+def thumbnail(tile: np.ndarray, px: int) -> np.ndarray:
+    """A tile (h, w, 3) uint8 with its longer side brought down to `px`; smaller ones unchanged."""
+    return tile if max(tile.shape[:2]) <= px else np.asarray(resize(tile, px))
+
+
+def signed_thumbnail(tile: np.ndarray, px: int) -> np.ndarray:
+    """The same for a grey-centred tile; its contrast, which shrinking takes, is stretched again."""
+    if max(tile.shape[:2]) <= px:
+        return tile
+    return signed_to_rgb(thumbnail(tile, px).astype(np.float32) - ZERO)
+
+
 def block(tiles: Sequence[np.ndarray], px: int, gap: int = 2, sharp: bool = False) -> Image.Image:
     """Tiles as a square block (1, 4, 9, … of them), row by row, each `px` wide."""
     side = max(1, math.ceil(math.sqrt(len(tiles))))

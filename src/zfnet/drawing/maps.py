@@ -1,4 +1,4 @@
-"""Maps over an image: heat maps with colour bars, label maps with a legend, the Fig. 7 row."""
+"""Maps over an image: heat maps with colour bars, label maps with a legend, the Fig. 7 sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ImagePanel:
     """An image (H, W, 3) uint8 with rectangles drawn on it.
 
     `occluder`: (y0, x0, y1, x1) filled with `fill` (raw RGB 0..255; None: outline alone);
-    `box`: only its outline.
+    `box`: only its outline. `frame`: a black frame, as the paper marks the image's own projection.
     `origin`: the (y, x) px at which the axes start, for a part cut from a larger image.
     """
 
@@ -32,6 +32,7 @@ class ImagePanel:
     fill: tuple[int, int, int] | None = (128, 128, 128)
     box: Box | None = None
     origin: tuple[int, int] = (0, 0)
+    frame: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,15 @@ class LabelPanel:
 Panel = ImagePanel | HeatPanel | LabelPanel
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Pairs of pictures (h, w, 3) uint8 side by side, each pair with a name below it."""
+
+    title: str
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    names: Sequence[str]
+
+
 def cell_edges(centres: np.ndarray, length: int) -> np.ndarray:
     """Edges of the cells around sorted `centres` (n,): midpoints, and the image's own borders.
 
@@ -108,23 +118,103 @@ def panel_row(panels: Sequence[Panel], title: str = "", panel_inches: float = 2.
         )  # fmt: skip
     for number, panel in enumerate(panels):
         x = left + sum(widths[:number])
-        panel_width, panel_height = _panel_size(panel, panel_inches)
-        y = bottom + (panel_inches - panel_height) / 2
-        axis = drawn.add_axes((x / width, y / height, panel_width / width, panel_height / height))
-        axis.set_title(panel.title, fontsize=TITLE_POINTS, pad=5)
-        bar = None
-        if isinstance(panel, HeatPanel):
-            place = (x + panel_width + 0.08, y, 0.13, panel_height)
-            bar = drawn.add_axes(
-                (place[0] / width, place[1] / height, place[2] / width, place[3] / height)
-            )
-        _draw_panel(axis, bar, panel)
-        axis.set_xlabel("x (px)", fontsize=TEXT_POINTS, labelpad=2)
+        axis = _add_panel(drawn, panel, (x, bottom), panel_inches)
         if number == 0:
             axis.set_ylabel("y (px)", fontsize=TEXT_POINTS, labelpad=2)
         elif _span(panel) == _span(panels[0]):
             axis.set_yticklabels([])
     return drawn
+
+
+def panel_sheet(
+    rows: Sequence[Sequence[Panel]],
+    strip: Strip | None = None,
+    *,
+    title: str = "",
+    panel_inches: float = 2.1,
+) -> Any:
+    """Rows of panels of equal size in common columns, a strip of pairs below the first row.
+
+    The paper's Fig. 7 for one image: (a), (b), (c), then other projections as the strip, then (d)
+    and (e). Returns a matplotlib figure, narrow enough to be read when it is shown 800 px wide.
+    """
+    left, bottom, head, edge = 0.62, 0.5, 0.3, 0.06
+    columns = max(len(row) for row in rows)
+    # What stands to the right of a row's last panel (a legend) may use the columns that follow.
+    widths = [
+        max(panel_inches + _room(row[c], panel_inches) for row in rows if len(row) > c + 1)
+        for c in range(columns - 1)
+    ]
+    right = [
+        sum(widths[: len(row) - 1]) + panel_inches + max(0, _room(row[-1], panel_inches))
+        for row in rows
+    ]
+    width = left + max(right) + edge
+    tile, beside, between = 0.0, 0.04, 0.3
+    if strip is not None and strip.pairs:
+        count = len(strip.pairs)
+        spare = width - left - edge - count * beside - (count - 1) * between
+        tile = min(spare / (2 * count), 0.75 * panel_inches)
+    strip_height = tile + 0.78 if tile else 0.0
+    top = 0.34 if title else 0.04
+    height = top + len(rows) * (head + panel_inches + bottom) + strip_height
+    drawn = figure(width, height)
+    if title:
+        points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
+        drawn.text(
+            left / width, 1 - 0.17 / height, title, fontsize=points,
+            fontweight="bold", ha="left", va="center",
+        )  # fmt: skip
+    y = height - top
+    for number, row in enumerate(rows):
+        y -= head + panel_inches
+        for column, panel in enumerate(row):
+            axis = _add_panel(drawn, panel, (left + sum(widths[:column]), y), panel_inches)
+            if column == 0:
+                axis.set_ylabel("y (px)", fontsize=TEXT_POINTS, labelpad=2)
+            elif _span(panel) == _span(row[0]):
+                axis.set_yticklabels([])
+        y -= bottom
+        if number == 0 and strip is not None and tile:
+            y -= strip_height
+            _draw_strip(drawn, strip, (left, y + 0.38), tile, (beside, between))
+    return drawn
+
+
+def _draw_strip(
+    drawn: Any, strip: Strip, at: tuple[float, float], tile: float, gaps: tuple[float, float]
+) -> None:
+    """Pairs from the corner `at` (x, y, inches) to the right; the title above, names below."""
+    width, height = drawn.get_size_inches()
+    x, y = at
+    drawn.text(x / width, (y + tile + 0.16) / height, strip.title, fontsize=TITLE_POINTS,
+               ha="left", va="center")  # fmt: skip
+    for pair, name in zip(strip.pairs, strip.names, strict=True):
+        drawn.text((x + tile + gaps[0] / 2) / width, (y - 0.13) / height, name,
+                   fontsize=TEXT_POINTS, ha="center", va="center")  # fmt: skip
+        for picture in pair:
+            axis = drawn.add_axes((x / width, y / height, tile / width, tile / height))
+            axis.imshow(picture, interpolation="antialiased")
+            axis.set(xticks=[], yticks=[])
+            x += tile + gaps[0]
+        x += gaps[1] - gaps[0]
+
+
+def _add_panel(drawn: Any, panel: Panel, at: tuple[float, float], inches: float) -> Any:
+    """Draw a panel in the square of `inches` whose lower left corner is `at` (x, y, inches)."""
+    width, height = drawn.get_size_inches()
+    panel_width, panel_height = _panel_size(panel, inches)
+    x, y = at[0], at[1] + (inches - panel_height) / 2
+    axis = drawn.add_axes((x / width, y / height, panel_width / width, panel_height / height))
+    axis.set_title(panel.title, fontsize=TITLE_POINTS, pad=5)
+    bar = None
+    if isinstance(panel, HeatPanel):
+        bar = drawn.add_axes(
+            ((x + panel_width + 0.08) / width, y / height, 0.13 / width, panel_height / height)
+        )
+    _draw_panel(axis, bar, panel)
+    axis.set_xlabel("x (px)", fontsize=TEXT_POINTS, labelpad=2)
+    return axis
 
 
 def _span(panel: Panel) -> tuple[int, int, int, int]:
@@ -171,6 +261,9 @@ def _draw_panel(axis: Any, bar: Any, panel: Panel) -> None:
             _rectangle(axis, panel.occluder, facecolor=face, edgecolor="white", linewidth=1.0)
         if panel.box is not None:
             _rectangle(axis, panel.box, fill=False, edgecolor=MARK, linewidth=1.8)
+        if panel.frame:
+            for spine in axis.spines.values():
+                spine.set_linewidth(3.0)
     elif isinstance(panel, HeatPanel):
         _draw_heat(axis, bar, panel)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zfnet.report import charts, formats
@@ -391,8 +391,16 @@ def metric(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def telling_metrics(metrics: Mapping[str, Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
-    """At most `count` metrics for a card: spread over those with an interval, else the first."""
+def telling_metrics(
+    metrics: Mapping[str, Mapping[str, Any]], count: int, headline: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """At most `count` metrics for a card: the study's own `headline`, as far as it has them.
+
+    Else spread over those with an interval, else the first.
+    """
+    named = [name for name in headline if name in metrics]
+    if named:
+        return [metric(name, metrics[name]) for name in named[:count]]
     names = [name for name, value in metrics.items() if value.get("low") is not None]
     if not names:
         names = list(metrics)[:count]

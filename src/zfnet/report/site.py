@@ -25,6 +25,7 @@ GENERATOR = "zfnet report"
 ROWS_SHOWN = 40
 FILES_SHOWN = 200
 STUDIES_IN_NAV = 5
+FOLDED = "all_"  # prefix of the names of figures that a page folds away
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ class _Site:
             facts=facts.study_facts(study, self.evidence.timings.get(name)),
             metrics=metrics,
             notes=any(item["note"] for item in metrics),
-            figures=self.figures[name],
+            figures=[item for item in self.figures[name] if not item["folded"]],
+            folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
             arrays=[_array_row(name, *item) for item in study["arrays"].items()],
             previous=self._link(names[place - 1]) if place else None,
@@ -220,6 +222,8 @@ class _Site:
                     "anchor": f"figure-{figure['name']}",
                     "caption": figure["caption"],
                     "alt": figure["alt"],
+                    # sheets of everything (all_layer3): there to look things up
+                    "folded": figure["name"].startswith(FOLDED),
                     "picture": pictures.place(figure["path"], self.out, f"studies/{name}"),
                 }
             )
@@ -240,14 +244,20 @@ class _Site:
 
     def _card(self, name: str) -> dict[str, Any]:
         study = self.evidence.studies[name]
-        figures = [figure for figure in study["figures"] if "filters" not in figure["name"]]
-        chosen = [figure["path"] for figure in figures[len(figures) // 2 :]]
+        figures = [
+            figure
+            for figure in study["figures"]
+            if "filters" not in figure["name"] and not figure["name"].startswith(FOLDED)
+        ]
+        extra = study.get("extra") or {}
+        named = [figure for figure in figures if figure["name"] == extra.get("card")]
+        chosen = [figure["path"] for figure in named or figures[len(figures) // 2 :]]
         return {
             "href": f"studies/{name}.html",
             "title": study["title"],
             "paper": study["paper"],
             "picture": pictures.card(chosen, self.out, f"studies/{name}") if chosen else None,
-            "metrics": facts.telling_metrics(study["metrics"], 3),
+            "metrics": facts.telling_metrics(study["metrics"], 3, extra.get("headline", ())),
         }
 
     def _table(self, study: str, name: str, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""What filters and projections are made of: strength, frequencies, the trace of a sampling grid.
+
+Pure measures of tensors. Frequencies are in cycles per pixel: at most 0.5 along each axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zfnet.errors import UserError
+
+# ITU-R BT.601: what of red, green and blue the eye takes for brightness.
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def filter_rms(weights: Tensor) -> Tensor:
+    """Root mean square of each filter: (C, I, k, k) → (C,)."""
+    return weights.float().square().flatten(1).mean(1).sqrt()
+
+
+def power_spectrum(pictures: Tensor, size: int, luminance: bool = False) -> Tensor:
+    """Energy at each frequency, summed over the colours: (N, C, h, w) → (N, size, size).
+
+    The order is that of `torch.fft.fftfreq(size)` along both axes. Pictures are padded with zeros
+    to `size`, so that kernels of different sizes are read at the same frequencies; a kernel has no
+    weights outside its window, which makes this its exact frequency response and needs no taper.
+    luminance: of the brightness alone, for three colours. Raises UserError if a picture is larger
+    than `size`.
+    """
+    if max(pictures.shape[2:]) > size:
+        raise UserError(f"pictures of {tuple(pictures.shape[2:])} px do not fit a size of {size}")
+    pictures = pictures.float()
+    if luminance:
+        mix = torch.tensor(LUMINANCE, device=pictures.device).view(1, 3, 1, 1)
+        pictures = (pictures * mix).sum(1, keepdim=True)
+    return torch.fft.fft2(pictures, s=(size, size)).abs().square().sum(1)
+
+
+def radius(size: int) -> Tensor:
+    """Distance of each frequency from zero, cycles per pixel: (size, size), up to 0.707."""
+    f = torch.fft.fftfreq(size)
+    return torch.hypot(f[:, None], f[None, :])
+
+
+def band_shares(power: Tensor, edges: tuple[float, float]) -> Tensor:
+    """Share of the energy in three radial bands: (N, S, S) → (N, 3); NaN where there is none.
+
+    low: below the first edge; high: from the second on, corners of the square included.
+    White noise has `band_areas`, whatever the size of its kernel.
+    """
+    sums = torch.stack([power[:, mask].sum(1) for mask in _bands(power.shape[-1], edges)], 1)
+    return sums / sums.sum(1, keepdim=True)
+
+
+def band_areas(size: int, edges: tuple[float, float]) -> Tensor:
+    """Share of all frequencies that each band of `band_shares` holds: (3,)."""
+    return torch.stack([mask.float().mean() for mask in _bands(size, edges)])
+
+
+def _bands(size: int, edges: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
+    r = radius(size)
+    low, high = r < edges[0], r >= edges[1]
+    return low, ~low & ~high, high
+
+
+def radial_profile(power: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Energy density by distance from zero frequency, white noise being 1.
+
+    (N, S, S) → centres (bins,) in cycles per pixel up to the corner, and densities (N, bins).
+    """
+    size = power.shape[-1]
+    step = 0.5 * 2**0.5 / bins
+    ring = (radius(size) / step).long().clamp(max=bins - 1).flatten()
+    area = torch.bincount(ring, minlength=bins).float() / size**2
+    share = torch.zeros(len(power), bins).index_add_(1, ring, power.flatten(1).cpu())
+    density = share / power.flatten(1).sum(1, keepdim=True).cpu() / area
+    return (torch.arange(bins) + 0.5) * step, density
+
+
+@dataclass(frozen=True)
+class GridEnergy:
+    """What pictures hold at the frequencies of a sampling grid.
+
+    ratio (N,): energy density there over that at neighbouring frequencies; 1: no trace of the grid.
+    excess (N,): share of all energy that lies there beyond what the neighbours predict; may be
+    negative. NaN for pictures without energy.
+    """
+
+    ratio: Tensor
+    excess: Tensor
+
+
+def grid_energy(
+    power: Tensor, stride: tuple[int, int], within: float, ring: tuple[float, float]
+) -> GridEnergy:
+    """Energy at the frequencies of a grid of `stride` (down, across) px against its neighbours.
+
+    power: (N, S, S) as from `power_spectrum`. A picture laid on a grid repeats its spectrum at
+    every multiple of 1/stride: these points, zero itself left out, are compared with rings around
+    them. within: distance up to which a frequency counts as the point's; ring: from and to where
+    neighbours lie, cycles per pixel; it ends half way to the next point at the latest. Frequencies
+    wrap around at 0.5. Raises UserError for a grid of 1 px, which has no such points, and for a
+    ring that finds no room between them.
+    """
+    at, around = grid_masks(power.shape[-1], stride, within, ring)
+    inside, beside = power[:, at].mean(1), power[:, around].mean(1)
+    whole = power.sum((1, 2))
+    return GridEnergy(inside / beside, (inside - beside) * at.sum() / whole)
+
+
+def grid_masks(
+    size: int, stride: tuple[int, int], within: float, ring: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Which frequencies (size, size) count as the grid's and which as their neighbours."""
+    if max(stride) < 2:
+        raise UserError("a grid of 1 px has no frequencies of its own below the pixels'")
+    end = min(ring[1], 0.5 / max(stride))
+    if not 0 < within <= ring[0] < end:
+        raise UserError(
+            f"no neighbours between {ring[0]:.3g} and {end:.3g} cycles per px around the grid of "
+            f"{max(stride)} px: the pictures are too small to tell its frequencies apart"
+        )
+    f = torch.fft.fftfreq(size, dtype=torch.float64)
+    point = [torch.round(f * s) for s in stride]
+    away = torch.hypot(
+        (f - point[0] / stride[0])[:, None].expand(size, size),
+        (f - point[1] / stride[1])[None, :].expand(size, size),
+    )
+    zero = ((point[0] % stride[0]) == 0)[:, None] & ((point[1] % stride[1]) == 0)[None, :]
+    # Rounding must not decide whether a frequency exactly on an edge belongs to it.
+    slack = 1e-9
+    at = (away <= within + slack) & ~zero
+    around = (away > ring[0] + slack) & (away <= end + slack) & ~zero
+    return at, around

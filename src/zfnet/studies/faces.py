@@ -1,0 +1,347 @@
+"""Faces with known eyes and noses: from a prepared split, or from anyone's own photos.
+
+The JSON format for photos of your own (x to the right and y down, in pixels of the upright image;
+left and right as seen in the picture, so left_eye is the eye with the smaller x):
+
+    {"note": "placed by eye",
+     "images": [
+      {"file": "dogs/rex.jpg", "group": "dog",
+       "left_eye": [90, 77], "right_eye": [135, 75], "nose": [112, 141]}
+    ]}
+
+"file" is relative to the JSON file's folder. "group" (what the faces have in common, such as the
+species) and "note" (quoted in the result) may be left out; further keys are ignored. Of each photo
+the net sees the centre square, as of any prepared image: crop the photo beforehand where the face
+is small or off centre.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zfnet.data import datasets
+from zfnet.data.decode import DecodeError, fit_square, open_upright, square_corner
+from zfnet.data.store import PreparedSplit
+from zfnet.errors import UserError
+from zfnet.studies.inputs import Inputs, ahead
+
+THUMBNAIL = 16
+KEY = "study.correspondence.photos"
+
+
+@dataclass(frozen=True)
+class Faces:
+    """N faces as the net sees them.
+
+    ids, groups: N names, of the images and of what they have in common; pixels (N, 3, px, px)
+    uint8; parts (N, P, 2) float, y and x of each named part in the same px; boxes (N, 4) y0, x0,
+    y1, x1 of the object, NaN where unknown; trained: N answers to whether the image is in the
+    training set, None: not known.
+    """
+
+    ids: list[str]
+    groups: list[str]
+    pixels: Tensor
+    parts: np.ndarray
+    boxes: np.ndarray
+    trained: list[bool | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def only(self, which: Sequence[bool]) -> Faces:
+        """The faces of which `which` is true."""
+        rows = np.flatnonzero(which)
+        return Faces(
+            [self.ids[row] for row in rows],
+            [self.groups[row] for row in rows],
+            self.pixels[torch.from_numpy(rows)],
+            self.parts[rows],
+            self.boxes[rows],
+            [self.trained[row] for row in rows],
+        )
+
+
+# ------------------------------------------------------------------------------- prepared images
+def faces_of_split(
+    inputs: Inputs, parts: Sequence[str], classes: Sequence[str] | None, trained: bool | None
+) -> Faces:
+    """The images of a prepared split that have all `parts`, of the named classes or of any.
+
+    trained: what is known of all of them. Raises UserError for a class that the data do not have.
+    """
+    known = inputs.split.parts
+    rows = inputs.rows if all(name in known for name in parts) else inputs.rows[:0]
+    places = np.full((len(rows), len(parts), 2), np.nan)
+    for number, name in enumerate(parts if len(rows) else ()):
+        places[:, number] = np.asarray(known[name], np.float64)[rows][:, ::-1]
+    whole = ~np.isnan(places).any((1, 2))
+    names = np.array([inputs.class_names[label] for label in inputs.labels[rows]], dtype=object)
+    if classes is not None:
+        for name in classes:
+            if name not in inputs.class_names:
+                raise UserError(
+                    f"study.correspondence.classes: the data have no class {name!r}; they have "
+                    f"{', '.join(inputs.class_names[:12])}"
+                )
+        whole &= np.isin(names.astype(str), list(classes))
+    rows, places, names = rows[whole], places[whole], names[whole]
+    boxes = inputs.boxes(rows) if len(rows) else None
+    return Faces(
+        ids=[inputs.split.ids[row] for row in rows],
+        groups=[str(name) for name in names],
+        pixels=inputs.pixels(rows),
+        parts=(places - inputs.view.start) * inputs.view.factor,
+        boxes=np.full((len(rows), 4), np.nan) if boxes is None else boxes,
+        trained=[trained] * len(rows),
+    )
+
+
+# ----------------------------------------------------------------------------------- own photos
+@dataclass(frozen=True)
+class Photo:
+    """One entry of the JSON file: places are (y, x) px of the upright file."""
+
+    name: str
+    path: Path
+    group: str
+    places: tuple[tuple[float, float], ...]
+
+
+def find_photos(data_root: Path, name: str) -> Path:
+    """The JSON file `name`: absolute, or under the data folder's raw/, or under the data folder."""
+    given = Path(name).expanduser()
+    places = [given] if given.is_absolute() else [data_root / "raw" / given, data_root / given]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(f"{KEY}={name}: no such file; looked for {' and '.join(map(str, places))}")
+
+
+def read_photos(file: Path, parts: Sequence[str]) -> list[Photo]:
+    """Read and check the JSON file; see the module's own text for the format.
+
+    Raises UserError that names the file, the entry and what is wrong with it.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as JSON ({error})") from error
+    entries = found.get("images") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f'{file}: expected {{"images": [ … ]}} with one entry a photo')
+    photos = [_photo(file, number, entry, parts) for number, entry in enumerate(entries)]
+    paths = [photo.path.resolve() for photo in photos]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise UserError(f"{file}: images[{number}]: {photos[number].name} is listed twice")
+    return photos
+
+
+def note_of(file: Path) -> str:
+    """What the JSON file says about itself; "" if nothing."""
+    note = json.loads(file.read_text(encoding="utf-8")).get("note", "")
+    return note if isinstance(note, str) else ""
+
+
+def _photo(file: Path, number: int, entry: Any, parts: Sequence[str]) -> Photo:
+    where = f"{file}: images[{number}]"
+    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+        raise UserError(f'{where}: needs "file", the photo\'s name relative to {file.parent}')
+    where = f"{where} ({entry['file']})"
+    path = file.parent / entry["file"]
+    if not path.is_file():
+        raise UserError(f"{where}: no such file: {path}")
+    group = entry.get("group", "")
+    if not isinstance(group, str):
+        raise UserError(f'{where}: "group" must be a name, not {group!r}')
+    places = []
+    for part in parts:
+        if part not in entry:
+            raise UserError(f'{where}: "{part}" is missing; give [x, y] in pixels')
+        places.append(_place(f'{where}: "{part}"', entry[part]))
+    at = dict(zip(parts, places, strict=True))
+    if "left_eye" in at and "right_eye" in at and at["left_eye"][1] >= at["right_eye"][1]:
+        raise UserError(
+            f"{where}: left_eye lies to the right of right_eye; left and right are as seen in the "
+            "picture"
+        )
+    return Photo(entry["file"], path, group, tuple(places))
+
+
+def _place(where: str, value: Any) -> tuple[float, float]:
+    numbers = isinstance(value, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value
+    )
+    if not numbers or len(value) != 2:
+        raise UserError(f"{where} must be [x, y] in pixels, not {value!r}")
+    return float(value[1]), float(value[0])
+
+
+def faces_of_photos(file: Path, parts: Sequence[str], inputs: Inputs, size: int) -> Faces:
+    """The photos that the JSON `file` lists, brought to the prepared `size` and the net's view.
+
+    Whether they are in the training set is left unanswered: see `mark_trained`. Raises UserError
+    for a photo that cannot be decoded or a part outside it.
+    """
+    photos = read_photos(file, parts)
+    squares = np.empty((len(photos), size, size, 3), np.uint8)
+    places = np.empty((len(photos), len(parts), 2))
+    for number, photo in enumerate(photos):
+        try:
+            image, _ = open_upright(photo.path)
+        except DecodeError as error:
+            raise UserError(f"{photo.path}: {error.reason}") from error
+        width, height = image.size
+        for part, (y, x) in zip(parts, photo.places, strict=True):
+            if not (0 <= x < width and 0 <= y < height):
+                raise UserError(
+                    f'{file}: images[{number}] ({photo.name}): "{part}" at [{x:g}, {y:g}] lies '
+                    f"outside the photo of {width} x {height} px"
+                )
+        left, top = square_corner(width, height)
+        squares[number] = fit_square(image, size)
+        scale = size / min(width, height)
+        places[number] = (np.array(photo.places) - (top, left)) * scale
+    whole = torch.from_numpy(squares).permute(0, 3, 1, 2)
+    return Faces(
+        ids=[photo.name for photo in photos],
+        groups=[photo.group for photo in photos],
+        pixels=datasets.fit_to(whole, inputs.net.input_px),
+        parts=(places - inputs.view.start) * inputs.view.factor,
+        boxes=np.full((len(photos), 4), np.nan),
+        trained=[None] * len(photos),
+    )
+
+
+def fingerprint(file: Path, photos: Sequence[Photo]) -> str:
+    """sha256 of the JSON file and of every photo that it lists, hexadecimal."""
+    total = hashlib.sha256(file.read_bytes())
+    for photo in photos:
+        total.update(hashlib.sha256(photo.path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+# ------------------------------------------------------------------------------------- overlaps
+def in_training(
+    faces: Faces, train: PreparedSplit, input_px: int, threshold: float, limit: int
+) -> tuple[list[bool | None], str]:
+    """Whether each face is a training image, and how that was found out.
+
+    By normalised correlation with every training image and its mirror image (thumbnails of 16 px
+    in colour): `threshold` or more counts as the same picture. Of a training set of more than
+    `limit` images only the names are compared; a name that is not found then answers nothing.
+    """
+    if len(train) > limit:
+        stems = {Path(name).stem for name in train.ids}
+        found = [True if Path(name).stem in stems else None for name in faces.ids]
+        how = (
+            f"the training set holds {len(train)} images, more than overlap_limit={limit}: only "
+            "file names were compared, so that a renamed copy would go unnoticed"
+        )
+        return found, how
+    own = thumbnails(faces.pixels)
+    own = torch.cat([own, thumbnails(faces.pixels.flip(3))])
+    best = torch.full((len(own),), -1.0)
+    parts = [np.arange(i, min(i + 256, len(train))) for i in range(0, len(train), 256)]
+
+    def thumbs(rows: np.ndarray) -> Tensor:
+        return thumbnails(datasets.fit_to(datasets.pixels(train, rows), input_px))
+
+    for theirs in ahead(thumbs, parts):
+        best = torch.maximum(best, (own @ theirs.T).amax(1))
+    best = best.view(2, len(faces)).amax(0)
+    how = (
+        f"each was compared with all {len(train)} training images and their mirror images: a "
+        f"normalised correlation of {threshold:g} or more counts as the same picture"
+    )
+    return [bool(value >= threshold) for value in best.tolist()], how
+
+
+def thumbnails(pixels: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) to (N, 768) float32 of mean 0 and length 1: dot products correlate."""
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels.float(), THUMBNAIL).flatten(1)
+    small = small - small.mean(1, keepdim=True)
+    return small / small.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+# -------------------------------------------------------------------------------------- geometry
+def unfit(places: np.ndarray, px: int, size: int) -> str:
+    """Why squares of `size` px cannot hide the parts (P, 2) of a face one by one; "" if they can.
+
+    Every part must lie in the net's view of `px`, and no square may cover the middle of another
+    part.
+    """
+    if not ((places >= 0) & (places < px)).all():
+        return "a part lies outside the net's view"
+    corners = squares(places, px, size)
+    for number, corner in enumerate(corners):
+        others = np.delete(places, number, axis=0)
+        if ((others >= corner) & (others < corner + size)).all(1).any():
+            return f"the face is too small: a square of {size} px would hide two parts"
+    return ""
+
+
+def squares(places: np.ndarray, px: int, size: int) -> np.ndarray:
+    """Top-left corners (…, 2) of squares centred at `places`, moved inwards at the border."""
+    return np.clip(np.rint(places - size / 2), 0, px - size).astype(np.int64)
+
+
+def free_places(corners: np.ndarray, px: int, size: int, box: np.ndarray | None) -> np.ndarray:
+    """Where a square of `size` overlaps none of `corners` (P, 2): (px − size + 1,)² bool.
+
+    box: y0, x0, y1, x1 that must hold the square's centre; None or NaN: the whole image.
+    """
+    free = np.ones((px - size + 1,) * 2, bool)
+    for y, x in corners.tolist():
+        free[max(0, y - size + 1) : y + size, max(0, x - size + 1) : x + size] = False
+    if box is not None and not np.isnan(box).any():
+        centre = np.arange(px - size + 1) + size / 2
+        rows = (centre >= box[0]) & (centre < box[2])
+        cols = (centre >= box[1]) & (centre < box[3])
+        free &= np.outer(rows, cols)
+    return free
+
+
+def draw_own(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` random corners (count, 2) of the free ones, without repeating while they last."""
+    open_places = np.argwhere(free)
+    if not len(open_places):
+        raise UserError("no place is left for a random square; choose a smaller size")
+    chosen = rng.choice(len(open_places), count, replace=count > len(open_places))
+    return open_places[chosen]
+
+
+def draw_shared(
+    free: Sequence[np.ndarray], anchors: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Random corners that several images share, up to each image's own anchor: (n, count, 2).
+
+    free: n masks of equal shape; anchors (n, 2) whole px: corner i = common vector + anchors[i].
+    """
+    common = np.ones_like(free[0])
+    for mask, anchor in zip(free, anchors, strict=True):
+        common &= _moved(mask, anchor - anchors[0])
+    return draw_own(common, count, rng) + (anchors - anchors[0])[:, None]
+
+
+def _moved(mask: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """mask[y + by] at y; False from outside."""
+    height, width = mask.shape
+    dy, dx = int(by[0]), int(by[1])
+    moved = np.zeros_like(mask)
+    y0, y1 = max(0, -dy), min(height, height - dy)
+    x0, x1 = max(0, -dx), min(width, width - dx)
+    if y1 > y0 and x1 > x0:
+        moved[y0:y1, x0:x1] = mask[y0 + dy : y1 + dy, x0 + dx : x1 + dx]
+    return moved
