@@ -1,7 +1,7 @@
-"""Draws docs/figures/four_rules.png: the four rules for rectifiers, on one image and one unit.
+"""Draws docs/figures/four_rules.webp: the four rules for rectifiers, on one image and one unit.
 
     python docs/four_rules.py [--net models/zfnet/final] [--data data/prepared]
-        [--image 0] [--layer 5] [--unit N] [--out docs/figures/four_rules.png]
+        [--image 0] [--layer 5] [--unit N] [--out docs/figures/four_rules.webp]
 
 Forward mask across, gradient mask down. Without --unit the strongest map of the layer is taken.
 """
@@ -135,14 +135,14 @@ def main() -> None:
     parser.add_argument("--image", default="0", help="row or id in the validation split")
     parser.add_argument("--layer", default="5")
     parser.add_argument("--unit", type=int, help="default: the strongest map")
-    parser.add_argument("--out", type=Path, default=Path("docs/figures/four_rules.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/figures/four_rules.webp"))
     given = parser.parse_args()
     try:
         pictures = project_all(given.net, given.data, given.image, given.layer, given.unit)
     except UserError as error:
         sys.exit(str(error))
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(pictures).save(given.out, optimize=True)
+    draw(pictures).save(given.out, quality=84, method=6)
     print(f"{given.out}: {pictures.subject}, {pictures.unit}")
 
 
