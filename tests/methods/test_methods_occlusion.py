@@ -151,6 +151,17 @@ def test_pixel_map_is_the_mean_over_covering_places():
     assert torch.allclose(found.to_pixel_map(torch.ones_like(found.logit)), torch.ones(3, 17, 20))
 
 
+def test_results_are_float32_whatever_the_default_type():
+    expected = run()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = run()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.probability.dtype is found.logit.dtype is torch.float32
+    assert torch.equal(found.probability, expected.probability)
+
+
 def test_a_unit_may_be_named():
     found = run(layer="3", unit=torch.tensor([1, 0, 2]))
     assert found.unit.tolist() == [1, 0, 2]

@@ -260,10 +260,10 @@ class _Collected:
     """Results of every place, (N, R, C) each, filled in any order."""
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device, activity: bool) -> None:
-        self.probability = torch.empty(shape, device=device)
-        self.logit = torch.empty(shape, device=device)
+        self.probability = torch.empty(shape, device=device, dtype=torch.float32)
+        self.logit = torch.empty(shape, device=device, dtype=torch.float32)
         self.label = torch.empty(shape, dtype=torch.int64, device=device)
-        self.activity = torch.empty(shape, device=device) if activity else None
+        self.activity = torch.empty(shape, device=device, dtype=torch.float32) if activity else None
 
     def put(
         self,
