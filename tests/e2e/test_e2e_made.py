@@ -14,7 +14,14 @@ from .conftest import site_problems
 
 pytestmark = pytest.mark.made
 
-STUDIES = ("features", "occlusion")
+STUDIES = (
+    "features",
+    "evolution",
+    "invariance",
+    "architecture",
+    "occlusion",
+    "correspondence",
+)
 NETS = ("zfnet", "alexnet")
 
 
