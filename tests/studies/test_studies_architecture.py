@@ -20,7 +20,6 @@ from zfnet.studies.architecture import (
     dominance,
     examine,
     first_convolution,
-    folder_of,
     limit_rule,
     measured,
     rate_difference,
@@ -355,13 +354,6 @@ def test_the_config_file_holds_the_defaults(root):
     assert Options.read(SimpleNamespace(**section)) == Options()
 
 
-def test_other_nets_lie_beside_the_one_under_study_or_where_paths_say(tmp_path):
-    paths = SimpleNamespace(net=tmp_path / "models" / "zfnet" / "final")
-    assert folder_of(paths, "alexnet") == tmp_path / "models" / "alexnet" / "final"
-    paths.folder_of = lambda name: f"/elsewhere/{name}"
-    assert str(folder_of(paths, "alexnet")) == "/elsewhere/alexnet"
-
-
 def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypatch, images):
     nets = {"zfnet": good_net(), "alexnet": bad_net(), "zfnet_nolimit": bad_net(dead=0)}
     monkeypatch.setattr(architecture, "load_net", lambda folder: nets[folder.parent.name])
@@ -372,7 +364,11 @@ def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypat
         (tmp_path / name / "final" / "history.csv").write_text(text, encoding="utf-8")
     section = SimpleNamespace(**{**vars(OPTIONS), "bands": list(OPTIONS.bands)})
     cfg = SimpleNamespace(study=SimpleNamespace(architecture=section), seed=0, device="cpu")
-    paths = SimpleNamespace(prepared=tmp_path, net=tmp_path / "zfnet" / "final")
+    paths = SimpleNamespace(
+        prepared=tmp_path,
+        net=tmp_path / "zfnet" / "final",
+        folder_of=lambda name: tmp_path / name / "final",
+    )
     found = architecture.run(cfg, paths)
     assert found.extra["limit"] == "not run"
     (tmp_path / "zfnet_nolimit" / "final" / "net.json").write_text("{}", encoding="utf-8")

@@ -524,8 +524,7 @@ def test_the_square_scales_with_the_input():
     assert Options().pixels(128, 40) == 23
 
 
-@pytest.mark.parametrize("field", [True, False])
-def test_the_stage_reads_only_what_it_declares(net, album, tmp_path, monkeypatch, field):
+def test_the_stage_reads_only_what_it_declares(net, album, tmp_path, monkeypatch):
     import yaml
 
     from zfnet.config import StageConfig, find_root
@@ -536,14 +535,8 @@ def test_the_stage_reads_only_what_it_declares(net, album, tmp_path, monkeypatch
     data = made(60, corresponding=True)
     monkeypatch.setattr(inputs, "load_net", lambda folder: net)
     monkeypatch.setattr(inputs.Prepared, "open", lambda folder: data)
-    # photos beside the data root that Paths names, or in the checkout's own data folder
     section |= {"photos": album.name, "size": 16, "sensitivity_sizes": []}
-    main = tmp_path / "main"
-    (main / "data").parent.mkdir()
-    (main / "data").symlink_to(album.parent)
-    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, main=main)
-    if field:
-        paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent)
+    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent)
     whole = {"seed": 0, "device": "cpu", "data": {}, "study": {"correspondence": section}}
     cfg = StageConfig(whole, ["study.correspondence", "seed", "device"], "correspondence")
     result = correspondence.run(cfg, paths)

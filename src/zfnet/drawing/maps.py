@@ -110,12 +110,7 @@ def panel_row(panels: Sequence[Panel], title: str = "", panel_inches: float = 2.
     width, height = left + sum(widths), bottom + panel_inches + top
     drawn = figure(width, height)
     if title:
-        # A bold letter is about 0.66 of its size wide: long titles get smaller letters, not cut.
-        points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
-        drawn.text(
-            left / width, 1 - 0.17 / height, title, fontsize=points,
-            fontweight="bold", ha="left", va="center",
-        )  # fmt: skip
+        _title(drawn, title, left, width, height)
     for number, panel in enumerate(panels):
         x = left + sum(widths[:number])
         axis = _add_panel(drawn, panel, (x, bottom), panel_inches)
@@ -124,6 +119,16 @@ def panel_row(panels: Sequence[Panel], title: str = "", panel_inches: float = 2.
         elif _span(panel) == _span(panels[0]):
             axis.set_yticklabels([])
     return drawn
+
+
+def _title(drawn: Any, title: str, left: float, width: float, height: float) -> None:
+    """A bold title at the top left; `left` and the figure's size in inches."""
+    # A bold letter is about 0.66 of its size wide: long titles get smaller letters, not cut.
+    points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
+    drawn.text(
+        left / width, 1 - 0.17 / height, title, fontsize=points,
+        fontweight="bold", ha="left", va="center",
+    )  # fmt: skip
 
 
 def panel_sheet(
@@ -160,11 +165,7 @@ def panel_sheet(
     height = top + len(rows) * (head + panel_inches + bottom) + strip_height
     drawn = figure(width, height)
     if title:
-        points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
-        drawn.text(
-            left / width, 1 - 0.17 / height, title, fontsize=points,
-            fontweight="bold", ha="left", va="center",
-        )  # fmt: skip
+        _title(drawn, title, left, width, height)
     y = height - top
     for number, row in enumerate(rows):
         y -= head + panel_inches

@@ -49,7 +49,7 @@ from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.net import Net, load_net
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, when_it_fits
+from zfnet.studies.inputs import Inputs, options_of, when_it_fits
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.statistics import bootstrap_mean
 
@@ -123,10 +123,7 @@ class Options:
     @staticmethod
     def read(section: Any) -> Options:
         """From the config's section."""
-        names = Options.__dataclass_fields__
-        values = {name: getattr(section, name) for name in names}
-        values["bands"] = tuple(float(edge) for edge in values["bands"])
-        return Options(**values)
+        return options_of(Options, section)
 
 
 @dataclass(frozen=True)
@@ -160,20 +157,14 @@ def run(cfg: Any, paths: Any) -> Result:
         )  # fmt: skip
         return Subject(key, inputs, read_history(folder))
 
-    unlimited = folder_of(paths, options.unlimited)
+    unlimited = paths.folder_of(options.unlimited)
     return study(
         subject(MAIN_NET, Path(paths.net)),
-        subject(options.baseline, folder_of(paths, options.baseline)),
+        subject(options.baseline, paths.folder_of(options.baseline)),
         subject(options.unlimited, unlimited) if (unlimited / "net.json").is_file() else None,
         options,
         seed=cfg.seed,
     )
-
-
-def folder_of(paths: Any, name: str) -> Path:
-    """Final weights of another net: as `paths.folder_of` says, else beside the net under study."""
-    known = getattr(paths, "folder_of", None)
-    return Path(known(name)) if known else Path(paths.net).parents[1] / name / "final"
 
 
 def read_history(folder: Path) -> list[dict[str, str]] | None:

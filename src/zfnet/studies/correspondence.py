@@ -54,7 +54,7 @@ from zfnet.studies.faces import (
     squares,
     unfit,
 )
-from zfnet.studies.inputs import Inputs, when_it_fits
+from zfnet.studies.inputs import Inputs, options_of, when_it_fits
 from zfnet.studies.pairs import estimate, mean_of, permutation_p, spread_of
 from zfnet.studies.result import Figure, Measured, Result, Table
 
@@ -129,12 +129,7 @@ class Options:
     @staticmethod
     def read(section: Any) -> Options:
         """From the config's section."""
-        values = {key: section[key] for key in section.keys()}  # noqa: SIM118
-        for key in ("parts", "layers", "sensitivity_sizes"):
-            values[key] = tuple(values[key] or ())
-        if values["classes"] is not None:
-            values["classes"] = tuple(values["classes"])
-        return Options(**values)
+        return options_of(Options, section)
 
     def pixels(self, px: int, size: int | None = None) -> int:
         """Side of the square in a net input of `px`; at least 2."""
@@ -144,14 +139,13 @@ class Options:
 def run(cfg: Any, paths: Any) -> Result:
     """The stage: keys read are study.correspondence, seed and device.
 
-    Photos are looked for in `paths.data_root`, or in the main checkout's data/ without that.
+    Photos are looked for in `paths.data_root`.
     """
     options = Options.read(cfg.study.correspondence)
     inputs = Inputs.of_stage(cfg, paths, options.split)
     if options.photos is None:
         return study(inputs, options, seed=cfg.seed)
-    root = getattr(paths, "data_root", None) or Path(paths.main) / "data"
-    file = find_photos(Path(root), options.photos)
+    file = find_photos(paths.data_root, options.photos)
     train = Prepared.open(paths.prepared).split("train")
     return study(inputs, options, seed=cfg.seed, photos=file, train=train)
 

@@ -31,7 +31,7 @@ from zfnet.drawing.evolution import Block, CurvePanel, Track, curve_panels, evol
 from zfnet.errors import UserError
 from zfnet.intervals import wilson
 from zfnet.models.net import Net
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.inputs import Inputs, options_of
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.settling import (
     CONTRAST,
@@ -117,26 +117,7 @@ class Options:
     @staticmethod
     def read(section: Any) -> Options:
         """From the config's section."""
-        return Options(
-            layers=tuple(section.layers),
-            tap=section.tap,
-            figure_maps=section.figure_maps,
-            choose=section.choose,
-            paper_epochs=tuple(section.paper_epochs),
-            paper_length=section.paper_length,
-            max_epochs=section.max_epochs,
-            split=section.split,
-            max_images=section.max_images,
-            max_maps=section.max_maps,
-            threshold=section.threshold,
-            thresholds=tuple(section.thresholds or ()),
-            measure=section.measure,
-            shift=section.shift,
-            lower=tuple(section.lower or ()),
-            upper=tuple(section.upper or ()),
-            lrn=section.lrn,
-            batch_size=section.batch_size,
-        )
+        return options_of(Options, section)
 
 
 def run(cfg: Any, paths: Any) -> Result:

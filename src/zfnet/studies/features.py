@@ -1015,15 +1015,6 @@ def _extra(layers: Sequence[Layer], inputs: Inputs, options: Options, told: Told
     }
 
 
-def _origin(net: Net, split: str) -> str:
-    if "adopted" in net.provenance:
-        return (
-            "The net was trained elsewhere: whether these images were among its training set is "
-            "not known."
-        )
-    return "These images were trained on." if split == "train" else "None of them was trained on."
-
-
 def _compared(layers: Sequence[Layer], options: Options, metrics: dict[str, Measured]) -> str:
     """The sentence that sets random directions beside single maps and chance."""
     if not options.directions:
@@ -1060,7 +1051,7 @@ def _text(
         "rectifier passing only positive values, filters transposed; contrast normalisation is "
         f"{down[options.lrn]} on the way down, which the paper does not describe. Projections are "
         "cut to the activation's receptive field and drawn on a symmetric scale of their own."
-        f"{enlarged} {_origin(inputs.net, options.split)} Purity is the share of the most common "
+        f"{enlarged} {inputs.origin} Purity is the share of the most common "
         f"class among a map's {options.top_k} images.{_compared(layers, options, metrics)}"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,17 @@ from zfnet.machine import cores, pick_device
 from zfnet.models.net import Net, load_net
 
 T = TypeVar("T")
+
+
+def options_of(kind: type[T], section: Any) -> T:
+    """The options `kind` of a study from its section of the config; lists become tuples."""
+    values = {}
+    for field in fields(kind):  # type: ignore[arg-type]
+        value = getattr(section, field.name)
+        if value is None and isinstance(field.default, tuple):
+            value = ()
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
 
 
 def to_device(net: Net, device: torch.device) -> Net:
@@ -64,6 +75,7 @@ class Inputs:
         seed: int = 0,
     ) -> None:
         self.device = device or torch.device("cpu")
+        self.split_name = split
         self.split = prepared.split(split)
         self.net = to_device(net, self.device)
         self.view = View.of(prepared.size, net.input_px)
@@ -83,6 +95,18 @@ class Inputs:
         device = pick_device(cfg.device)  # first: a missing GPU is told before anything is read
         prepared, net = Prepared.open(paths.prepared), load_net(paths.net)
         return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed)
+
+    @property
+    def origin(self) -> str:
+        """A sentence on whether the net was trained on these images."""
+        if "adopted" in self.net.provenance:
+            return (
+                "The net was trained elsewhere: whether these images were among its training set "
+                "is not known."
+            )
+        if self.split_name == "train":
+            return "These images were trained on."
+        return "None of them was trained on."
 
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""

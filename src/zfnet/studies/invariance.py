@@ -35,7 +35,7 @@ from zfnet.errors import UserError
 from zfnet.methods.transforms import INTERPOLATIONS, resample, rotations, scalings, shifts
 from zfnet.models.net import Net
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, when_it_fits
+from zfnet.studies.inputs import Inputs, options_of, when_it_fits
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.statistics import student_mean
 
@@ -116,13 +116,7 @@ class Options:
     @staticmethod
     def read(section: Any) -> Options:
         """From the config's section."""
-        names = Options.__dataclass_fields__
-        values = {name: getattr(section, name) for name in names if name not in ("ids", "layers")}
-        return Options(
-            ids=tuple(section.ids or ()),
-            layers=tuple(int(layer) for layer in section.layers or ()),
-            **values,
-        )
+        return options_of(Options, section)
 
 
 def run(cfg: Any, paths: Any) -> Result:
@@ -1131,7 +1125,7 @@ def _text(inputs: Inputs, options: Options, rows: np.ndarray, told: Told) -> str
         f"{options.reference_px} beyond the view on each side; past that the view is filled "
         f"({_FILL_WORDS[options.fill]}), at most {most['translation']} of it under translation "
         f"and {most['rotation']} under rotation, never under scale. "
-        f"{_origin(inputs.net, options.split)}"
+        f"{inputs.origin}"
     )
     unit = _UNIT_WORDS[options.normalise]
     found = (
@@ -1201,12 +1195,3 @@ def _limits(metrics: dict[str, Measured]) -> str:
         "fine detail (the table of sensitivity has the sharper bicubic); and beyond the margin the "
         "curves show the fill as well as the transform."
     )
-
-
-def _origin(net: Net, split: str) -> str:
-    if "adopted" in net.provenance:
-        return (
-            "The net was trained elsewhere: whether these images were among its training set is "
-            "not known."
-        )
-    return "These images were trained on." if split == "train" else "None of them was trained on."

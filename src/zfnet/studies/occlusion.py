@@ -41,7 +41,7 @@ from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.progress import progress
 from zfnet.studies.agreement import PERMUTATIONS, Agreement, correlations, ranks, window_energy
-from zfnet.studies.inputs import Inputs, when_it_fits
+from zfnet.studies.inputs import Inputs, options_of, when_it_fits
 from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.statistics import student_mean
 
@@ -113,26 +113,7 @@ class Options:
     @staticmethod
     def read(section: Any) -> Options:
         """From the config's section."""
-        return Options(
-            images=section.images,
-            measured=section.measured,
-            ids=tuple(section.ids or ()),
-            size=section.size,
-            stride=section.stride,
-            measured_stride=section.measured_stride,
-            reference_px=section.reference_px,
-            fill=section.fill,
-            layer=section.layer,
-            projected=section.projected,
-            others=section.others,
-            varied_images=section.varied_images,
-            varied_strides=tuple(section.varied_strides or ()),
-            varied_sizes=tuple(section.varied_sizes or ()),
-            varied_fills=tuple(section.varied_fills or ()),
-            varied_layers=tuple(section.varied_layers or ()),
-            batch_size=section.batch_size,
-            split=section.split,
-        )
+        return options_of(Options, section)
 
     def measuring(self) -> Options:
         """The same with the step of the images that are measured."""
