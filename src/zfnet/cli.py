@@ -342,6 +342,8 @@ def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path
 
     started = time.time()
     _refuse_other_inputs(root, stage, net, config)
+    if stage == "train":  # asked for by name: also where the experiment leaves it out
+        config["nets"][net]["seeds"] = max(1, config["nets"][net]["seeds"])
     conf.write(config, out / "config.yaml")
     # A studied net that is given, not trained, is adopted first, as train@<net> does under DVC.
     adopted = stage not in stages.MODULES and bool(config["nets"][net]["weights"])
@@ -371,6 +373,13 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
     from zfnet import stages
     from zfnet.allocator import keep_freed_memory
 
+    name = f"train@{net}" if stage == "train" else stage
+    if stage == "train" and cfg.nets[net].seeds == 0:
+        from zfnet.models.absent import publish_absent
+
+        timing = publish_absent(net, paths.final, paths.epochs, paths.metrics)
+        stages.write_timing(paths.timing, name, started, timing)
+        return
     keep_freed_memory()
     module = importlib.import_module(stages.module_of(stage))
     outcome = module.run(cfg, paths, net) if stage == "train" else module.run(cfg, paths)
@@ -379,7 +388,6 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
         from zfnet.studies.result import save_result
 
         save_result(outcome, paths.results, paths.metrics)
-    name = f"train@{net}" if stage == "train" else stage
     stages.write_timing(paths.timing, name, started, timing)
 
 

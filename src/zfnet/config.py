@@ -74,6 +74,45 @@ class ModelConfig:
     changes: Any = None  # alterations of layers, e.g. {1: {kernel: 11, stride: 4}}
     weights: str | None = None  # adopt these weights (file or torchvision's name), train nothing
     layers: Any = None  # torchvision nets: paper's layer number -> module path
+    training: Any = None  # what this net's recipe changes, e.g. {init: he} (TrainingConfig's keys)
+    seeds: int = 1  # nets trained: seed, seed + 1, ...; 0: not trained in this experiment
+
+
+@dataclass
+class ScaleConfig:
+    """What the nets of conf/model/ share; `model.width` changes the net under study alone."""
+
+    width: float = 1.0
+    zfnet_px: int = 224
+    alexnet_px: int = 227
+    seeds: int = 1  # of zfnet, zfnet_wide and alexnet
+    row_seeds: int = 1  # of the other nets
+
+
+@dataclass
+class TargetConfig:
+    """One set that the trained net is carried over to (Tables 4-7), and its protocol."""
+
+    run: bool = False
+    source: str = "folder"  # unseen | caltech101 | caltech256 | voc | folder
+    path: str | None = None  # below <data root>/raw
+    download: bool = False
+    size: int = 256  # side of the stored square, px
+    store: str = "raw"
+    max_bad_fraction: float = 0.001
+    year: int = 2012  # voc: 2007 | 2012
+    background: bool = False  # caltech: keep the background or clutter class
+    images: int = 600  # unseen
+    seed: int = 0  # unseen
+    version: int = 1  # unseen
+    protocol: str = "per_class"  # per_class (Tables 4, 5, 7) | voc (Table 6)
+    train_per_class: list[int] = field(default_factory=lambda: [15, 30])
+    curve_per_class: list[int] = field(default_factory=list)  # Fig. 9
+    test_per_class: int | None = 50  # images a class at most; null: all that are left
+    folds: int = 5
+    scratch_folds: int = 5  # of them, how many train a net from scratch
+    probe_per_class: int = 30  # Table 7
+    paper: str | None = None  # table of paper/tables.yaml that stands beside ours
 
 
 @dataclass
@@ -137,6 +176,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     nets: dict[str, ModelConfig] = field(default_factory=dict)  # what train@<net> trains
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    targets: dict[str, TargetConfig] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     study: dict[str, Any] = field(default_factory=dict)
@@ -145,6 +186,9 @@ class Config:
 CHOICES: dict[str, tuple[str, ...]] = {  # keys as file name patterns
     "data.source": ("synthetic", "folder", "imagenette", "imagenet"),
     "data.store": ("raw", "jpeg"),
+    "targets.*.source": ("unseen", "caltech101", "caltech256", "voc", "folder"),
+    "targets.*.store": ("raw", "jpeg"),
+    "targets.*.protocol": ("per_class", "voc"),
     "training.schedule": ("plateau", "steps"),
     "training.crop": ("ten", "random", "centre"),
     "training.init": ("paper", "scaled", "he"),
@@ -166,6 +210,11 @@ CHOICES: dict[str, tuple[str, ...]] = {  # keys as file name patterns
     "study.correspondence.random": ("own", "shared", "face"),
     "study.correspondence.within": ("image", "box"),
     "study.correspondence.zeros": ("third", "both", "chance"),
+}
+NET_MAPPINGS = {
+    "changes": "{1: {kernel: 11}}",
+    "layers": "{1: features.0}",
+    "training": "{init: he}",
 }
 # What stands for null in a study's options, where that is not just any number.
 NULL_TYPES: dict[str, type] = {
@@ -283,17 +332,16 @@ def finalize(composed: Any, root: Path) -> dict[str, Any]:
     plain.pop("hydra", None)
     plain["data"]["root"] = raw_root
     plain.pop("weights", None)  # a short name for model.weights
+    plain.pop("scale")  # resolved into every net
     _check_keys(plain, root)
     plain["nets"] = {MAIN_NET: plain.pop("model"), **plain["nets"]}
+    plain["nets"][MAIN_NET]["seeds"] = max(1, plain["nets"][MAIN_NET]["seeds"])
     for name, net in plain["nets"].items():
-        for key in ("changes", "layers"):
+        for key, example in NET_MAPPINGS.items():
             given = net[key] or {}
             if not isinstance(given, dict):
-                raise UserError(
-                    f"nets.{name}.{key}={given!r}: must map layer numbers, e.g. "
-                    "{1: {kernel: 11}} for changes, {1: features.0} for layers"
-                )
-            net[key] = {str(layer): value for layer, value in given.items()}
+                raise UserError(f"nets.{name}.{key}={given!r}: must be a mapping, e.g. {example}")
+            net[key] = {str(item): value for item, value in given.items()}
     _check_choices(plain)
     _check_study_types(plain, root)
     _check_values(plain)
@@ -362,7 +410,7 @@ def _check_keys(config: Mapping[str, Any], root: Path) -> None:
     """Refuse keys that `+key=value` added: nothing would read them."""
     keys = known_keys(root, config["nets"])
     for key, _ in flatten(config):
-        free = key.startswith("study.") or ".changes." in key or ".layers." in key
+        free = key.startswith("study.") or any(f".{item}." in key for item in NET_MAPPINGS)
         if as_override(key) != key or (key not in keys and not free):
             raise UserError(f"unknown key '{key}'{_nearest_key(key, keys)}")
 
@@ -431,8 +479,11 @@ def _check_values(config: Mapping[str, Any]) -> None:
             "every GPU"
         )
     for name, net in config["nets"].items():
+        _check_recipe(name, net["training"], config["training"])
+        if net["seeds"] < 0:
+            raise UserError(f"nets.{name}.seeds={net['seeds']}: must be 0 (not trained) or more")
         external = str(net["arch"]).startswith("torchvision/")
-        if not external and net["input_px"] > config["data"]["size"]:
+        if not external and net["seeds"] and net["input_px"] > config["data"]["size"]:
             raise UserError(
                 f"nets.{name}.input_px={net['input_px']} is larger than data.size="
                 f"{config['data']['size']}: the net cannot see more than is stored. "
@@ -444,6 +495,25 @@ def _check_values(config: Mapping[str, Any]) -> None:
                 f"model={net['arch']} needs weights: weights=<file below weights/> or "
                 "weights=<torchvision's name, e.g. DEFAULT>"
             )
+
+
+def _check_recipe(name: str, changes: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Hold one net's changes of the recipe against the section that they change."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    known = dict(flatten(training))
+    for key, value in flatten(changes):
+        where = f"nets.{name}.training.{key}"
+        if key not in known:
+            raise UserError(f"unknown key '{where}'{_nearest(key, known)}")
+        choices = CHOICES.get(f"training.{key}")
+        if choices and value not in choices:
+            raise UserError(f"{where}={value}: unknown choice; choose from {', '.join(choices)}")
+    try:
+        OmegaConf.merge(OmegaConf.structured(TrainingConfig), dict(training), dict(changes))
+    except OmegaConfBaseException as error:
+        raise UserError(f"nets.{name}.training: {str(error).splitlines()[0]}") from error
 
 
 def refuse_machine_paths(config: Mapping[str, Any]) -> None:
@@ -458,6 +528,7 @@ def refuse_machine_paths(config: Mapping[str, Any]) -> None:
         )
     found = {"data.path": config["data"]["path"], "data.class_names": config["data"]["class_names"]}
     found |= {f"nets.{name}.weights": net["weights"] for name, net in config["nets"].items()}
+    found |= {f"targets.{name}.path": each["path"] for name, each in config["targets"].items()}
     photos = config["study"].get("correspondence", {}).get("photos")
     found["study.correspondence.photos"] = photos
     for key, value in found.items():
@@ -528,7 +599,14 @@ def known_keys(root: Path, nets: Iterable[str]) -> list[str]:
     for path in sorted((root / "conf" / "study").glob("*.yaml")):
         schema["study"][path.stem] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     schema["nets"] = {net: dict(schema["model"]) for net in nets}
+    target = OmegaConf.to_container(OmegaConf.structured(TargetConfig), resolve=False)
+    schema["targets"] = dict.fromkeys(option_names(root, "target"), target)
     return [key for key, _ in flatten(schema)]
+
+
+def option_names(root: Path, group: str) -> list[str]:
+    """Return the options of one Hydra group, the files of its folder in conf/."""
+    return sorted(path.stem for path in (root / "conf" / group).glob("*.yaml"))
 
 
 def _default_nets() -> list[str]:

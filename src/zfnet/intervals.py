@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 
 Z95 = 1.959964
 
@@ -15,3 +17,18 @@ def wilson(count: int, n: int) -> tuple[float, float]:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return 0.0 if count == 0 else middle - half, 1.0 if count == n else middle + half
+
+
+def student(
+    values: Sequence[float], limits: tuple[float, float] | None = None
+) -> tuple[float | None, float | None]:
+    """Student's 95 % interval of the mean of `values`, cut at `limits`; None for fewer than two."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return None, None
+    mean = statistics.fmean(values)
+    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    low, high = mean - half, mean + half
+    return (low, high) if limits is None else (max(low, limits[0]), min(high, limits[1]))

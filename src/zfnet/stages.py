@@ -60,6 +60,30 @@ class Paths:
         """Folder of unfinished trainings, outside DVC's outs."""
         return self.main / "work"
 
+    @property
+    def targets(self) -> Path:
+        """Folder of the prepared sets that the net is carried over to, one a target."""
+        return self.root / "data" / "targets"
+
+    @property
+    def target_scans(self) -> Path:
+        """Folder of what the targets' source files were, one <target>.parquet each."""
+        return self.root / "data" / "target_scans"
+
+    @property
+    def codes(self) -> Path:
+        """Folder of the targets' features."""
+        return self.result_of("codes")
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of what nets trained from scratch on the targets predict."""
+        return self.result_of("scratch")
+
+    def result_of(self, stage: str) -> Path:
+        """Folder of another stage's results."""
+        return self.root / "results" / stage
+
     def folder_of(self, net: str) -> Path:
         """Folder of the final weights of another net than the one under study."""
         return self.root / "models" / net / "final"

@@ -47,7 +47,7 @@ def _options(group: str) -> list[str]:
 )
 def test_every_option_composes(root: Path, override: str) -> None:
     size = ["data.size=256"] if override.startswith("model=") else []
-    small = ["model.input_px=64", "nets.alexnet.input_px=64"] if size else []
+    small = ["scale.zfnet_px=64", "scale.alexnet_px=64"] if size else []
     assert conf.compose(root, [override, *size, *small])
 
 
@@ -331,3 +331,38 @@ def test_paths_of_a_machine_do_not_enter_the_committed_file(
         conf.refuse_machine_paths(config)
     conf.refuse_machine_paths(conf.compose(root))
     conf.refuse_machine_paths(conf.compose(root, ["data.root=elsewhere"]))
+
+
+def test_scale_moves_every_net_and_a_model_key_one(root: Path) -> None:
+    nets = conf.compose(root, ["scale.width=0.5", "model.width=0.75"])["nets"]
+    assert nets["zfnet"]["width"] == 0.75
+    assert {net["width"] for name, net in nets.items() if name != "zfnet"} == {0.5}
+
+
+def test_experiments_say_which_rows_of_table_3_are_trained(root: Path) -> None:
+    def trained(experiment: str) -> dict[str, int]:
+        nets = conf.compose(root, [f"experiment={experiment}"])["nets"]
+        return {name: net["seeds"] for name, net in nets.items() if net["seeds"]}
+
+    rows = ["zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467"]
+    assert trained("quick") == dict.fromkeys(rows, 1)
+    assert trained("small") == dict.fromkeys(conf.compose(root)["nets"], 3) | {"zfnet_nolimit": 1}
+    assert len(trained("imagenette")) == 14
+    assert trained("imagenet") == {"zfnet": 1, "alexnet": 1, "zfnet_wide": 1}
+    # a row may be the net under study; it is then trained whatever the experiment says
+    assert conf.compose(root, ["model=alexnet_no7"])["nets"]["zfnet"]["seeds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("+nets.alexnet.training.lrr=1", r"unknown key 'nets\.alexnet\.training\.lrr'.*'lr'"),
+        ("+nets.alexnet.training.init=hee", r"alexnet\.training\.init=hee.*paper, scaled, he"),
+        ("+nets.alexnet.training.lr=fast", r"nets\.alexnet\.training"),
+        ("nets.alexnet.training=5", r"nets\.alexnet\.training=5: must be a mapping"),
+        ("nets.alexnet.seeds=-1", r"nets\.alexnet\.seeds=-1"),
+    ],
+)
+def test_faults_in_one_nets_recipe_are_named(root: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        conf.compose(root, [override])

@@ -152,7 +152,7 @@ def test_a_queued_sweep_finds_a_data_root_outside_the_repository(
     folder, run = project
     root = tmp_path / "machine data"
     _photo_folder(root / "raw" / "photos")
-    common = "'data=folder','model.input_px=32','nets.alexnet.input_px=32'"
+    common = "'data=folder','scale.zfnet_px=32','scale.alexnet_px=32'"
     for size in (32, 40):
         run(
             "dvc", "exp", "run", "--queue", "prepare", "-n", f"size{size}",

@@ -28,6 +28,8 @@ MODEL = {
     },
     "weights": None,
     "layers": None,
+    "training": {},
+    "seeds": 1,
 }
 TRAINING = {
     "epochs": 4,

@@ -57,6 +57,8 @@ def test_it_publishes_all_and_leaves_nothing_behind(unbroken: SimpleNamespace) -
         "history.csv",
         "mean.npy",
         "net.json",
+        "seeds.json",
+        "train_predictions.npz",
         "val_predictions.npz",
         "weights.pt",
     ]

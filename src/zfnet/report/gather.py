@@ -29,7 +29,22 @@ PACKAGES = (
     "dvc",
     "wandb",
 )
-TITLES = {"zfnet": "ZFNet", "alexnet": "AlexNet"}
+TITLES = {
+    "zfnet": "ZFNet",
+    "zfnet_fc2048": "ZFNet, 2048 units in 6, 7",
+    "zfnet_fc8192": "ZFNet, 8192 units in 6, 7",
+    "zfnet_wide": "ZFNet, 512-1024-512 maps",
+    "zfnet_wide_fc8192": "ZFNet, 512-1024-512 maps, 8192 units",
+    "zfnet_nolimit": "ZFNet, no RMS limit",
+    "alexnet": "AlexNet",
+    "alexnet_no34": "AlexNet without 3, 4",
+    "alexnet_no7": "AlexNet without 7",
+    "alexnet_no67": "AlexNet without 6, 7",
+    "alexnet_no3467": "AlexNet without 3, 4, 6, 7",
+    "alexnet_no3467_he": "AlexNet without 3, 4, 6, 7, He",
+    "alexnet_fc2048": "AlexNet, 2048 units in 6, 7",
+    "alexnet_fc8192": "AlexNet, 8192 units in 6, 7",
+}
 # These stages run after, or are, the report: what lies there is of an older run.
 LATER = ("report", "track")
 # What a result depends on and a person edits; a pipeline run rewrites the rest of the tree itself.

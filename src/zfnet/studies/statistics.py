@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from zfnet.intervals import student
 from zfnet.studies.result import Measured
 
 
@@ -35,20 +36,14 @@ def student_mean(
 
     For few members, where the bootstrap's interval is too short. NaN members are left out.
     """
-    from scipy.special import stdtrit
-
     values = np.asarray(values, np.float64)
     values = values[~np.isnan(values)]
     n = len(values)
     if n < 2:
         value = float(values.mean()) if n else float("nan")
         return Measured(value, n=n, unit=unit, note=_join(note, "too few for an interval"))
-    mean = float(values.mean())
-    half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n))
-    low, high = mean - half, mean + half
-    if limits is not None:
-        low, high = max(low, limits[0]), min(high, limits[1])
-    return Measured(mean, low, high, n, unit, note)
+    low, high = student(values.tolist(), limits)
+    return Measured(float(values.mean()), low, high, n, unit, note)
 
 
 def _join(note: str, more: str) -> str:

@@ -38,18 +38,23 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def publish_folder(built: Path, target: Path) -> None:
-    """Make `target` a copy of the folder `built` in one step, replacing what was there.
+    """Make `target` a copy of the folder `built`, subfolders included, in one step.
 
-    Files are hard-linked where the file system allows it, else copied. A stop on the way leaves
-    `target` as it was, or absent, and a leftover beside it that the next call clears away.
+    What was there is replaced. Files are hard-linked where the file system allows it, else copied.
+    A stop on the way leaves `target` as it was, or absent, and a leftover beside it that the next
+    call clears away.
     """
     partial = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.old")
     for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
-    for source in sorted(built.iterdir()):
-        _link(source, partial / source.name)
+    for source in sorted(built.rglob("*")):
+        place = partial / source.relative_to(built)
+        if source.is_dir():
+            place.mkdir()
+        else:
+            _link(source, place)
     if target.exists():
         target.rename(old)
     partial.rename(target)

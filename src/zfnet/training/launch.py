@@ -130,6 +130,8 @@ def main(arguments: list[str]) -> None:
     except UserError as error:
         print(f"zfnet: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    if timing is None:
+        raise SystemExit(0)
     (file.parent / "timing.json").write_text(json.dumps(timing), encoding="utf-8")
 
 

@@ -7,9 +7,12 @@ Nothing is published before the last epoch is done; until then the training live
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,19 @@ from zfnet import MAIN_NET
 from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.intervals import student
 from zfnet.machine import pick_device
 from zfnet.models.net import Net, convnet_net, load_weights, save_net
 from zfnet.training import launch
 from zfnet.training.callbacks import Logbook, history_csv, say
-from zfnet.training.evaluate import error, error_metrics, measured, predict, save_predictions
+from zfnet.training.evaluate import (
+    error,
+    error_metrics,
+    measured,
+    predict,
+    predict_training,
+    save_predictions,
+)
 from zfnet.training.files import publish_folder, write_json, write_text
 from zfnet.training.fit import build, fit
 from zfnet.training.launch import Job, stopped_by_sigterm
@@ -32,6 +43,7 @@ from zfnet.training.recipe import departures
 from zfnet.training.work import WorkFolder, key_of
 
 Live = Callable[[dict[str, Any]], None]
+TIMING = "timing.json"  # beside a finished training that waits for those of other seeds
 
 
 def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
@@ -39,16 +51,21 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
 
     Reads paths.prepared; works in paths.work; calls paths.live_logger(row), if there is one, with
     each epoch's row of history.
-    Writes paths.final (net.json, weights.pt, mean.npy, history.csv, departures.json,
-    val_predictions.npz), paths.epochs (epochs.json and, for the main net, a snapshot an epoch) and
-    paths.metrics. A net with `weights`, or from torchvision, is adopted: evaluated, not trained.
+    Writes paths.final (net.json, weights.pt, mean.npy, history.csv, departures.json, seeds.json,
+    val_predictions.npz, train_predictions.npz), paths.epochs (epochs.json and, for the main net, a
+    snapshot an epoch) and paths.metrics. nets.<net>.seeds asks for several nets: the first has the
+    config's seed and those places, each other one lies whole in paths.final/seed_<seed>/.
+    nets.<net>.training is what this net's recipe changes of the config's. A net with `weights`, or
+    from torchvision, is adopted: evaluated, not trained.
     Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
     SystemExit(0) in processes of a distributed training other than the first.
     """
-    job = Job(
+    model = plain(cfg.nets[net])
+    seeds, changed = max(1, model.pop("seeds")), model.pop("training")
+    first = Job(
         net=net,
-        model=plain(cfg.nets[net]),
-        training=plain(cfg.training),
+        model=model,
+        training=merged(plain(cfg.training), changed),
         seed=int(cfg.seed),
         device=str(cfg.device),
         prepared=str(paths.prepared),
@@ -57,12 +74,86 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
         epochs=str(paths.epochs),
         metrics=str(paths.metrics),
     )
+    live = getattr(paths, "live_logger", None)
     with stopped_by_sigterm():
-        return train(job, getattr(paths, "live_logger", None))
+        if seeds == 1 or is_adopted(first):
+            timing = train(first, live)
+        else:
+            timing = train_seeds(first, seeds, live)
+    if timing is None:
+        raise SystemExit(0)
+    return timing
 
 
-def train(job: Job, live: Live | None = None) -> dict[str, Any]:
-    """Do `job`: adopt, train here, or start the processes that do."""
+def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | None:
+    """Train one net a seed, then publish all of them at once; the first one's timing, and theirs.
+
+    A finished net waits in the work folder: a stop loses the unfinished one's last epoch at most.
+    None as `train`.
+    """
+    prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
+    jobs = [waiting(first, first.seed + k, prepared, device) for k in range(seeds)]
+    finished = [timing_of(job) for job in jobs]  # asked before any begins: every rank sees the same
+    timings = []
+    for job, found in zip(jobs, finished, strict=True):
+        timing = found or train(job, live if job.seed == first.seed else None)
+        if timing is not None and not found:
+            write_json(Path(job.final).with_name(TIMING), timing)
+        timings.append(timing)
+    if timings[-1] is None or timings[0] is None:
+        return None
+    for job in jobs[1:]:
+        publish_folder(Path(job.final), Path(jobs[0].final) / f"seed_{job.seed}")
+    write_json(Path(jobs[0].final) / "seeds.json", {"seeds": [job.seed for job in jobs]})
+    every = [json.loads(Path(job.metrics).read_text(encoding="utf-8")) for job in jobs]
+    write_json(Path(first.metrics), {**every[0], **over_seeds(every)})
+    publish_folder(Path(jobs[0].epochs), Path(first.epochs))
+    publish_folder(Path(jobs[0].final), Path(first.final))
+    for job in jobs:
+        shutil.rmtree(Path(job.final).parent)
+    return {**timings[0], "seeds": timings}
+
+
+def waiting(first: Job, seed: int, prepared: Prepared, device: torch.device) -> Job:
+    """The training of another seed, which publishes into the work folder for the time being."""
+    job = replace(first, seed=seed)
+    key = key_of(depends_on(job, prepared, device))
+    place = Path(first.work) / f"{first.net}-{key}-done"
+    return replace(
+        job,
+        final=str(place / "final"),
+        epochs=str(place / "epochs"),
+        metrics=str(place / "metrics.json"),
+    )
+
+
+def timing_of(job: Job) -> dict[str, Any] | None:
+    """What a finished training said of its time; None if it has yet to run."""
+    file = Path(job.final).with_name(TIMING)
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def over_seeds(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over the seeds of each error rate, with Student's interval over them."""
+    found = {}
+    note = "mean over trainings that differ in the seed; interval over them (Student)"
+    for key in ("val_top1_error", "val_top5_error", "val_ten_crop_top1_error", "train_top1_error"):
+        values = [entry[key]["value"] for entry in metrics if key in entry]
+        if len(values) == len(metrics):
+            low, high = student(values, limits=(0.0, 100.0))
+            mean = statistics.fmean(values)
+            n = len(values)
+            found[f"{key}_over_seeds"] = measured(
+                mean, low=low, high=high, n=n, unit="%", note=f"{note}; n counts trainings"
+            )
+    return found
+
+
+def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
+    """Do `job`: adopt, train here, or start the processes that do; return the timing.
+
+    None in the processes of a distributed training other than the first.
+    """
     device = pick_device(job.device)
     devices = job.training["devices"]
     if devices == -1:
@@ -75,22 +166,28 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any]:
         )
     place = launch.find_place(devices, job.training["nodes"])
     if is_adopted(job):
-        if place is not None and place.rank:
-            raise SystemExit(0)
-        return adopt(job, device)
+        return None if place is not None and place.rank else adopt(job, device)
     if place is None:
         return launch.start(job, devices, live)
     prepared = Prepared.open(Path(job.prepared))
     work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
     if place.rank:
         fit(job, prepared, work, device, place, None)
-        raise SystemExit(0)
+        return None
     with work.locked():
         work.name_others()
         module, book = fit(job, prepared, work, device, place, live)
         timing = finish(job, prepared, work, module, book, device)
         work.remove()
     return timing
+
+
+def merged(training: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The training section with one net's own changes on top, nested sections too."""
+    found = dict(training)
+    for key, value in changes.items():
+        found[key] = merged(training[key], value) if isinstance(value, dict) else value
+    return found
 
 
 def is_adopted(job: Job) -> bool:
@@ -125,11 +222,13 @@ def finish(
     net = convnet_net(model, prepared.mean, classes, job.net, provenance(job, prepared))
     started = time.perf_counter()
     predictions = predict(net, prepared.split("val"), device)
+    training = predict_training(net, prepared.split("train"), device, seed=job.seed)
     evaluated = time.perf_counter() - started
     last = book.rows[-1]
     guessing = at_chance(last["train_loss"], len(classes))
     metrics = {
         **error_metrics(predictions),
+        **training_error(training),
         **history_metrics(book, len(prepared.split("train"))),
         "status": measured("at chance" if guessing else "trained"),
         "parameters": measured(sum(p.numel() for p in model.parameters())),
@@ -137,6 +236,7 @@ def finish(
     if guessing:
         say(f"WARNING: {job.net} never left chance; metrics record it as status 'at chance'")
     kept = list(range(1, len(book.rows) + 1)) if book.snapshots else []
+    save_predictions(work.final / "train_predictions.npz", training)
     publish(job, prepared, work, net, predictions, history_csv(book.rows), kept, metrics)
     rates = [time["images_per_second"] for time in book.times]
     return {
@@ -170,9 +270,12 @@ def adopt(job: Job, device: torch.device) -> dict[str, Any]:
     with work.locked():
         work.name_others()
         predictions = predict(net, prepared.split("val"), device)
+        training = predict_training(net, prepared.split("train"), device, seed=job.seed)
         evaluated = time.perf_counter() - started
+        save_predictions(work.final / "train_predictions.npz", training)
         metrics = {
             **error_metrics(predictions),
+            **training_error(training),
             "status": measured("adopted", note="trained elsewhere; its training is not known here"),
             "parameters": measured(sum(p.numel() for p in net.model.parameters())),
         }
@@ -195,6 +298,7 @@ def publish(
     save_net(net, work.final)
     write_text(work.final / "history.csv", history)
     write_json(work.final / "departures.json", list_departures(job, prepared))
+    write_json(work.final / "seeds.json", {"seeds": [job.seed]})
     save_predictions(work.final / "val_predictions.npz", predictions)
     write_json(
         work.snapshots / "epochs.json",
@@ -213,12 +317,19 @@ def history_metrics(book: Logbook, images: int) -> dict[str, Any]:
     scaled = sum(row["filters_rescaled"] for row in book.rows)
     largest = max(row["largest_filter_rms"] for row in book.rows)
     return {
-        "train_top1_error": error(wrong, images, note),
+        "running_train_top1_error": error(wrong, images, note),
         "train_loss": measured(last["train_loss"], n=images, unit="nat", note=note),
         "epochs": measured(len(book.rows)),
         "filters_rescaled": measured(scaled, note="over all steps and filters"),
         "largest_filter_rms": measured(largest, note="before scaling back, over all steps"),
     }
+
+
+def training_error(predictions: dict[str, Any]) -> dict[str, Any]:
+    """Return the training error (%), which the paper gives without saying how it was taken."""
+    wrong = predictions["centre_top"][:, 0] != predictions["label"]
+    note = "training images, centre crop, dropout off"
+    return {"train_top1_error": error(int(wrong.sum()), len(wrong), note)}
 
 
 def list_departures(job: Job, prepared: Prepared) -> list[dict[str, str]]:

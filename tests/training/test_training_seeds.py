@@ -1,0 +1,118 @@
+"""Several seeds of one net, what one net changes of the recipe, and nets that are not trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zfnet.intervals import student
+from zfnet.models.absent import is_absent, publish_absent
+from zfnet.models.net import load_net
+from zfnet.training import stage
+from zfnet.training.stage import merged, run
+
+Config = Callable[..., SimpleNamespace]
+Places = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(autouse=True)
+def same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code is taken not to change between two runs."""
+    monkeypatch.setattr(stage, "closure_hash", lambda module: "code")
+
+
+def test_each_seed_is_the_net_that_it_would_be_alone(
+    config: Config, places: Places, tmp_path: Path
+) -> None:
+    both, alone = places(tmp_path / "both"), places(tmp_path / "alone")
+    timing = run(config(model_seeds=2, epochs=2), both)
+    run(config(seed=4, epochs=2), alone)
+    assert json.loads((both.final / "seeds.json").read_text()) == {"seeds": [3, 4]}
+    for name in ("weights.pt", "history.csv", "val_predictions.npz", "train_predictions.npz"):
+        assert (both.final / "seed_4" / name).read_bytes() == (alone.final / name).read_bytes()
+    assert load_net(both.final).provenance["seed"] == 3
+    assert load_net(both.final / "seed_4").provenance["seed"] == 4
+    assert len(timing["seeds"]) == 2
+    assert not any(both.work.iterdir())
+    metrics = json.loads(both.metrics.read_text())
+    second = json.loads(alone.metrics.read_text())["val_top1_error"]["value"]
+    values = [metrics["val_top1_error"]["value"], second]
+    over = metrics["val_top1_error_over_seeds"]
+    assert over["value"] == pytest.approx(np.mean(values))
+    assert (over["n"], over["unit"]) == (2, "%")
+    low, high = student(values, limits=(0, 100))
+    assert (over["low"], over["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_stop_between_two_seeds_loses_neither(
+    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, trained = places(tmp_path), []
+    train = stage.train
+
+    def stopping(job: Any, live: Any = None) -> Any:
+        trained.append(job.seed)
+        if trained == [3, 4]:
+            raise SystemExit(143)
+        return train(job, live)
+
+    monkeypatch.setattr(stage, "train", stopping)
+    with pytest.raises(SystemExit):
+        run(config(model_seeds=2, epochs=1), paths)
+    assert not paths.final.exists()
+    run(config(model_seeds=2, epochs=1), paths)
+    assert trained == [3, 4, 4]
+    assert load_net(paths.final / "seed_4").provenance["seed"] == 4
+
+
+def test_training_errors_are_those_of_the_trained_net_without_dropout(
+    config: Config, places: Places, tmp_path: Path
+) -> None:
+    paths = places(tmp_path)
+    run(config(epochs=1), paths)
+    saved = np.load(paths.final / "train_predictions.npz")
+    metrics = json.loads(paths.metrics.read_text())["train_top1_error"]
+    assert saved["row"].tolist() == list(range(44))
+    assert metrics["value"] == pytest.approx(
+        100 * (saved["centre_top"][:, 0] != saved["label"]).mean()
+    )
+    val = np.load(paths.final / "val_predictions.npz")
+    assert np.allclose(val["centre_probs"].sum(1), 1, atol=1e-5)
+    assert (val["centre_probs"].argmax(1) == val["centre_top"][:, 0]).all()
+    assert (val["ten_probs"].argmax(1) == val["ten_top"][:, 0]).all()
+
+
+def test_one_net_may_change_the_recipe(config: Config, places: Places, tmp_path: Path) -> None:
+    paths = places(tmp_path)
+    run(config(model_training={"init": "he", "plateau": {"patience": 9}}, epochs=1), paths)
+    training = load_net(paths.final).provenance["training"]
+    assert training["init"] == "he"
+    assert training["plateau"]["patience"] == 9
+    assert training["plateau"]["factor"] == 0.1
+    assert merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}) == {"a": {"b": 3, "c": 2}}
+
+
+def test_a_net_that_is_not_trained_says_so(tmp_path: Path) -> None:
+    final, metrics = tmp_path / "final", tmp_path / "metrics.json"
+    assert is_absent(final)
+    publish_absent("alexnet_no7", final, tmp_path / "epochs", metrics)
+    assert is_absent(final)
+    assert "nets.alexnet_no7.seeds" in json.loads((final / "absent.json").read_text())["why"]
+    assert json.loads((tmp_path / "epochs" / "epochs.json").read_text())["kept"] == []
+    (final / "absent.json").unlink()
+    (final / "net.json").write_text("{}")
+    assert not is_absent(final)
+
+
+def test_students_interval_by_hand() -> None:
+    # mean 2, deviation 1, n 3: 2 -+ 4.302653 / sqrt(3)
+    low, high = student([1, 2, 3])
+    assert (low, high) == (pytest.approx(-0.484138, abs=1e-5), pytest.approx(4.484138, abs=1e-5))
+    assert student([1, 2, 3], limits=(0, 4)) == (0, 4)
+    assert student([1.0]) == (None, None)
