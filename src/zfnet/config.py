@@ -220,6 +220,7 @@ NET_MAPPINGS = {
 NULL_TYPES: dict[str, type] = {
     "study.features.max_images": int,
     "study.architecture.max_images": int,
+    "study.invariance.max_images": int,
     "study.correspondence.classes": list,
     "study.correspondence.draw": str,
     "study.correspondence.photos": str,

@@ -3,11 +3,18 @@ import torch
 from torch.nn import functional as F
 
 from zfnet.errors import UserError
-from zfnet.methods.transforms import resample, rotations, scalings, shifts
+from zfnet.methods.transforms import Resampler, beyond, rotations, scalings, shifts
 
 
 def noise(side=13, count=2):
     return torch.rand(count, 3, side, side + 2, generator=torch.Generator().manual_seed(0)) * 255
+
+
+def resample(images, matrices, size, interpolation="bilinear"):
+    """Views (T, N, C, size, size) and which of their pixels lie beyond the images."""
+    sides = tuple(images.shape[2:])
+    views = Resampler(matrices, size, sides, interpolation=interpolation)(images)
+    return views.transpose(0, 1), beyond(matrices, size, sides)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -76,6 +83,23 @@ def test_enlarging_keeps_a_ramp_straight_and_the_centre_in_place():
     assert views[0, 0, 0, 3].tolist() == list(range(5, 15))
     torch.testing.assert_close(views[1, 0, 0, 3], torch.linspace(7.25, 11.75, 10))
     assert not outside.any()
+
+
+def test_a_part_of_the_views_is_that_part():
+    images, matrices = noise(), torch.cat([rotations([10, 20]), scalings([1.2])])
+    sampler = Resampler(matrices, 8, (13, 15))
+    whole = sampler(images)
+    assert whole.shape == (2, 3, 3, 8, 8)
+    assert torch.equal(sampler(images[1:], 1, 3), whole[1:, 1:])
+
+
+def test_blank_pixels_are_zero_and_the_others_unchanged():
+    images, blank = noise() + 1, torch.zeros(1, 8, 8, dtype=torch.bool)
+    blank[0, 2, 5] = True
+    plain = Resampler(rotations([10]), 8, (13, 15))(images)
+    cut = Resampler(rotations([10]), 8, (13, 15), blank=blank)(images)
+    assert (cut[..., 2, 5] == 0).all()
+    assert torch.equal(cut[..., ~blank[0]], plain[..., ~blank[0]])
 
 
 def test_an_unknown_interpolation_is_refused():

@@ -18,9 +18,13 @@ BAND = "#9a9a9a"
 
 @dataclass(frozen=True)
 class Curve:
-    """A mean (T,) and its interval (T,), (T,); `lines` (K, T): single images, drawn thin."""
+    """A mean at `x` (T,) and its interval (T,), (T,).
+
+    lines (K, S): single images, drawn thin, at the steps of their row.
+    """
 
     label: str
+    x: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -29,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Row:
-    """One transform: its steps `x` (T,), share of filled pixels (T,) 0..1, examples and curves.
+    """One transform: its steps `x` (S,), share of filled pixels (S,) 0..1, examples and curves.
 
     tiles: (K, M, h, w, 3) uint8, K images at M steps named by `marks`. curves: one a column.
     """
@@ -108,12 +112,14 @@ def _curves(axis: Any, row: Row, curves: Sequence[Curve], colours: Sequence[Any]
         colour = colours[k] if len(colours) else "black"
         alpha = 0.2 if len(colours) else 0.55
         axis.fill_between(
-            row.x, curve.low, curve.high, color=colour if len(colours) else BAND, alpha=alpha,
+            curve.x, curve.low, curve.high, color=colour if len(colours) else BAND, alpha=alpha,
             linewidth=0, zorder=2,
         )  # fmt: skip
         for i, line in enumerate(() if curve.lines is None else curve.lines):
             axis.plot(row.x, line, color=CATEGORICAL[i], linewidth=1.0, zorder=3)
-        axis.plot(row.x, curve.mean, color=colour, linewidth=1.9, label=curve.label, zorder=4)
+        axis.plot(curve.x, curve.mean, color=colour, linewidth=1.9, label=curve.label, zorder=4)
+        if not len(colours):
+            axis.plot(curve.x, curve.mean, "o", color=colour, markersize=3.2, zorder=4)
     axis.set_xlim(float(row.x.min()), float(row.x.max()))
     axis.set_ylim(bottom=0)
     axis.set_xticks(list(row.ticks))
@@ -131,7 +137,7 @@ def _legend(drawn: Any, names: Sequence[str]) -> None:
         for i, name in enumerate(names)
     ]
     entries += [
-        Line2D([], [], color="black", linewidth=2, label="mean of all images measured"),
+        Line2D([], [], color="black", linewidth=2, label="mean of all images"),
         Patch(facecolor=BAND, alpha=0.55, label="95 % band of the mean"),
         Patch(facecolor=FILLED, label="share of filled pixels (axis height = all)"),
     ]
@@ -163,11 +169,17 @@ def all_layers(rows: Sequence[Row], ylabel: str) -> Any:
 
 
 def turned(
-    square: Row, disc: Row, titles: Sequence[str], heat: np.ndarray, names: Sequence[str]
+    square: Row,
+    disc: Row,
+    titles: Sequence[str],
+    angles: np.ndarray,
+    heat: np.ndarray,
+    names: Sequence[str],
 ) -> Any:
     """Rotation: whole view against disc in one panel a title, and classes as a heat map.
 
-    heat: (classes, T), probabilities; names: of its rows. Without classes the map is left out.
+    heat: (classes, T), probabilities at `angles` (T,); names: of its rows. Without classes the map
+    is left out.
     """
     columns = len(titles) + bool(len(names))
     drawn = figure(11.2, max(4.2, 1.9 + 0.23 * len(names)))
@@ -191,7 +203,7 @@ def turned(
         spot = grid[0, len(titles)].get_position(drawn)
         left = spot.x0 + 0.065
         axis = drawn.add_axes((left, spot.y0, spot.x1 - left - 0.01, spot.height))
-        edges = _edges(disc.x)
+        edges = _edges(angles)
         mesh = axis.pcolormesh(
             edges, np.arange(len(names) + 1), heat, cmap="viridis", vmin=0, vmax=1, shading="flat"
         )
