@@ -27,6 +27,8 @@ MODULES = {
     "compose": "zfnet.config",
     "prepare": "zfnet.data.stage",
     "train": "zfnet.training.stage",
+    "targets": "zfnet.data.targets",
+    "scratch": "zfnet.training.scratch",
     "track": "zfnet.report.track",
     "report": "zfnet.report.stage",
 }

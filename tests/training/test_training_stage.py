@@ -19,8 +19,9 @@ from zfnet.models.external import build_model
 from zfnet.models.net import Net, Normalise, load_net
 from zfnet.training import stage
 from zfnet.training.callbacks import Logbook
-from zfnet.training.module import Classifier, step_seed
+from zfnet.training.module import Classifier
 from zfnet.training.stage import run
+from zfnet.training.step import step_seed
 
 Config = Callable[..., SimpleNamespace]
 Places = Callable[..., SimpleNamespace]

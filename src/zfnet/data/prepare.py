@@ -85,6 +85,8 @@ def prepare(
     max_bad_fraction: float = 0.01,
     workers: int | None = None,
     scan: Path | None = None,
+    section: str = "data",
+    val_may_be_empty: bool = False,
 ) -> Meta:
     """Write the images of a source to the prepared folder `out`; return what meta.json says.
 
@@ -93,40 +95,43 @@ def prepare(
     quarantine.csv and left out. `scan` (default: scan.parquet beside `out`) records path, size and
     time of every source file. `workers` processes (default: ZFNET_WORKERS or all cores) share the
     decoding; from a script, call it under `if __name__ == "__main__":`. `out` appears, or is
-    replaced, only when complete.
+    replaced, only when complete. `section` of the config holds the keys that errors name;
+    `val_may_be_empty` is for sets that are not split.
 
     Raises `UserError` for impossible parameters, an empty split, more than `max_bad_fraction`
     undecodable files, a class left without images, or a full disk.
     """
     if store not in STORES:
-        raise UserError(f"data.store: {store} is none of {', '.join(STORES)}.")
+        raise UserError(f"{section}.store: {store} is none of {', '.join(STORES)}.")
     if not 8 <= size <= 4096:
-        raise UserError(f"data.size: {size} is not between 8 and 4096 pixels.")
+        raise UserError(f"{section}.size: {size} is not between 8 and 4096 pixels.")
     splits = source.splits()
-    _check_source(source, splits)
+    _check_source(source, splits, SPLITS[:1] if val_may_be_empty else SPLITS)
     parameters = Parameters(size, store)
-    _check_disk(out.parent, parameters, sum(map(len, splits.values())))
+    _check_disk(out.parent, parameters, sum(map(len, splits.values())), section)
     place: Path | None = getattr(source, "folder", None)
     with _replacing(out) as folder, _Workshop(splits, place, parameters, workers) as workshop:
         books = _Books(source, parameters)
         for split in SPLITS:
             _pack(folder, split, books, workshop)
-        _judge(books, out, max_bad_fraction)
+        _judge(books, out, max_bad_fraction, section)
         meta = books.write(folder)
         _write_scan(scan or out.parent / "scan.parquet", source, books.files)
     return meta
 
 
-def _check_source(source: Source, splits: Mapping[str, Sequence[Sample]]) -> None:
-    """Raise `UserError` unless both splits exist and have images."""
+def _check_source(
+    source: Source, splits: Mapping[str, Sequence[Sample]], filled: Sequence[str]
+) -> None:
+    """Raise `UserError` unless both splits exist and those `filled` have images."""
     if len(source.classes) < 2:
         raise UserError(f"{source.name}: one class is not enough to learn from; two are needed.")
     for split in SPLITS:
-        if split not in splits or not len(splits[split]):
+        if split not in splits or (split in filled and not len(splits[split])):
             raise UserError(f"{source.name}: the split {split} has no images.")
 
 
-def _check_disk(folder: Path, parameters: Parameters, images: int) -> None:
+def _check_disk(folder: Path, parameters: Parameters, images: int, section: str) -> None:
     """Raise `UserError` if a raw store plainly cannot fit on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     need = images * parameters.size**2 * 3
@@ -134,7 +139,7 @@ def _check_disk(folder: Path, parameters: Parameters, images: int) -> None:
     if parameters.store == "raw" and need > free:
         raise UserError(
             f"{folder}: {images:,} raw images of {parameters.size} px need {need / 1e9:.1f} GB and "
-            f"{free / 1e9:.1f} GB are free. data.store=jpeg takes about a sixth of it."
+            f"{free / 1e9:.1f} GB are free. {section}.store=jpeg takes about a sixth of it."
         )
 
 
@@ -434,7 +439,7 @@ def write_quarantine(path: Path, bad: Sequence[tuple[str, str, int, str]]) -> No
         writer.writerows((name, split, reason) for name, split, _, reason in bad)
 
 
-def _judge(books: _Books, out: Path, max_bad_fraction: float) -> None:
+def _judge(books: _Books, out: Path, max_bad_fraction: float, section: str) -> None:
     """Raise `UserError` for too many bad files or a class left empty; keep their list then."""
     kept = out.parent / "quarantine.csv"
     kept.unlink(missing_ok=True)
@@ -444,7 +449,8 @@ def _judge(books: _Books, out: Path, max_bad_fraction: float) -> None:
     if bad > max_bad_fraction * (images + bad):
         complaint = (
             f"{bad:,} of {images + bad:,} files cannot be decoded, more than "
-            f"data.max_bad_fraction={max_bad_fraction:g} allows. Mend or remove them, or allow more"
+            f"{section}.max_bad_fraction={max_bad_fraction:g} allows. Mend or remove them, or "
+            "allow more"
         )
     for split in SPLITS:
         there = {row.label for row in books.rows[split]}

@@ -50,6 +50,9 @@ LATER = ("report", "track")
 # What a result depends on and a person edits; a pipeline run rewrites the rest of the tree itself.
 SOURCES = ("src", "conf", "paper", "dvc.yaml", "params.yaml", "pyproject.toml")
 
+# Stages with options of their own that make what several studies read, not results.
+SHARED = ("codes", "scratch")
+
 DEPARTURE = ("kind", "what", "paper", "here", "why")
 
 History = dict[str, list[float | None]]
@@ -138,7 +141,7 @@ def gather(root: Path) -> Evidence:
         data=_prepared(root),
         nets=_nets(root, config, timings),
         studies=_in_paper_order(studies),
-        planned=[name for name in declared or {} if name not in studies],
+        planned=[name for name in declared or {} if name not in (*studies, *SHARED)],
         timings=timings,
         tracking=_read_json(root / "results" / "track.json", missing_ok=True) or None,
         code=_code(root),

@@ -20,7 +20,8 @@ from pytorch_lightning.callbacks import Callback
 from zfnet.errors import UserError
 from zfnet.models.net import save_weights
 from zfnet.training.files import write_text, write_whole
-from zfnet.training.module import NEVER, Classifier, at_chance
+from zfnet.training.module import NEVER, Classifier
+from zfnet.training.step import at_chance
 from zfnet.training.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +14,15 @@ from zfnet.models.convnet import ConvNet, conv_weights
 from zfnet.models.net import Normalise
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
+from zfnet.training.step import (
+    Batch,
+    make_optimizer,
+    memory_format_of,
+    net_input,
+    set_rate,
+    step_seed,
+)
 
-Batch = dict[str, Tensor]
 NEVER = 2**62  # "no step yet" in `first_bad_step`
 
 
@@ -66,26 +71,17 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.val_errors: list[float] = []
         self.filters = [weight for _, weight in conv_weights(model)]
-        self.memory_format = (
-            torch.channels_last if training["channels_last"] else torch.contiguous_format
-        )
+        self.memory_format = memory_format_of(training)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD with momentum over all weights and biases."""
-        config = self.training_config
-        return torch.optim.SGD(
-            self.model.parameters(),
-            lr=config["lr"],
-            momentum=config["momentum"],
-            weight_decay=config["weight_decay"],
-        )
+        return make_optimizer(self.model, self.training_config)
 
     def on_train_epoch_start(self) -> None:
         """Set the epoch's learning rate and start its counts."""
         config = self.training_config
         self.rate = learning_rate(config, self.trainer.current_epoch + 1, self.val_errors)
-        for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
-            group["lr"] = self.rate
+        set_rate(self.optimizers(use_pl_optimizer=False), self.rate)  # type: ignore[arg-type]
         self.train_tally = Tally(self.device)
         self.rescaled = torch.zeros((), dtype=torch.int64, device=self.device)
         self.largest_rms = torch.zeros((), device=self.device)
@@ -121,16 +117,4 @@ class Classifier(pl.LightningModule):
 
     def net_input(self, batch: Batch) -> Tensor:
         """Crops as uint8 → net input, float32 (N, 3, px, px)."""
-        x = self.normalise(batch["pixels"], batch["offset"], batch["flip"])
-        return x.contiguous(memory_format=self.memory_format)
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """Seed of one step in one process; steps and processes do not share theirs."""
-    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def at_chance(train_loss: float, classes: int) -> bool:
-    """Whether a training loss is still within 1 % of log(classes), that of guessing."""
-    return train_loss > 0.99 * math.log(classes)
+        return net_input(batch, self.normalise, self.memory_format)

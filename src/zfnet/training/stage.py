@@ -38,8 +38,9 @@ from zfnet.training.evaluate import (
 from zfnet.training.files import publish_folder, write_json, write_text
 from zfnet.training.fit import build, fit
 from zfnet.training.launch import Job, stopped_by_sigterm
-from zfnet.training.module import Classifier, at_chance
+from zfnet.training.module import Classifier
 from zfnet.training.recipe import departures
+from zfnet.training.step import at_chance
 from zfnet.training.work import WorkFolder, key_of
 
 Live = Callable[[dict[str, Any]], None]

@@ -59,15 +59,18 @@ def _imagenet(cfg: Any) -> Source:
     return ImageNetSource(data_folder(cfg.root, cfg.path or "imagenet"))
 
 
-def data_folder(root: str | Path, path: str) -> Path:
-    """Find `data.path`: absolute, or under root/raw, or under root; `UserError` if in neither."""
+def data_folder(root: str | Path, path: str, setting: str = "data.path") -> Path:
+    """Find the folder `path`: absolute, or under root/raw, or under root.
+
+    Raises `UserError`, naming the key `setting`, if it is in none of them.
+    """
     given = Path(path).expanduser()
     places = [given] if given.is_absolute() else [Path(root) / "raw" / given, Path(root) / given]
     for place in places:
         if place.is_dir():
             return place
     existing = next((place for place in places if place.exists()), places[0])
-    require_folder(existing, "data.path", [existing] if existing.exists() else places)
+    require_folder(existing, setting, [existing] if existing.exists() else places)
     return existing
 
 

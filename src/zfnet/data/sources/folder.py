@@ -112,6 +112,38 @@ class FolderSource:
         return ids
 
 
+class UnsplitFolderSource:
+    """Images in path/<class>/, all in the split train; val is empty.
+
+    Classes are numbered in the order of their sorted folder names. Raises `UserError`, naming the
+    key below `section`, for a missing folder, fewer than two classes, or an empty one.
+    """
+
+    def __init__(self, path: Path, *, section: str, name: str = "folder") -> None:
+        setting = f"{section}.path"
+        require_folder(path, setting)
+        ids = list_folders(path)
+        if len(ids) < 2 or set(ids) <= {*SPLITS, "valid", "validation", "test"}:
+            raise UserError(
+                f"{setting}: looked for one folder of images a class in {path} and found "
+                f"{describe(path)}."
+            )
+        self.name = name
+        self.folder = path
+        self.part_names: list[str] = []
+        self.watched = ["."]
+        self.classes = class_infos(ids, {})
+        files, labels = class_tree(path, ".", ids)
+        self._splits = {
+            "train": FileSamples(path, files, np.array(labels, np.int32)),
+            "val": FileSamples(path, [], np.zeros(0, np.int32)),
+        }
+
+    def splits(self) -> dict[str, FileSamples]:
+        """Return {"train": all of it, "val": nothing}, class by class, files in sorted order."""
+        return self._splits
+
+
 def _has_files(folder: Path) -> bool:
     return any(entry.is_file() for entry in folder.iterdir())
 

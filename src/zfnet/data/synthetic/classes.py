@@ -6,7 +6,7 @@ change: a sample's class is its index modulo the number of classes.
 
 from __future__ import annotations
 
-from zfnet.data.synthetic import faces, objects
+from zfnet.data.synthetic import faces, objects, unseen
 from zfnet.data.synthetic.kit import Subject
 
 CLASS_SETS: dict[str, tuple[Subject, ...]] = {
@@ -23,6 +23,20 @@ CLASS_SETS: dict[str, tuple[Subject, ...]] = {
         Subject("rabbit", "rabbit", faces.rabbit, is_face=True),
         Subject("teapot", "teapot", objects.teapot),
         Subject("umbrella", "umbrella", objects.umbrella),
+    ),
+    "unseen": (
+        Subject("aeroplane", "aeroplane", unseen.aeroplane),
+        Subject("boat", "boat", unseen.boat),
+        Subject("chair", "chair", unseen.chair),
+        Subject("fish", "fish", unseen.fish),
+        Subject("hat", "hat", unseen.hat),
+        Subject("house", "house", unseen.house),
+        Subject("key", "key", unseen.key),
+        Subject("lamp", "lamp", unseen.lamp),
+        Subject("mug", "mug", unseen.mug),
+        Subject("mushroom", "mushroom", unseen.mushroom),
+        Subject("snail", "snail", unseen.snail),
+        Subject("tree", "tree", unseen.tree),
     ),
 }
 

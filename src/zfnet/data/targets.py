@@ -1,0 +1,121 @@
+"""Stage targets: the sets that a trained net is tried on, each into a prepared folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zfnet.data.prepare import prepare
+from zfnet.data.sample import Source
+from zfnet.data.sources import data_folder
+from zfnet.errors import UserError
+
+
+def run(cfg: Any, paths: Any) -> dict[str, Any]:
+    """Prepare every target of `cfg.targets` whose `run` is true; return counts and fingerprints.
+
+    Writes `paths.targets`/<name>/ in the prepared format and `paths.target_scans`/<name>.parquet;
+    the data root is `paths.data_root`. All sources are looked up before anything is prepared.
+    Raises `UserError`, naming the key, for whatever is wrong with the config or the files.
+    """
+    chosen = {name: cfg.targets[name] for name in cfg.targets.keys() if cfg.targets[name].run}  # noqa: SIM118 (a section is no dict)
+    sources = {
+        name: build_target(target, paths.data_root, f"targets.{name}")
+        for name, target in chosen.items()
+    }
+    for folder in (paths.targets, paths.target_scans):
+        folder.mkdir(parents=True, exist_ok=True)
+    _drop_others(paths.targets, paths.target_scans, set(sources))
+    facts = {}
+    for name, source in sources.items():
+        meta = prepare(
+            source,
+            paths.targets / name,
+            size=chosen[name].size,
+            store=chosen[name].store,
+            max_bad_fraction=chosen[name].max_bad_fraction,
+            scan=paths.target_scans / f"{name}.parquet",
+            section=f"targets.{name}",
+            val_may_be_empty=True,
+        )
+        facts[name] = {
+            "images_train": meta.splits["train"],
+            "images_val": meta.splits["val"],
+            "classes": len(meta.classes),
+            "upsampled": sum(meta.upsampled.values()),
+            "quarantined": meta.quarantined,
+            "fingerprint": meta.fingerprint,
+        }
+    return {"targets": facts}
+
+
+def _drop_others(folder: Path, scans: Path, wanted: set[str]) -> None:
+    """Remove prepared targets that are no longer run: studies take what they find here."""
+    for meta in folder.glob("*/meta.json"):
+        if meta.parent.name not in wanted:
+            shutil.rmtree(meta.parent)
+            (scans / f"{meta.parent.name}.parquet").unlink(missing_ok=True)
+
+
+def build_target(target: Any, data_root: Path, section: str) -> Source:
+    """Build the source of one target, a section of the config; `section` is its dotted name.
+
+    Raises `UserError` for an unknown source, and whatever the source finds wrong with its files.
+    """
+    if target.source not in SOURCES:
+        raise UserError(f"{section}.source: {target.source} is none of {', '.join(SOURCES)}.")
+    return SOURCES[target.source](target, Path(data_root), section)
+
+
+def _unseen(target: Any, data_root: Path, section: str) -> Source:
+    from zfnet.data.synthetic import UnseenSource
+
+    return UnseenSource(target.size, target.images, target.seed, target.version, section)
+
+
+def _caltech(target: Any, data_root: Path, section: str) -> Source:
+    from zfnet.data.sources import caltech, fetched
+
+    edition = caltech.CALTECH_101 if target.source == "caltech101" else caltech.CALTECH_256
+    if target.path is not None:
+        folder = data_folder(data_root, target.path, f"{section}.path")
+    else:
+        part = caltech.to_fetch(edition)
+        folder = fetched.find(data_root / "raw", part, download=target.download, section=section)
+    return caltech.CaltechSource(folder, edition, background=target.background, section=section)
+
+
+def _voc(target: Any, data_root: Path, section: str) -> Source:
+    from zfnet.data.sources import fetched, voc
+
+    folder = data_root / "raw"
+    if target.path is not None:
+        folder = data_folder(data_root, target.path, f"{section}.path")
+    elif target.year in voc.SETS:
+        for part in voc.to_fetch(target.year):
+            fetched.find(folder, part, download=target.download, section=section)
+    return voc.VOCSource(folder, target.year, section=section)
+
+
+def _folder(target: Any, data_root: Path, section: str) -> Source:
+    from zfnet.data.sources.folder import UnsplitFolderSource
+
+    if target.path is None:
+        raise UserError(
+            f"{section}.path: name the folder with one folder of images a class "
+            f"({section}.source=folder needs it)."
+        )
+    return UnsplitFolderSource(
+        data_folder(data_root, target.path, f"{section}.path"), section=section
+    )
+
+
+SOURCES: dict[str, Callable[[Any, Path, str], Source]] = {
+    "unseen": _unseen,
+    "caltech101": _caltech,
+    "caltech256": _caltech,
+    "voc": _voc,
+    "folder": _folder,
+}

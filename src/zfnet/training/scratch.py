@@ -1,0 +1,448 @@
+"""The scratch stage: the studied net's architecture, trained on a few target images and no others.
+
+Tables 4 and 5 of Zeiler & Fergus 2014 set such nets beside the pretrained one. Nothing of the
+source set is used: the weights are drawn anew, and the mean image (for torchvision's nets the
+channels' mean and deviation) is that of the fold's training images. The paper does not state how
+long these nets were trained, at which rate, or whether by the recipe of the large one. Here the
+recipe is the net's own, but for what study.scratch changes and for the learning rate's schedule:
+there are no images to validate on, so it falls at fixed shares of a fixed number of steps (the same
+for every size, so that small sets are seen more often). The steps should be enough to fit the
+training images nearly without error; `train_error` tells whether they were.
+
+Each finished training is kept in the work folder at once; a stopped stage goes on with the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zfnet.closure import closure_hash
+from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
+from zfnet.data.store import Prepared, PreparedSplit
+from zfnet.errors import UserError
+from zfnet.folds import Fold, draw_folds
+from zfnet.machine import pick_device
+from zfnet.models.convnet import INITS, ConvNet, conv_weights, init_weights
+from zfnet.models.net import MEAN_IMAGE, STANDARDISE, Net, Normalise, load_net
+from zfnet.models.spec import Linear, NetSpec
+from zfnet.progress import progress
+from zfnet.training.evaluate import save_predictions
+from zfnet.training.files import publish_folder, write_json
+from zfnet.training.loader import Loader, reading_threads
+from zfnet.training.recipe import learning_rate
+from zfnet.training.renorm import rescale_filters
+from zfnet.training.step import (
+    at_chance,
+    make_optimizer,
+    memory_format_of,
+    net_input,
+    set_rate,
+    step_seed,
+)
+from zfnet.training.work import WorkFolder, key_of
+
+FORMAT = 1
+STAGE = "scratch"
+EVALUATED_AT_ONCE = 64
+LOOK_EVERY = 50  # on a GPU the loss is looked at this often, to keep it busy
+CHOICES = {"init": INITS, "normalise": (MEAN_IMAGE, STANDARDISE)}
+PER_CLASS = "per_class"  # the protocol of Tables 4 and 5; PASCAL has no such net in the paper
+Options = dict[str, Any]
+
+
+def run(cfg: Any, paths: Any) -> dict[str, Any]:
+    """Train and test every net from scratch; return the timing.
+
+    Keys read are study.scratch, targets, training (the recipe of a net that was not trained here),
+    seed and device. Reads paths.net and paths.targets, works in paths.work, writes
+    paths.scratch/<target>/fold<k>_n<images a class>.npz (test: rows of the target's split "train";
+    predicted and true: their labels; train_error: share of training images) and
+    paths.scratch/scratch.json. Raises UserError for what the user can mend.
+    """
+    device = pick_device(cfg.device)  # first: a missing GPU is told before anything is read
+    options = check(plain(cfg.study.scratch))
+    net = load_net(paths.net)
+    training = recipe_of(net, plain(cfg.training), options)
+    targets = chosen_targets(plain(cfg.targets))
+    sets = {name: Prepared.open(Path(paths.targets) / name) for name in targets}
+    seed = int(cfg.seed)
+    facts = {
+        "net": net.rebuild,
+        "training": training,
+        "options": options,
+        "targets": {n: [targets[n], sets[n].meta.fingerprint] for n in targets},
+        "seed": seed,
+        "device": device.type,
+        "code": closure_hash(__name__),
+        "torch": torch.__version__,
+    }
+    work = WorkFolder(Path(paths.work), STAGE, key_of(facts))
+    with work.locked():
+        name_others(work)
+        jobs = [job for name in targets for job in plan(name, targets[name], sets[name], seed)]
+        times = []
+        for number, job in enumerate(jobs, 1):
+            head = f"{job.target}, fold {job.number + 1}, {job.size} a class"
+            head += f" ({number} of {len(jobs)})"
+            times.append(do(job, head, sets[job.target], net, training, device, work))
+        publish(jobs, net, training, work, Path(paths.scratch))
+        work.remove()
+    return {
+        "trainings": [time for time in times if time],
+        "found_finished": sum(time is None for time in times),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+
+
+def check(options: Options) -> Options:
+    """Return the section study.scratch. Raises UserError for impossible values."""
+    if options["steps"] < 1:
+        raise UserError(f"study.scratch.steps={options['steps']}: must be at least 1")
+    for key in ("batch_size", "lr"):
+        if options[key] is not None and options[key] <= 0:
+            raise UserError(f"study.scratch.{key}={options[key]}: must be above 0, or null")
+    if options["dropout"] is not None and not 0 <= options["dropout"] < 1:
+        raise UserError(f"study.scratch.dropout={options['dropout']}: must lie in 0..1, or be null")
+    for key, allowed in CHOICES.items():
+        if options[key] not in (None, *allowed):
+            raise UserError(
+                f"study.scratch.{key}={options[key]}: choose one of {', '.join(allowed)}, or null"
+            )
+    return options
+
+
+def recipe_of(net: Net, training: Options, options: Options) -> Options:
+    """Return the recipe as a training section: the net's own, or the config's for an adopted net.
+
+    study.scratch's values are put in, and the schedule is the one at fixed shares of the steps.
+    """
+    recipe = {**training, **net.provenance.get("training", {}), "normalise": net.normalise.kind}
+    if net.rebuild["kind"] != "convnet":
+        recipe["dropout"] = None  # torchvision's nets: their own
+    given = {key: value for key, value in options.items() if value is not None and key != "steps"}
+    return {**recipe, **given, "schedule": "steps", "epochs": options["steps"]}
+
+
+def chosen_targets(targets: Mapping[str, Options]) -> dict[str, Options]:
+    """The targets that get nets from scratch, by name."""
+    return {
+        name: target
+        for name, target in targets.items()
+        if target["run"] and target["protocol"] == PER_CLASS and target["scratch_folds"] > 0
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: `size` images a class of fold number `fold` (from 0)."""
+
+    target: str
+    number: int
+    size: int
+    fold: Fold
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its file, without the ending."""
+        return f"fold{self.number}_n{self.size}"
+
+
+def plan(name: str, target: Options, prepared: Prepared, seed: int) -> list[Job]:
+    """The trainings of one target: its first `scratch_folds` folds, each size of its tables.
+
+    The folds are those of the study `transfer`: the same seed, and the same sizes drawn together.
+    """
+    labels = prepared.split("train").labels
+    sizes = sorted({*target["train_per_class"], *target["curve_per_class"]})
+    folds = draw_folds(
+        labels,
+        sizes,
+        target["test_per_class"],
+        target["folds"],
+        seed,
+        names=[entry.name for entry in prepared.classes],
+    )
+    return [
+        Job(name, number, size, fold, job_seed(seed, name, number, size))
+        for number, fold in enumerate(folds[: target["scratch_folds"]])
+        for size in sorted(target["train_per_class"])
+    ]
+
+
+def job_seed(seed: int, target: str, fold: int, size: int) -> int:
+    """Seed of one training, which shares its draws with no other."""
+    digest = hashlib.sha256(f"{seed}/{target}/{fold}/{size}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def do(
+    job: Job,
+    head: str,
+    prepared: Prepared,
+    net: Net,
+    training: Options,
+    device: torch.device,
+    work: WorkFolder,
+) -> dict[str, Any] | None:
+    """Do one training and keep what it found; None if an earlier run of the stage did it."""
+    file = work.final / job.target / f"{job.name}.npz"
+    if file.is_file():
+        say(f"{head}: finished before")
+        return None
+    started = time.perf_counter()
+    split = prepared.split("train")
+    rows, steps = job.fold.train[job.size], training["epochs"]
+    model, normalise = fresh(net, split, rows, len(prepared.classes), training, job.seed)
+    model.to(device).to(memory_format=memory_format_of(training))
+    normalise.to(device)
+    loss = fit(model, normalise, split, rows, training, job.seed, device, head)
+    seconds = time.perf_counter() - started
+    predicted = classify(model, normalise, split, job.fold.test, device)
+    wrong = classify(model, normalise, split, rows, device) != split.labels[rows]
+    guessing = at_chance(loss, len(prepared.classes))
+    record = {
+        "file": f"{job.target}/{job.name}.npz",
+        "fold": job.number,
+        "size": job.size,
+        "images": len(rows),
+        "test_images": len(job.fold.test),
+        "steps": steps,
+        "epochs": round(steps * min(training["batch_size"], len(rows)) / len(rows), 1),
+        "train_loss": float(f"{loss:.6g}"),
+        "train_error": float(f"{wrong.mean():.6g}"),
+        "at_chance": guessing,
+    }
+    write_json(record_of(work, job), record)
+    arrays = {
+        "test": job.fold.test.astype(np.int64),
+        "predicted": predicted.astype(np.int64),
+        "true": split.labels[job.fold.test],
+        "train_error": np.float64(wrong.mean()),
+    }
+    save_predictions(file, arrays)  # last: its presence means a finished training
+    right = 100 * (predicted == arrays["true"]).mean()
+    say(
+        f"{head}: {len(rows)} images, {steps} steps, loss {loss:.3f}, train error "
+        f"{100 * wrong.mean():.1f} %, {right:.1f} % of {len(predicted)} test images right, "
+        f"{seconds:.1f} s"
+    )
+    if guessing:
+        say(
+            f"WARNING: {head}: this net never left chance; scratch.json records it. Try a larger "
+            "study.scratch.steps, or its init=he, normalise=standardise and dropout=0"
+        )
+    return {"file": record["file"], "seconds": round(seconds, 2)}
+
+
+# -------------------------------------------------------------------------------------- training
+def fresh(
+    net: Net, split: PreparedSplit, rows: np.ndarray, classes: int, training: Options, seed: int
+) -> tuple[nn.Module, Normalise]:
+    """The architecture of `net` for `classes` classes with weights drawn anew, and its input.
+
+    The numbers of the normalisation are those of the images `rows`. Raises UserError if the
+    target's images are smaller than the net's input.
+    """
+    px = net.input_px
+    if split.size < px:
+        raise UserError(
+            f"targets.{split.path.name}.size={split.size}: the net takes {px} px; prepare the "
+            f"target at {px} px or more"
+        )
+    mean, deviation = statistics_of(split, rows)
+    if training["normalise"] == STANDARDISE:
+        channels = (mean.mean((1, 2)) / 255).tolist()
+        normalise = Normalise.standardise(channels, (deviation / 255).tolist(), px)
+    else:
+        normalise = Normalise.mean_image(mean.astype(np.float32), px)
+    if net.rebuild["kind"] == "convnet":
+        spec = NetSpec.from_dict(net.rebuild["spec"])
+        number, last = spec.layers[-1]
+        assert isinstance(last, Linear)
+        layers = (*spec.layers[:-1], (number, replace(last, units=classes)))
+        model: nn.Module = ConvNet(replace(spec, layers=layers))
+        init_weights(model, training["init"], width=spec.width, seed=seed)
+    else:  # torchvision's nets are drawn as torchvision draws them
+        from zfnet.models.external import build_model
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(net.rebuild["name"], classes)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and training["dropout"] is not None:
+            module.p = training["dropout"]
+    return model, normalise
+
+
+def statistics_of(split: PreparedSplit, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per-pixel mean (3, S, S) and per-channel standard deviation (3,) of images, 0..255."""
+    total = np.zeros((split.size, split.size, 3))
+    squares = np.zeros(3)
+    for row in rows.tolist():
+        image = split.image(row).astype(np.float64)
+        total += image
+        squares += np.square(image).mean((0, 1))
+    mean = total / len(rows)
+    variance = squares / len(rows) - np.square(mean.mean((0, 1)))
+    return mean.transpose(2, 0, 1), np.sqrt(np.maximum(variance, 1.0))
+
+
+def fit(
+    model: nn.Module,
+    normalise: Normalise,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    training: Options,
+    seed: int,
+    device: torch.device,
+    head: str,
+) -> float:
+    """Train `model` on the images `rows`; return the mean loss (nat) of its last pass over them.
+
+    One step is that of the train stage: cross-entropy, SGD, then the filter rule. Raises UserError
+    if the loss is no longer a number.
+    """
+    optimizer = make_optimizer(model, training)
+    filters = [weight for _, weight in conv_weights(model)] if isinstance(model, ConvNet) else []
+    memory_format = memory_format_of(training)
+    autocast = torch.autocast(device.type, torch.bfloat16, training["precision"] == "bf16-mixed")
+    steps = training["epochs"]  # the schedule counts in steps here
+    model.train()
+    losses: list[Tensor] = []
+    loader = batches(split, rows, normalise.input_px, training, seed, device)
+    for step, batch in enumerate(progress(loader, total=steps, desc=head, unit="step")):
+        set_rate(optimizer, learning_rate(training, step + 1, ()))
+        torch.manual_seed(step_seed(seed, step, 0))  # dropout's
+        batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+        with autocast:
+            logits = model(net_input(batch, normalise, memory_format))
+            loss = F.cross_entropy(logits, batch["label"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if filters:
+            rescale_filters(filters, training["max_filter_rms"])
+        losses.append(loss.detach())
+        if device.type == "cpu" or step % LOOK_EVERY == LOOK_EVERY - 1 or step == steps - 1:
+            _check_loss(losses[-LOOK_EVERY:], step, training)
+    last = math.ceil(len(rows) / min(training["batch_size"], len(rows)))
+    return float(torch.stack(losses[-last:]).double().mean())
+
+
+def _check_loss(losses: Sequence[Tensor], step: int, training: Options) -> None:
+    if not math.isfinite(float(torch.stack(list(losses)).sum())):
+        raise UserError(
+            f"a net from scratch diverged by step {step + 1}: the loss is no longer a number at "
+            f"learning rate {training['lr']:g}; lower study.scratch.lr"
+        )
+
+
+def batches(
+    split: PreparedSplit,
+    rows: np.ndarray,
+    px: int,
+    training: Options,
+    seed: int,
+    device: torch.device,
+) -> Loader:
+    """As many training batches as there are steps, drawn from the images `rows` by `seed` alone."""
+    views = TrainingViews(split, px, crop=training["crop"], flip=training["flip"])
+    size = min(training["batch_size"], len(rows))
+    sampler = EpochSampler(len(rows), views.views, size, seed=seed)
+
+    def lists() -> Iterator[list[tuple[int, int]]]:
+        left, epoch = training["epochs"], 0
+        while left:
+            sampler.set_epoch(epoch)
+            for items in sampler:
+                if len(items) == 1 < size:  # batch normalisation cannot learn from one image
+                    continue
+                yield [(int(rows[index]), view) for index, view in items]
+                left -= 1
+                if not left:
+                    return
+            epoch += 1
+
+    threads = reading_threads(split.meta.store, device)
+    return Loader(views.__getitems__, lists, training["epochs"], threads, device.type == "cuda")
+
+
+@torch.inference_mode()
+def classify(
+    model: nn.Module,
+    normalise: Normalise,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    device: torch.device,
+) -> np.ndarray:
+    """Labels (n,) that the model gives to the centre crops of `rows`; it is left in eval mode."""
+    model.eval()
+    views = CentreViews(split, normalise.input_px)
+    starts = range(0, len(rows), EVALUATED_AT_ONCE)
+    parts = [rows[start : start + EVALUATED_AT_ONCE].tolist() for start in starts]
+    threads = reading_threads(split.meta.store, device)
+    found = []
+    for batch in Loader(views.__getitems__, lambda: parts, len(parts), threads):
+        batch = {name: value.to(device) for name, value in batch.items()}
+        found.append(model(net_input(batch, normalise, torch.channels_last)).argmax(1).cpu())
+    return torch.cat(found).numpy()
+
+
+# ------------------------------------------------------------------------------------ publishing
+def publish(jobs: Sequence[Job], net: Net, training: Options, work: WorkFolder, out: Path) -> None:
+    """Put the finished predictions and scratch.json where they belong, in one step."""
+    listed: dict[str, list[Any]] = {}
+    for job in jobs:
+        record = json.loads(record_of(work, job).read_text(encoding="utf-8"))
+        listed.setdefault(job.target, []).append(record)
+    recipe = {key: value for key, value in training.items() if key not in ("epochs", "plateau")}
+    write_json(
+        work.final / "scratch.json",
+        {
+            "format": FORMAT,
+            "net": net.name,
+            "arch": net.arch,
+            "normalisation": "of each fold's own training images",
+            "steps": training["epochs"],
+            "recipe": recipe,
+            "targets": listed,
+        },
+    )
+    publish_folder(work.final, out)
+
+
+def record_of(work: WorkFolder, job: Job) -> Path:
+    """Where the facts of a finished training wait for scratch.json."""
+    return work.path / "records" / job.target / f"{job.name}.json"
+
+
+def name_others(work: WorkFolder) -> None:
+    """Say on stderr which unfinished runs of this stage are kept, one line each."""
+    for folder in work.others():
+        done = len(list(folder.glob("final/*/*.npz")))
+        say(f"kept: {folder}, {done} trainings from scratch with other settings; delete it when "
+            "no longer wanted")  # fmt: skip
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def plain(section: Any) -> dict[str, Any]:
+    """Return a config section as a plain nested dictionary."""
+    return dict(section.to_dict() if hasattr(section, "to_dict") else section)

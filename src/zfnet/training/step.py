@@ -1,0 +1,55 @@
+"""One step of training, whoever loops over it: what Lightning's module and the short trainings from
+scratch share. Imports no Lightning, which costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zfnet.models.net import Normalise
+
+Batch = dict[str, Tensor]
+
+
+def make_optimizer(model: nn.Module, training: Mapping[str, Any]) -> torch.optim.SGD:
+    """SGD with momentum over all weights and biases, by the config's section."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=training["lr"],
+        momentum=training["momentum"],
+        weight_decay=training["weight_decay"],
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def memory_format_of(training: Mapping[str, Any]) -> torch.memory_format:
+    """How weights and maps lie in memory."""
+    return torch.channels_last if training["channels_last"] else torch.contiguous_format
+
+
+def net_input(batch: Batch, normalise: Normalise, memory_format: torch.memory_format) -> Tensor:
+    """Crops as uint8 → net input, float32 (N, 3, px, px)."""
+    x = normalise(batch["pixels"], batch["offset"], batch["flip"])
+    return x.contiguous(memory_format=memory_format)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of one step in one process; steps and processes do not share theirs."""
+    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def at_chance(train_loss: float, classes: int) -> bool:
+    """Whether a training loss is still within 1 % of log(classes), that of guessing."""
+    return train_loss > 0.99 * math.log(classes)
