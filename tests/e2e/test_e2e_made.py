@@ -21,8 +21,13 @@ STUDIES = (
     "architecture",
     "occlusion",
     "correspondence",
+    "classification",
+    "ablation",
+    "overlap",
+    "transfer",
+    "probe",
 )
-NETS = ("zfnet", "alexnet")
+NETS = ("zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467")
 
 
 def _json(path: Path) -> dict[str, object]:

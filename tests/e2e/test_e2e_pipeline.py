@@ -22,6 +22,12 @@ TINY = [
     "scale.alexnet_px=72",
     "scale.width=0.1",
     "training.epochs=2",
+    "targets.unseen.images=96",
+    "targets.unseen.train_per_class=[2,4]",
+    "targets.unseen.curve_per_class=[1,2,4]",
+    "targets.unseen.probe_per_class=4",
+    "targets.unseen.folds=2",
+    "study.scratch.steps=3",
     "study.occlusion.images=2",
     "study.occlusion.measured=2",
 ]
@@ -43,7 +49,7 @@ def test_every_stage_ran_and_a_second_repro_runs_nothing(done: tuple[Path, Run])
     assert json.loads(run("dvc", "status", "--json").stdout or "{}") == {}
     again = run("dvc", "repro")
     assert "Running stage" not in again.stdout
-    for name in ("train_zfnet", "train_alexnet", "features", "occlusion"):
+    for name in ("train_zfnet", "train_alexnet", "features", "occlusion", "transfer", "ablation"):
         assert json.loads((folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
     kept = json.loads((folder / "models/zfnet/epochs/epochs.json").read_text(encoding="utf-8"))
     assert kept["kept"] == [1, 2]

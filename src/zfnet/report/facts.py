@@ -62,8 +62,8 @@ def error_rows(nets: list[NetRun]) -> list[dict[str, Any]]:
 
 def lead(evidence: Evidence) -> str:
     """What ran, in one or two sentences."""
-    trained = [net.title for net in evidence.nets if net.history]
-    adopted = [net.title for net in evidence.nets if not net.history]
+    trained = named(net for net in evidence.nets if net.history)
+    adopted = named(net for net in evidence.nets if not net.history)
     if not evidence.nets:
         return "Nothing has been trained yet; what has run so far is shown below."
     parts = []
@@ -78,6 +78,15 @@ def lead(evidence: Evidence) -> str:
             "Then the experiments of Zeiler and Fergus were repeated on what had been learned."
         )
     return " ".join(parts)
+
+
+def named(nets: Iterable[NetRun]) -> list[str]:
+    """The nets as a sentence names them: beyond three, those that are compared, and a count."""
+    every = list(nets)
+    main = [net.title for net in every if net.name in ("zfnet", "alexnet")]
+    if len(every) <= 3 or not main:
+        return [net.title for net in every]
+    return [*main, f"{len(every) - len(main)} variants of them"]
 
 
 def _data_words(evidence: Evidence) -> str:
@@ -110,7 +119,7 @@ def glance(evidence: Evidence) -> list[dict[str, str]]:
     if evidence.nets:
         epochs = sorted({net.epochs for net in evidence.nets if net.history})
         note = f"{' and '.join(map(str, epochs))} epochs" if epochs else "none trained here"
-        facts.append(_fact("Nets", ", ".join(net.title for net in evidence.nets), note))
+        facts.append(_fact("Nets", _and(named(evidence.nets)), note))
     main = evidence.nets[0] if evidence.nets else None
     error = validation_error(main) if main else None
     if main and error:
@@ -141,8 +150,8 @@ def total_seconds(evidence: Evidence) -> float:
 
 def training_lead(nets: list[NetRun]) -> str:
     """What the training page shows, in one sentence."""
-    trained = [net.title for net in nets if net.history]
-    adopted = [net.title for net in nets if not net.history]
+    trained = named(net for net in nets if net.history)
+    adopted = named(net for net in nets if not net.history)
     parts = [f"Every epoch of {_and(trained)}."] if trained else ["No net was trained here."]
     if adopted:
         verb = "has" if len(adopted) == 1 else "have"
@@ -372,7 +381,11 @@ def code_facts(evidence: Evidence) -> list[dict[str, str]]:
 def study_facts(study: Mapping[str, Any], timing: Mapping[str, Any] | None) -> list[dict[str, str]]:
     """Which net, read where, with which seed, in what time."""
     net = TITLES.get(study["net"], study["net"])
-    facts = [_fact("Net", net), _fact("Read at", study["tap"])]
+    facts = []
+    if study["net"] != "none":
+        facts.append(_fact("Net", net))
+    if study["tap"] not in ("softmax", "images", ""):
+        facts.append(_fact("Read at", study["tap"]))
     if study.get("seed") is not None:
         facts.append(_fact("Seed", study["seed"]))
     if timing:

@@ -38,6 +38,8 @@ def number(value: Any) -> str:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float) and value < 0:
+        return f"\u2212{number(-value)}"
     if isinstance(value, int):
         return f"{value:,}"
     if not isinstance(value, float):
