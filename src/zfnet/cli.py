@@ -377,8 +377,8 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
     if stage == "train" and cfg.nets[net].seeds == 0:
         from zfnet.models.absent import publish_absent
 
-        timing = publish_absent(net, paths.final, paths.epochs, paths.metrics)
-        stages.write_timing(paths.timing, name, started, timing)
+        nothing = publish_absent(net, paths.final, paths.epochs, paths.metrics)
+        stages.write_timing(paths.timing, name, started, nothing)
         return
     keep_freed_memory()
     module = importlib.import_module(stages.module_of(stage))
