@@ -35,12 +35,21 @@ Tools:
   zfnet show IMAGE [--model M] [--layer L] [--unit U] [--method X] [--out PNG]
                                   one picture: what in IMAGE drives one unit (show --help)
   zfnet compose [KEY=VALUE ...]   print the composed configuration
+  zfnet verdicts [--compare REV]  what this run says of each claim of the paper; what changed
   zfnet doctor                    devices, disk, data found, versions
   zfnet deps [--write]            code files each stage depends on (for dvc.yaml)
   zfnet --version
 """
 TOOLS = ("show", "doctor", "deps")
-NETLESS = ("compose", "prepare", "track", "report")  # stages that are about no one net
+LONGEST_NAME = 200  # of a sweep's folder, made of its overrides; file systems allow 255 bytes
+NETLESS = (
+    "compose",
+    "prepare",
+    "targets",
+    "verdicts",
+    "track",
+    "report",
+)  # stages that are about no one net
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,6 +92,11 @@ def _dispatch(arguments: list[str]) -> int:
         return doctor(rest)
     if command == "deps":
         return _deps(rest)
+    if command == "verdicts" and not any(item.startswith("--config") for item in rest):
+        from zfnet.config import find_root
+        from zfnet.verdicts.command import main as verdicts
+
+        return verdicts(rest, find_root())
     return _stage(command, rest)
 
 
@@ -252,12 +266,24 @@ def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun:
 
     GlobalHydra.instance().clear()
     before = sys.argv
-    sys.argv = ["zfnet", *overrides, *(["--multirun"] if multirun else [])]
+    sys.argv = [
+        "zfnet",
+        *overrides,
+        *_short_names(overrides),
+        *(["--multirun"] if multirun else []),
+    ]
     try:
         hydra.main(config_path=str(root / "conf"), config_name="config", version_base="1.3")(task)()
     finally:
         sys.argv = before
     return 0
+
+
+def _short_names(overrides: list[str]) -> list[str]:
+    """An override that numbers a sweep's folders where their names would be too long for a file."""
+    if sum(len(override) + 1 for override in overrides) <= LONGEST_NAME:
+        return []
+    return ["hydra.sweep.subdir=${hydra.job.num}"]
 
 
 def _checked_combinations(overrides: list[str], multirun: bool) -> list[list[str]]:

@@ -29,6 +29,7 @@ MODULES = {
     "train": "zfnet.training.stage",
     "targets": "zfnet.data.targets",
     "scratch": "zfnet.training.scratch",
+    "verdicts": "zfnet.verdicts.stage",
     "track": "zfnet.report.track",
     "report": "zfnet.report.stage",
 }

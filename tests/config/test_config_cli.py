@@ -150,6 +150,16 @@ def test_without_a_composed_configuration_nothing_is_compared(project: Path, cal
 
 
 # -------------------------------------------------------------------------------------- sweeps
+def test_a_sweep_of_many_overrides_has_numbered_folders(project: Path, calls: Calls) -> None:
+    many = [
+        *("training.lr=0.02", "training.momentum=0.8", "training.weight_decay=0.001"),
+        *("training.epochs=3", "training.steps.factor=0.2", "training.plateau.factor=0.2"),
+        *("training.plateau.patience=4", "training.max_filter_rms=0.2", "training.flip=false"),
+    ]
+    cli._dispatch(["train", "-m", "seed=0,1", *many])
+    assert sorted(call[3].final.parent.name for call in calls) == ["0", "1"]
+
+
 def test_a_sweep_runs_every_combination(project: Path, calls: Calls) -> None:
     cli._dispatch(["train", "-m", "model=zfnet,zfnet_wide", "seed=0,1"])  # as README has it
     assert len({call[3].final for call in calls}) == 4

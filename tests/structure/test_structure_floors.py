@@ -28,13 +28,14 @@ FLOOR = {
     "drawing": 1,
     "training": 2,
     "studies": 2,
-    "report": 3,
-    "config": 4,
-    "stages": 5,
-    "show": 5,
-    "doctor": 6,
-    "cli": 7,
-    "__main__": 8,
+    "verdicts": 3,
+    "report": 4,
+    "config": 5,
+    "stages": 6,
+    "show": 6,
+    "doctor": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 FORBIDDEN = {
     "data": {"torchvision", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
@@ -43,6 +44,7 @@ FORBIDDEN = {
     "drawing": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "torch"},
     "studies": {"wandb", "hydra", "omegaconf", "pytorch_lightning"},
     "training": {"wandb", "hydra", "omegaconf", "matplotlib"},
+    "verdicts": {"torch", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "report": {"torch", "hydra", "omegaconf", "pytorch_lightning", "torchvision"},
 }
 
