@@ -116,6 +116,7 @@ class Evidence:
     planned: list[str]
     timings: dict[str, dict[str, Any]]
     tracking: dict[str, Any] | None
+    claims: dict[str, Any] | None = None
     code: Code = field(default_factory=lambda: Code(None, None, [], {}))
 
 
@@ -144,6 +145,7 @@ def gather(root: Path) -> Evidence:
         planned=[name for name in declared or {} if name not in (*studies, *SHARED)],
         timings=timings,
         tracking=_read_json(root / "results" / "track.json", missing_ok=True) or None,
+        claims=_read_json(root / "results" / "claims.json", missing_ok=True) or None,
         code=_code(root),
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
-from zfnet.report import charts, facts, formats, pictures
+from zfnet.report import charts, claims, facts, formats, pictures
 from zfnet.report.gather import Evidence
 
 HERE = Path(__file__).parent
@@ -97,12 +97,17 @@ class _Site:
     # ------------------------------------------------------------------------------- pages
     def index(self) -> None:
         """The first page: what ran, whether the nets work, a card for each study."""
-        rows = facts.error_rows(self.evidence.nets)
+        evidence = self.evidence
+        titles = {name: study["title"] for name, study in evidence.studies.items()}
+        rows = facts.error_rows(evidence.nets)
         notes = {row["note"] for row in rows if row["note"]}
         self._write(
             "index.html",
             "index.html.j2",
             lead=facts.lead(self.evidence),
+            claims=claims.rows(evidence.claims, titles),
+            claims_lead=claims.lead(evidence.claims),
+            claims_notes=claims.notes(evidence.claims),
             glance=facts.glance(self.evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
