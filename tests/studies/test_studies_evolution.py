@@ -9,9 +9,10 @@ import torch
 import yaml
 
 from zfnet.errors import UserError
+from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
-from zfnet.models.net import save_weights
-from zfnet.studies import evolution
+from zfnet.models.net import load_weights, save_weights
+from zfnet.studies import evolution, settling
 from zfnet.studies.evolution import (
     Options,
     bootstrap_median,
@@ -27,6 +28,7 @@ from zfnet.studies.settling import (
     Trace,
     cosine,
     cut_windows,
+    field_corners,
     follow,
     measured_epochs,
     scaled_epochs,
@@ -85,7 +87,7 @@ def all_of(*changes):
 
 def trace_of(net, marks, snapshots, options=ONE):
     inputs = Inputs(marks, "train", net, torch.device("cpu"))
-    (trace,) = follow(inputs, snapshots, snapshots.epochs, snapshots.epochs, options, 0)
+    (trace,) = follow(inputs, snapshots, snapshots.epochs, options, 0)
     return trace
 
 
@@ -282,16 +284,14 @@ def test_a_subset_of_maps_is_seeded_and_drawn_maps_are_of_it(marks, probe, keep)
     snapshots = keep(probe, [turned(0, 1.0), turned(1, 1.0)])
     options = replace(ONE, max_maps=2, figure_maps=1)
     inputs = Inputs(marks, "train", probe, torch.device("cpu"))
-    found = [
-        follow(inputs, snapshots, (1, 2), (1, 2), options, seed)[0] for seed in (0, 0, 1, 2, 3)
-    ]
+    found = [follow(inputs, snapshots, (1, 2), options, seed)[0] for seed in (0, 0, 1, 2, 3)]
     assert found[0].maps.tolist() == found[1].maps.tolist()
     assert len({tuple(trace.maps) for trace in found}) > 1
     assert all(set(trace.shown) <= set(trace.maps) for trace in found)
-    whole = follow(inputs, snapshots, (1, 2), (1, 2), ONE, 0)[0]
+    whole = follow(inputs, snapshots, (1, 2), ONE, 0)[0]
     assert np.array_equal(found[0].fixed, whole.fixed[found[0].maps], equal_nan=True)
     active = replace(ONE, choose="active", figure_maps=9)
-    assert follow(inputs, snapshots, (1, 2), (1, 2), active, 0)[0].shown == (0, 1, 2)
+    assert follow(inputs, snapshots, (1, 2), active, 0)[0].shown == (0, 1, 2)
 
 
 def test_the_weights_come_back_also_after_a_fault(marks, probe, keep):
@@ -315,15 +315,50 @@ def test_small_batches_change_nothing(marks, deeper, keep):
     snapshots = keep(deeper, [moved, moved, moved])
     inputs = Inputs(marks, "train", deeper)
     two = Options(layers=(1, 2), figure_maps=2, lower=(1,), upper=(2,))
-    big = follow(inputs, snapshots, (1, 2, 3), (1, 3), two, 0)
-    small = follow(inputs, snapshots, (1, 2, 3), (1, 3), replace(two, batch_size=3), 0)
+    big = follow(inputs, snapshots, (1, 2, 3), two, 0)
+    small = follow(inputs, snapshots, (1, 2, 3), replace(two, batch_size=3), 0)
     for a, b in zip(big, small, strict=True):
         for name in ("fixed", "own", "values", "floor"):
             assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-5, nan_ok=True)
-        assert a.tiles.keys() == {(m, e) for m in a.shown for e in (1, 3)}
+        assert a.tiles.keys() == {(m, e) for m in a.maps for e in (1, 2, 3)} == a.scales.keys()
     # the first layer's filters never moved, the second's did
     assert big[0].fixed == pytest.approx(np.ones((4, 3)), abs=1e-5)
     assert (big[1].fixed[big[1].live, 0] < 0.9999).all()
+
+
+def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, probe, keep):
+    """The picture times its scale is the projection of that epoch's net, from its own place."""
+    snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
+    inputs = Inputs(marks, "train", probe)
+    (trace,) = follow(inputs, snapshots, (1, 2), ONE, 0)
+    assert trace.pictured == (0, 1, 2, 3)
+    for e, epoch in enumerate((1, 2)):
+        load_weights(probe.model, snapshots.file(epoch))
+        for m in range(3):
+            place = torch.from_numpy(trace.places[m : m + 1, e])
+            image = inputs.batch(trace.rows[m : m + 1, e])
+            down = deconvnet(probe.model, image, "relu", m, places=place)[0].permute(1, 2, 0)
+            y, x = field_corners(trace, np.array([m]), e, 16)[0].tolist()
+            part = down[y : y + 3, x : x + 3].numpy()
+            picture = (trace.tiles[m, epoch].astype(float) - 128) / 127 * trace.scales[m, epoch]
+            # what passes the quantile saturates
+            limit = trace.scales[m, epoch]
+            assert picture == pytest.approx(np.clip(part, -limit, limit), abs=limit / 250)
+    assert (trace.tiles[3, 2] == 128).all()  # dead
+    assert trace.scales[3, 2] == 0
+
+
+def test_too_many_pictures_are_not_kept(marks, probe, keep, monkeypatch):
+    snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
+    inputs = Inputs(marks, "train", probe)
+    options = replace(ONE, figure_maps=2)
+    size = 4 * 2 * 3 * 3 * 3  # maps, epochs, field, colours
+    for limit, count in ((size, 4), (size - 1, 2)):
+        monkeypatch.setattr(settling, "KEPT_BYTES", limit)
+        result = study(inputs, snapshots, options)
+        assert len(result.arrays["layer1_pictured"]) == count
+        assert len(list(result.arrays["layer1_projections"])) == count
+        assert result.arrays["layer1_fixed"].shape == (4, 2)
 
 
 # ------------------------------------------------------------------------------------- statistics
@@ -447,6 +482,8 @@ def test_result_is_whole_and_its_bytes_repeat(marks, probe, keep, tmp_path):
     assert all(figure["alt"] and figure["caption"] for figure in told["figures"])
     assert set(told["tables"]) == {"layers", "sensitivity", "steps", "maps"}
     assert told["arrays"]["layer1_fixed"]["shape"] == [4, 4]
+    assert told["arrays"]["layer1_projections"]["shape"] == [4, 4, 3, 3, 3]
+    assert told["arrays"]["layer1_scales"]["shape"] == [4, 4]
     assert all(value["note"] or value["low"] is not None for value in told["metrics"].values())
     assert "cannot be compared" in told["text"]  # no upper layer was asked for
     files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]

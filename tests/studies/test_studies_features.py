@@ -388,6 +388,11 @@ def test_result_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
     ]
     assert told["arrays"]["layer1_projections"]["shape"] == [4, 4, 3, 3, 3]
     assert told["arrays"]["layer1_scales"]["shape"] == [4, 4]
+    filters = np.load(told["arrays"]["layer1_filters"]["path"])
+    scales = np.load(told["arrays"]["layer1_filter_scales"]["path"])
+    weights = probe.model.conv.weight.detach().permute(0, 2, 3, 1).numpy()
+    again = (filters.astype(float) - 128) / 127 * scales[:, None, None, None]
+    assert again == pytest.approx(weights, abs=1 / 254)
     assert told["extra"]["layers"]["1"]["dead"] == [3]
     assert len(told["tables"]["maps"]["rows"]) == 4
     names = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]

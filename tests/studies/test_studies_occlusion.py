@@ -183,6 +183,9 @@ def test_result_is_whole_and_its_bytes_repeat(bright, probe, tmp_path):
         "occlusion_1", "occlusion_2", "per_image",
     ]  # fmt: skip
     assert told["arrays"]["energy"]["shape"] == [3, 7, 7]
+    assert told["arrays"]["projections"]["shape"] == [3, 16, 16, 3]
+    assert told["arrays"]["scales"]["shape"] == [3]
+    assert told["extra"]["fill_rgb"] == [0, 0, 0]  # 0 in the input of a net without a mean
     assert told["arrays"]["probability"]["shape"] == [3, 7, 7]
     assert len(told["tables"]["images"]["rows"]) == 3
     for path in (tmp_path / "one").rglob("*.*"):

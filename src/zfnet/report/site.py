@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
-from zfnet.report import charts, claims, facts, formats, pictures
+from zfnet.report import charts, claims, explorers, facts, formats, pictures
 from zfnet.report.gather import Evidence
 
 HERE = Path(__file__).parent
@@ -60,6 +60,8 @@ def build(evidence: Evidence, out: Path) -> Path:
     site.run()
     for name in evidence.studies:
         site.study(name)
+    for explorer in site.explorers:
+        site.explorer(explorer)
     return out / "index.html"
 
 
@@ -93,6 +95,7 @@ class _Site:
         self.jinja.filters |= {"number": formats.number, "powers": powers}
         self.chance = facts.chance_error(evidence)
         self.figures = {name: self._figures(name) for name in evidence.studies}
+        self.explorers = explorers.build_all(evidence, out)
 
     # ------------------------------------------------------------------------------- pages
     def index(self) -> None:
@@ -121,7 +124,7 @@ class _Site:
         nets = self.evidence.nets
         drawn = charts.training_charts(nets, self._levels())
         if drawn:
-            shutil.copyfile(charts.plotly_script(), self.out / "assets" / "plotly.min.js")
+            self._plotly()
             _write_script(self.out / "data" / "training.js", "ZFNET_CHARTS", drawn)
         columns, rows = facts.net_table(nets)
         self._write(
@@ -186,11 +189,24 @@ class _Site:
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
             arrays=[_array_row(name, *item) for item in study["arrays"].items()],
+            explorer=next((item for item in self.explorers if item.study == name), None),
             previous=self._link(names[place - 1]) if place else None,
             next=self._link(names[place + 1]) if place + 1 < len(names) else None,
         )
 
+    def explorer(self, explorer: explorers.Explorer) -> None:
+        """The page of an explorer; its data are written already. None where it has no page."""
+        if explorer.href is None:
+            return
+        self._plotly()
+        self._write(explorer.href, explorer.template, explorer=explorer, **explorer.shown)
+
     # ------------------------------------------------------------------------------ pieces
+    def _plotly(self) -> None:
+        script = self.out / "assets" / "plotly.min.js"
+        if not script.is_file():
+            shutil.copyfile(charts.plotly_script(), script)
+
     def _write(self, href: str, template: str, **values: Any) -> None:
         nav = [Link("index.html", "Overview"), Link("training.html", "Training")]
         if len(self.evidence.studies) <= STUDIES_IN_NAV:
@@ -199,6 +215,7 @@ class _Site:
             ]
         else:
             nav += [Link("index.html#studies", "Studies")]
+        nav += [Link(item.href, item.title) for item in self.explorers if item.href]
         nav += [Link("run.html", "Run")]
         common = {
             "generator": GENERATOR,

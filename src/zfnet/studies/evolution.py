@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from zfnet.drawing.evolution import Block, CurvePanel, Track, curve_panels, evolution_sheet
 from zfnet.errors import UserError
@@ -38,6 +39,7 @@ from zfnet.studies.settling import (
     Run,
     Snapshots,
     Trace,
+    field_corners,
     follow,
     measured_epochs,
     scaled_epochs,
@@ -140,7 +142,7 @@ def study(inputs: Inputs, snapshots: Snapshots, options: Options, *, seed: int =
         return _without(inputs, snapshots, options, seed)
     columns = scaled_epochs(snapshots.epochs, options.paper_epochs, options.paper_length)
     epochs = measured_epochs(snapshots.epochs, columns, options.max_epochs)
-    traces = follow(inputs, snapshots, epochs, columns, options, seed)
+    traces = follow(inputs, snapshots, epochs, options, seed)
     run_ = Run(epochs, columns, snapshots.epochs[-1], tuple(traces))
     metrics = _metrics(run_, inputs, options, seed)
     tables = _tables(run_, inputs, options, metrics, seed)
@@ -154,7 +156,7 @@ def study(inputs: Inputs, snapshots: Snapshots, options: Options, *, seed: int =
         seed=seed,
         metrics=metrics,
         tables=tables,
-        arrays=_arrays(run_),
+        arrays=_arrays(run_, inputs.net.input_px),
         figures=[_sheet(run_, inputs, options), _curves(run_, inputs, options)],
         extra=_extra(run_, inputs, options),
     )
@@ -444,7 +446,7 @@ def _map_table(run_: Run, inputs: Inputs, options: Options) -> Table:
     )  # fmt: skip
 
 
-def _arrays(run_: Run) -> dict[str, Any]:
+def _arrays(run_: Run, px: int) -> dict[str, Any]:
     arrays: dict[str, Any] = {"epochs": np.array(run_.epochs, np.int32)}
     for trace in run_.traces:
         name = f"layer{trace.number}"
@@ -454,7 +456,29 @@ def _arrays(run_: Run) -> dict[str, Any]:
         arrays[f"{name}_places"] = trace.places.astype(np.int16)
         arrays[f"{name}_fixed"] = trace.fixed.astype(np.float32)
         arrays[f"{name}_own"] = trace.own.astype(np.float32)
+        everyone = np.arange(len(trace.maps))
+        arrays[f"{name}_boxes"] = (
+            trace.reach.boxes(torch.from_numpy(trace.places)).numpy().astype(np.int16)
+        )
+        corners = [field_corners(trace, everyone, e, px) for e in range(len(run_.epochs))]
+        arrays[f"{name}_corners"] = np.stack(corners, 1).astype(np.int16)
+        if trace.pictured:
+            arrays[f"{name}_pictured"] = np.array(trace.pictured, np.int32)
+            arrays[f"{name}_projections"] = _pictures(trace, run_.epochs)
+            arrays[f"{name}_scales"] = _scales(trace, run_.epochs)
     return arrays
+
+
+def _pictures(trace: Trace, epochs: Sequence[int]) -> Iterator[np.ndarray]:
+    """The kept pictures (1, E, h, w, 3) uint8, one map after the other."""
+    for number in trace.pictured:
+        yield np.stack([trace.tiles[number, epoch] for epoch in epochs])[None]
+
+
+def _scales(trace: Trace, epochs: Sequence[int]) -> np.ndarray:
+    """What 255 stands for in each kept picture: (maps, E) float32."""
+    found = [[trace.scales[number, epoch] for epoch in epochs] for number in trace.pictured]
+    return np.array(found, np.float32)
 
 
 def _extra(run_: Run, inputs: Inputs, options: Options) -> dict[str, Any]:

@@ -202,6 +202,8 @@ def study(inputs: Inputs, options: Options, *, seed: int = 0) -> Result:
     )
     for projector in projectors:
         result.arrays.update(_arrays(projector))
+    if filters is not None:
+        result.arrays.update(_filter_arrays(filters, first))
     for projector in projectors:
         show_filters = filters if projector.layer is first else None
         result.figures.append(_figure(projector, options, show_filters))
@@ -894,6 +896,16 @@ def _arrays(projector: Projector) -> dict[str, np.ndarray | Iterator[np.ndarray]
         f"{name}_corners": layer.corners.astype(np.int16),
         f"{name}_projections": projector.blocks(),
         f"{name}_scales": projector.all_scales(),
+    }
+
+
+def _filter_arrays(filters: np.ndarray, layer: Layer) -> dict[str, np.ndarray]:
+    """The filters (C, k, k, 3) as uint8, 128 is zero, and the scale (C,) of each."""
+    scales = np.abs(filters).max((1, 2, 3)).astype(np.float32)
+    pictures = [signed_to_rgb(*one) for one in zip(filters, scales.tolist(), strict=True)]
+    return {
+        f"layer{layer.number}_filters": np.stack(pictures),
+        f"layer{layer.number}_filter_scales": scales,
     }
 
 

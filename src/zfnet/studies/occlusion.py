@@ -731,6 +731,11 @@ def _arrays(seen: Seen) -> dict[str, Any]:
     }
     if seen.energy is not None:
         arrays["energy"] = seen.energy.astype(np.float32)
+    if seen.own is not None:
+        scales = [signed_scale(one) for one in seen.own]
+        pairs = zip(seen.own, scales, strict=True)
+        arrays["projections"] = np.stack([signed_to_rgb(one, scale) for one, scale in pairs])
+        arrays["scales"] = np.array(scales, np.float32)
     return arrays
 
 
@@ -757,6 +762,7 @@ def _extra(inputs: Inputs, seen: Seen, options: Options, drawn: int) -> dict[str
         "stride_px": stride,
         "drawn_stride_px": options.pixels(px)[1],
         "fill": options.fill,
+        "fill_rgb": _colour(inputs, options),
         "projected": options.projected,
         "input_px": inputs.net.input_px,
         "module": inputs.net.tap(options.layer, "relu"),

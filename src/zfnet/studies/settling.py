@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zfnet.studies.evolution import Options
 
 CONTRAST = 0.98  # quantile at which pictures saturate; the paper boosts the contrast here as well
+KEPT_BYTES = 2**28  # of a layer's pictures; where all would take more, those drawn are kept
 
 
 # ------------------------------------------------------------------------------------- snapshots
@@ -90,8 +91,10 @@ class Trace:
     maps (C,): their numbers; values (C, E): strongest activation over the images; rows (C, E): its
     row of the split; places (C, E, 2): y, x in the map; fixed, own (C, E): similarity to the last
     epoch, -1..1, NaN for maps that are dead at the last epoch; floor (C,): similarity of the
-    projection of another map from the same place; shown: numbers of the maps drawn; tiles: their
-    pictures (h, w, 3) uint8 by (map, epoch).
+    projection of another map from the same place; shown: numbers of the maps drawn; pictured: of
+    those whose pictures are kept, all measured ones unless they pass `KEPT_BYTES`; tiles: these,
+    each epoch's own projections (h, w, 3) uint8 by (map, epoch), cut to the field's window, which
+    is moved inwards at the border; 128 is zero, 255 and 1 are plus and minus the one in `scales`.
     """
 
     number: int
@@ -107,6 +110,8 @@ class Trace:
     floor: np.ndarray
     shown: tuple[int, ...] = ()
     tiles: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    pictured: tuple[int, ...] = ()
+    scales: dict[tuple[int, int], float] = field(default_factory=dict)
 
     @property
     def live(self) -> np.ndarray:
@@ -141,7 +146,6 @@ def follow(
     inputs: Inputs,
     snapshots: Snapshots,
     epochs: Sequence[int],
-    columns: Sequence[int],
     options: Options,
     seed: int,
 ) -> list[Trace]:
@@ -167,8 +171,7 @@ def follow(
                           for trace in traces]  # fmt: skip
             else:
                 for trace, final in zip(traces, finals, strict=True):
-                    draw = epochs[e] if epochs[e] in columns else None
-                    _measure(trace, final, top[trace.path], e, inputs, options, draw)
+                    _measure(trace, final, top[trace.path], e, inputs, options, epochs[e])
     finally:
         net.model.load_state_dict(before)
     return traces
@@ -199,11 +202,14 @@ def _start(
     drawn = drawn[: options.max_maps or total]
     alive = top[path].values[:, 0].cpu().numpy() > 0
     among = drawn[alive[drawn]] if options.choose == "active" else drawn
-    count = len(drawn)
+    count, shown = len(drawn), tuple(sorted(among[: options.figure_maps].tolist()))
+    reach = receptive_field(inputs.net.model, path, inputs.net.input_px)
+    height, width = (min(side, inputs.net.input_px) for side in reach.size)
+    fits = count * epochs * height * width * 3 <= KEPT_BYTES
     return Trace(
         number=number,
         path=path,
-        reach=receptive_field(inputs.net.model, path, inputs.net.input_px),
+        reach=reach,
         total=total,
         maps=np.sort(drawn),
         values=np.zeros((count, epochs), np.float32),
@@ -212,7 +218,8 @@ def _start(
         fixed=np.full((count, epochs), np.nan),
         own=np.full((count, epochs), np.nan),
         floor=np.full(count, np.nan),
-        shown=tuple(sorted(among[: options.figure_maps].tolist())),
+        shown=shown,
+        pictured=tuple(sorted(drawn.tolist())) if fits else shown,
     )
 
 
@@ -228,7 +235,9 @@ def _finish(
     """The last epoch: what the others are compared with, and the floor. Returns windows (C, …)."""
     e = trace.values.shape[1] - 1
     _note_strongest(trace, top, e)
-    final = _windows(trace, np.arange(len(trace.maps)), e, inputs, options, epoch)
+    everyone = np.arange(len(trace.maps))
+    final = _windows(trace, everyone, e, inputs, options)
+    _keep_tiles(trace, everyone, final, e, inputs.net.input_px, epoch)
     live = np.flatnonzero(trace.live)
     trace.fixed[live, e] = trace.own[live, e] = 1.0
     if len(live) > 1:
@@ -248,9 +257,9 @@ def _measure(
     e: int,
     inputs: Inputs,
     options: Options,
-    draw: int | None,
+    epoch: int,
 ) -> None:
-    """One epoch before the last: both similarities of the live maps, pictures of those drawn."""
+    """One epoch before the last: both similarities of the live maps, pictures of all."""
     _note_strongest(trace, top, e)
     last = trace.values.shape[1] - 1
     live = np.flatnonzero(trace.live)
@@ -269,9 +278,10 @@ def _measure(
             [shifted_cosine(own[part], final[live[part]], shift).cpu().numpy()
              for part in np.array_split(np.arange(len(live)), -(-len(live) // options.batch_size))]
         )  # fmt: skip
-    if draw is not None:
-        drawn = np.flatnonzero(np.isin(trace.maps, trace.shown))
-        _windows(trace, drawn, e, inputs, options, draw)
+        _keep_tiles(trace, live, own, e, inputs.net.input_px, epoch)
+    dead = np.flatnonzero(~trace.live & np.isin(trace.maps, trace.pictured))
+    _keep_tiles(trace, dead, _windows(trace, dead, e, inputs, options), e,
+                inputs.net.input_px, epoch)  # fmt: skip
 
 
 def _windows(
@@ -280,7 +290,6 @@ def _windows(
     e: int,
     inputs: Inputs,
     options: Options,
-    draw: int | None = None,
     units: np.ndarray | None = None,
 ) -> Tensor:
     """Projections of the measured maps `members` (n,) from where they are strongest at index `e`.
@@ -318,8 +327,6 @@ def _windows(
 
         down = when_it_fits(project, options.batch_size)
         corners = trace.reach.boxes(places, clip=False)[:, :2].tolist()
-        if draw is not None:
-            _keep_tiles(trace, part, down, corners, draw)
         windows.append(cut_windows(down, corners, trace.reach.size))
     return torch.cat(windows)
 
@@ -336,22 +343,27 @@ def cut_windows(down: Tensor, corners: Sequence[Sequence[int]], size: tuple[int,
     return windows
 
 
+def field_corners(trace: Trace, members: np.ndarray, e: int, px: int) -> np.ndarray:
+    """Top left y, x (n, 2) of the windows that pictures of `members` at index `e` are cut to."""
+    boxes = trace.reach.boxes(torch.from_numpy(trace.places[members, e]), clip=False).numpy()
+    return np.clip(boxes[:, :2], 0, px - np.minimum(trace.reach.size, px))
+
+
 def _keep_tiles(
-    trace: Trace,
-    members: np.ndarray,
-    down: Tensor,
-    corners: Sequence[Sequence[int]],
-    epoch: int,
+    trace: Trace, members: np.ndarray, windows: Tensor, e: int, px: int, epoch: int
 ) -> None:
-    """Pictures of the maps drawn: the field's window, moved inwards at the image's border."""
-    px = np.array(down.shape[2:])
-    canvas = np.minimum(trace.reach.size, px)
-    for i, member in enumerate(members):
-        number = int(trace.maps[member])
-        if number in trace.shown:
-            y, x = np.clip(corners[i], 0, px - canvas)
-            part = down[i, :, y : y + canvas[0], x : x + canvas[1]].permute(1, 2, 0).cpu().numpy()
-            trace.tiles[number, epoch] = signed_to_rgb(part, signed_scale(part, CONTRAST))
+    """Pictures of `members` from their `windows` (n, 3, h, w), the whole receptive fields."""
+    if not len(members):
+        return
+    height, width = (min(side, px) for side in trace.reach.size)
+    fields = trace.reach.boxes(torch.from_numpy(trace.places[members, e]), clip=False).numpy()
+    inwards = (field_corners(trace, members, e, px) - fields[:, :2]).tolist()
+    for i, number in enumerate(trace.maps[members].tolist()):
+        if number in trace.pictured:
+            down = cut_windows(windows[i : i + 1], inwards[i : i + 1], (height, width))[0]
+            part = down.permute(1, 2, 0).float().cpu().numpy()
+            trace.scales[number, epoch] = signed_scale(part, CONTRAST)
+            trace.tiles[number, epoch] = signed_to_rgb(part, trace.scales[number, epoch])
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,172 @@
+"""Many small pictures as few files: sprite sheets, and the images of a split as a net saw them.
+
+A page shows one tile of a sheet at a time, so a large run costs files, not requests at first view.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from zfnet.data.store import Prepared, PreparedSplit
+from zfnet.drawing.grid import thumbnail
+from zfnet.errors import UserError
+from zfnet.machine import cores
+
+WEBP_SIDE = 16_383  # px: no WebP is larger
+QUALITY = 72
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file of equal tiles (height, width) px, `columns` a row, filled row by row."""
+
+    href: str
+    width: int
+    height: int
+    columns: int
+
+    def plain(self) -> dict[str, Any]:
+        """For the page's script."""
+        return {"src": self.href, "w": self.width, "h": self.height, "columns": self.columns}
+
+
+class Sheets:
+    """Writes sheets below `site` on a few threads; leaving the context waits for all of them."""
+
+    def __init__(self, site: Path) -> None:
+        self.site = site
+        self._pool = ThreadPoolExecutor(cores())
+        self._waiting: list[Any] = []
+
+    def __enter__(self) -> Sheets:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+        for one in self._waiting:
+            one.result()  # raises what its thread raised
+
+    def add(self, href: str, tiles: Sequence[np.ndarray], columns: int) -> Sheet:
+        """A sheet of tiles (h, w, 3) uint8, all of one size; `href` is relative to the site."""
+        height, width = tiles[0].shape[:2]
+        columns = max(1, min(columns, len(tiles), WEBP_SIDE // width))
+        rows = -(-len(tiles) // columns)
+        if rows * height > WEBP_SIDE:
+            raise ValueError(f"{href}: {len(tiles)} tiles of {height} px make no WebP")
+        canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
+        for index, tile in enumerate(tiles):
+            y, x = index // columns * height, index % columns * width
+            canvas[y : y + height, x : x + width] = tile
+        # A few sheets wait at a time: each may take tens of megabytes.
+        while len(self._waiting) > 2 * cores():
+            self._waiting.pop(0).result()
+        self._waiting.append(self._pool.submit(self._save, href, canvas))
+        return Sheet(href, width, height, columns)
+
+    def _save(self, href: str, canvas: np.ndarray) -> None:
+        file = self.site / href
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Tiles of few pixels are shown enlarged: there, what lossy coding smears would be seen.
+        small = canvas.size < 600_000
+        Image.fromarray(canvas).save(file, "WEBP", quality=QUALITY, method=2, lossless=small)
+
+
+def square(tile: np.ndarray, px: int) -> np.ndarray:
+    """`thumbnail` of a square tile: exactly px x px, or the tile itself where it is smaller."""
+    return np.ascontiguousarray(thumbnail(tile, px))
+
+
+class View:
+    """The images of one split as the net saw them: the centre square of `px`, or all, enlarged.
+
+    `factor` turns prepared pixels, less `start`, into the net's.
+    """
+
+    def __init__(self, prepared: Prepared, split: str, px: int) -> None:
+        self.split: PreparedSplit = prepared.split(split)
+        self.px = px
+        size = prepared.size
+        self.start = max(0, (size - px) // 2)
+        self.factor = max(1.0, px / size)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def image(self, row: int) -> np.ndarray:
+        """The net's view (px, px, 3) uint8 of a row."""
+        image = self.split.image(row)
+        if len(image) < self.px:
+            enlarged = Image.fromarray(image).resize((self.px,) * 2, Image.Resampling.BICUBIC)
+            return np.asarray(enlarged)
+        end = self.start + self.px
+        return image[self.start : end, self.start : end]
+
+    def box(self, row: int) -> list[float] | None:
+        """The object's box y0, x0, y1, x1 in net input px, cut at the border; None if unknown."""
+        if self.split.boxes is None or np.isnan(self.split.boxes[row]).any():
+            return None
+        x0, y0, x1, y1 = (self.split.boxes[row].astype(float) - self.start) * self.factor
+        return [round(float(v), 1) for v in np.clip([y0, x0, y1, x1], 0, self.px)]
+
+
+def pages(items: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]]:
+    """(number, items) of pages of `size` items."""
+    for start in range(0, len(items), size):
+        yield start // size, items[start : start + size]
+
+
+def image_sheets(
+    sheets: Sheets, view: View, rows: Iterable[int], folder: str, *, px: int, a_sheet: int
+) -> tuple[dict[int, int], dict[str, Any]]:
+    """Whole images of `rows` on sheets of `a_sheet` tiles of at most `px`.
+
+    Returns each row's place among them and what the page's script needs to find it.
+    """
+    ordered = sorted(set(rows))
+    found = []
+    for number, part in pages(ordered, a_sheet):
+        tiles = [square(view.image(row), px) for row in part]
+        found.append(sheets.add(f"{folder}/images_{number}.webp", tiles, columns=8))
+    places = {row: place for place, row in enumerate(ordered)}
+    return places, {"a_sheet": a_sheet, "sheets": [sheet.plain() for sheet in found]}
+
+
+def load_array(study: dict[str, Any], name: str) -> np.ndarray:
+    """An array of a study's result, mapped from the disk. UserError if the result lacks it."""
+    if name not in study["arrays"]:
+        raise UserError(
+            f"results/{study['study']}/result.json lists no array {name}: it was written by an "
+            f"older version. Run `uv run dvc repro {study['study']}`."
+        )
+    loaded: np.ndarray = np.load(study["arrays"][name]["path"], mmap_mode="r")
+    return loaded
+
+
+def check_rows(rows: np.ndarray, view: View, study: str) -> None:
+    """UserError where a study speaks of images that the prepared split does not hold."""
+    if rows.size and int(rows.max()) >= len(view):
+        raise UserError(
+            f"results/{study} names image {int(rows.max())} of the split {view.split.name}, which "
+            f"holds {len(view)}: it belongs to other data. Run `uv run dvc repro {study}`."
+        )
+
+
+def write_call(file: Path, function: str, key: str, value: Any) -> None:
+    """Write a script that hands `value` to a page: what a page opened from disk can read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    file.write_text(f"window.{function}({json.dumps(key)}, {text});\n", encoding="utf-8")
+
+
+def rounded(values: np.ndarray | Iterable[float], digits: int = 4) -> list[float | None]:
+    """Floats of `digits` significant digits; None for what is not a number."""
+    flat = np.asarray(values, np.float64).ravel().tolist()
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in flat]
