@@ -100,8 +100,9 @@ def test_an_edit_under_conf_reruns_exactly_what_it_affects(
     _edit(file, before, after)
     try:
         run("dvc", "repro", "-q", "compose")
-        # report and track show the whole configuration
-        assert _changed(run) == (affected | {"report", "track"} if affected else set())
+        # these three read the whole configuration
+        wanted = affected | {"verdicts", "report", "track"} if affected else set()
+        assert _changed(run) == wanted
     finally:
         _edit(file, after, before)
 
