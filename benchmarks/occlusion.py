@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import rounds
+from zfnet.allocator import keep_freed_memory
 from zfnet.methods import occlude
 
 SIZE = 32
@@ -64,6 +65,7 @@ def contestants(
 
 def main() -> None:
     options = rounds.options(__doc__, stride=8)
+    keep_freed_memory()  # for both sides, as the command line does
     model = rounds.alexnet(options.device)
     image = torch.randn(1, 3, 224, 224).to(options.device, memory_format=torch.channels_last)
     racing, optional = contestants(model, image, options.stride)
