@@ -97,10 +97,11 @@ def _scan(root: Path) -> list[tuple[str, str, str]]:
 
 def _work(root: Path) -> list[tuple[str, str, str]]:
     """Trainings that are not finished: those running now, and those that were stopped."""
-    from zfnet.training.work import KEY_DIGITS, WorkFolder
+    from zfnet.training.work import KEY_DIGITS, WAITS, WorkFolder
 
     work = conf.main_checkout(root) / "work"
-    folders = sorted(work.glob("*-" + "[0-9a-f]" * KEY_DIGITS))
+    digits = "[0-9a-f]" * KEY_DIGITS
+    folders = sorted(work.glob(f"*-{digits}"))
     stopped = {
         folder
         for net in {folder.name.rpartition("-")[0] for folder in folders}
@@ -116,6 +117,9 @@ def _work(root: Path) -> list[tuple[str, str, str]]:
             found.append((NOTE, "unfinished", text))
         else:
             found.append((GOOD, "training", f"{size}: in use, leave it"))
+    for folder in sorted(work.glob(f"*-{digits}{WAITS}")):
+        text = "finished, waits for trainings of other seeds; delete it when no longer wanted"
+        found.append((NOTE, "one seed", f"{folder} ({_size(folder) / 2**20:.0f} MiB): {text}"))
     return found
 
 

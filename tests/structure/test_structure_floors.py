@@ -18,6 +18,8 @@ FLOOR = {
     "allocator": 0,
     "machine": 0,
     "intervals": 0,
+    "chance": 0,
+    "reading": 0,
     "paper": 0,
     "folds": 0,
     "linear": 0,

@@ -71,6 +71,55 @@ def test_a_stop_between_two_seeds_loses_neither(
     assert load_net(paths.final / "seed_4").provenance["seed"] == 4
 
 
+def test_a_finished_seed_of_other_settings_is_kept_and_named(
+    config: Config,
+    places: Places,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = places(tmp_path)
+    train = stage.train
+    monkeypatch.setattr(
+        stage, "train", lambda job, live=None: train(job, live) if job.seed == 3 else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        run(config(model_seeds=2, epochs=1), paths)
+    (kept,) = paths.work.glob("*-done")
+    monkeypatch.setattr(stage, "train", train)
+    capsys.readouterr()
+    run(config(model_seeds=2, epochs=2), paths)
+    said = capsys.readouterr().err
+    assert said.count(f"kept: {kept}, a finished training") == 1
+    assert said.count("a finished training") == 1  # this run's own waits unmentioned
+    assert [folder.name for folder in paths.work.iterdir()] == [kept.name]
+
+
+def test_only_the_first_seed_of_the_main_net_keeps_its_snapshots(
+    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, kept = places(tmp_path), []
+    train = stage.train
+
+    def watching(job: Any, live: Any = None) -> Any:
+        timing = train(job, live)
+        kept.append(json.loads((Path(job.epochs) / "epochs.json").read_text())["kept"])
+        return timing
+
+    monkeypatch.setattr(stage, "train", watching)
+    run(config(model_seeds=2, epochs=2), paths)
+    assert kept == [[1, 2], []]
+    assert len(list(paths.epochs.glob("epoch_*.pt"))) == 2
+
+
+def test_one_training_at_chance_marks_the_net() -> None:
+    jobs: Any = [SimpleNamespace(seed=4), SimpleNamespace(seed=5)]
+    trained, stuck = {"status": {"value": "trained"}}, {"status": {"value": "at chance"}}
+    assert stage.worst([trained, trained], jobs) == {"value": "trained"}
+    found = stage.worst([trained, stuck], jobs)
+    assert (found["value"], found["note"]) == ("at chance", "the trainings of seed 5 of 2")
+
+
 def test_training_errors_are_those_of_the_trained_net_without_dropout(
     config: Config, places: Places, tmp_path: Path
 ) -> None:

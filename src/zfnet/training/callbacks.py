@@ -17,11 +17,11 @@ import torch
 from lightning_fabric.plugins.io import CheckpointIO
 from pytorch_lightning.callbacks import Callback
 
+from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.models.net import save_weights
 from zfnet.training.files import write_text, write_whole
 from zfnet.training.module import NEVER, Classifier
-from zfnet.training.step import at_chance
 from zfnet.training.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
@@ -165,7 +165,8 @@ class Logbook(Callback):
         if self.live is not None:
             self.live({key: value for key, value in row.items() if value is not None})
         epoch = row["epoch"]
-        if epoch == min(CHANCE_EPOCHS, epochs) and at_chance(row["train_loss"], self.classes):
+        begun = not at_chance(row["train_loss"], self.classes, within=0.01)
+        if epoch == min(CHANCE_EPOCHS, epochs) and not begun:
             say(
                 f"WARNING: after {epoch} epochs the training loss is {row['train_loss']:.4f}, that "
                 f"of guessing among {self.classes} classes: this net has not begun to learn. Try "

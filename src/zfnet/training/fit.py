@@ -17,7 +17,6 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.strategies import DDPStrategy
 
-from zfnet import MAIN_NET
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
@@ -75,7 +74,7 @@ def fit(
     model.train()
     if training["compile"]:
         model.compile()
-    book = Logbook(work, job.net == MAIN_NET, len(prepared.classes), live)
+    book = Logbook(work, job.snapshots, len(prepared.classes), live)
     set_threads(device, place)
     with quiet_lightning():
         trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)

@@ -42,6 +42,7 @@ class Job:
     final: str
     epochs: str
     metrics: str
+    snapshots: bool = False  # keep the weights of every epoch
 
 
 @dataclass(frozen=True)

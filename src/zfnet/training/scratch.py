@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zfnet.chance import at_chance
 from zfnet.closure import closure_hash
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
@@ -45,7 +46,6 @@ from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
 from zfnet.training.step import (
-    at_chance,
     make_optimizer,
     memory_format_of,
     net_input,

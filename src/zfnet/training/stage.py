@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from zfnet import MAIN_NET
+from zfnet.chance import at_chance
 from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
@@ -40,10 +41,10 @@ from zfnet.training.fit import build, fit
 from zfnet.training.launch import Job, stopped_by_sigterm
 from zfnet.training.module import Classifier
 from zfnet.training.recipe import departures
-from zfnet.training.step import at_chance
-from zfnet.training.work import WorkFolder, key_of
+from zfnet.training.work import KEY_DIGITS, WAITS, WorkFolder, key_of
 
 Live = Callable[[dict[str, Any]], None]
+AT_CHANCE = "at chance"  # a net's status in its metrics
 TIMING = "timing.json"  # beside a finished training that waits for those of other seeds
 
 
@@ -74,6 +75,7 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
         final=str(paths.final),
         epochs=str(paths.epochs),
         metrics=str(paths.metrics),
+        snapshots=net == MAIN_NET,
     )
     live = getattr(paths, "live_logger", None)
     with stopped_by_sigterm():
@@ -94,6 +96,7 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
     """
     prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
     jobs = [waiting(first, first.seed + k, prepared, device) for k in range(seeds)]
+    name_waiting(first, [Path(job.final).parent for job in jobs])
     finished = [timing_of(job) for job in jobs]  # asked before any begins: every rank sees the same
     timings = []
     for job, found in zip(jobs, finished, strict=True):
@@ -101,13 +104,14 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
         if timing is not None and not found:
             write_json(Path(job.final).with_name(TIMING), timing)
         timings.append(timing)
-    if timings[-1] is None or timings[0] is None:
+    place = launch.find_place(first.training["devices"], first.training["nodes"])
+    if None in timings or (place is not None and place.rank):
         return None
     for job in jobs[1:]:
         publish_folder(Path(job.final), Path(jobs[0].final) / f"seed_{job.seed}")
     write_json(Path(jobs[0].final) / "seeds.json", {"seeds": [job.seed for job in jobs]})
     every = [json.loads(Path(job.metrics).read_text(encoding="utf-8")) for job in jobs]
-    write_json(Path(first.metrics), {**every[0], **over_seeds(every)})
+    write_json(Path(first.metrics), {**every[0], **over_seeds(every), "status": worst(every, jobs)})
     publish_folder(Path(jobs[0].epochs), Path(first.epochs))
     publish_folder(Path(jobs[0].final), Path(first.final))
     for job in jobs:
@@ -117,15 +121,26 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
 
 def waiting(first: Job, seed: int, prepared: Prepared, device: torch.device) -> Job:
     """The training of another seed, which publishes into the work folder for the time being."""
-    job = replace(first, seed=seed)
+    job = replace(first, seed=seed, snapshots=first.snapshots and seed == first.seed)
     key = key_of(depends_on(job, prepared, device))
-    place = Path(first.work) / f"{first.net}-{key}-done"
+    place = Path(first.work) / f"{first.net}-{key}{WAITS}"
     return replace(
         job,
         final=str(place / "final"),
         epochs=str(place / "epochs"),
         metrics=str(place / "metrics.json"),
     )
+
+
+def name_waiting(first: Job, ours: list[Path]) -> None:
+    """Say which finished trainings of this net, of other settings, still wait for other seeds."""
+    digits = "[0-9a-f]" * KEY_DIGITS
+    for folder in sorted(Path(first.work).glob(f"{first.net}-{digits}{WAITS}")):
+        if folder not in ours:
+            say(
+                f"kept: {folder}, a finished training of {first.net} with other settings; "
+                "delete it when no longer wanted"
+            )
 
 
 def timing_of(job: Job) -> dict[str, Any] | None:
@@ -148,6 +163,18 @@ def over_seeds(metrics: list[dict[str, Any]]) -> dict[str, Any]:
                 mean, low=low, high=high, n=n, unit="%", note=f"{note}; n counts trainings"
             )
     return found
+
+
+def worst(metrics: list[dict[str, Any]], jobs: list[Job]) -> dict[str, Any]:
+    """The net's status: at chance if any of its trainings is, with the seeds of those."""
+    stuck = [
+        str(job.seed)
+        for entry, job in zip(metrics, jobs, strict=True)
+        if entry["status"]["value"] == AT_CHANCE
+    ]
+    if not stuck:
+        return dict(metrics[0]["status"])
+    return measured(AT_CHANCE, note=f"the trainings of seed {', '.join(stuck)} of {len(jobs)}")
 
 
 def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
@@ -231,7 +258,7 @@ def finish(
         **error_metrics(predictions),
         **training_error(training),
         **history_metrics(book, len(prepared.split("train"))),
-        "status": measured("at chance" if guessing else "trained"),
+        "status": measured(AT_CHANCE if guessing else "trained"),
         "parameters": measured(sum(p.numel() for p in model.parameters())),
     }
     if guessing:

@@ -5,7 +5,6 @@ scratch share. Imports no Lightning, which costs seconds.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,8 +47,3 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     """Seed of one step in one process; steps and processes do not share theirs."""
     digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def at_chance(train_loss: float, classes: int) -> bool:
-    """Whether a training loss is still within 1 % of log(classes), that of guessing."""
-    return train_loss > 0.99 * math.log(classes)

@@ -18,6 +18,7 @@ from zfnet.errors import UserError
 
 KEY_DIGITS = 12
 LOCK = "lock"
+WAITS = "-done"  # ends the name of a finished training that waits for those of other seeds
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
