@@ -343,7 +343,7 @@ def finalize(composed: Any, root: Path) -> dict[str, Any]:
     plain.pop("scale")  # resolved into every net
     _check_keys(plain, root)
     plain["nets"] = {MAIN_NET: plain.pop("model"), **plain["nets"]}
-    plain["nets"][MAIN_NET]["seeds"] = max(1, plain["nets"][MAIN_NET]["seeds"])
+    plain["nets"][MAIN_NET]["seeds"] = plain["nets"][MAIN_NET]["seeds"] or 1
     for name, net in plain["nets"].items():
         for key, example in NET_MAPPINGS.items():
             given = net[key] or {}
@@ -475,17 +475,9 @@ def _misfit(key: str, value: Any, example: Any) -> str:
 
 
 def _check_values(config: Mapping[str, Any]) -> None:
-    training = config["training"]
-    for key in ("epochs", "batch_size", "nodes"):
-        if training[key] < 1:
-            raise UserError(f"training.{key}={training[key]}: must be at least 1")
-    if training["lr"] <= 0:
-        raise UserError(f"training.lr={training['lr']}: must be above 0")
-    if training["devices"] == 0 or training["devices"] < -1:
-        raise UserError(
-            f"training.devices={training['devices']}: give a number of processes, or -1 for "
-            "every GPU"
-        )
+    _check_training("training", config["training"])
+    for name, target in config["targets"].items():
+        _check_target(f"targets.{name}", target)
     for name, net in config["nets"].items():
         _check_recipe(name, net["training"], config["training"])
         if net["seeds"] < 0:
@@ -505,6 +497,41 @@ def _check_values(config: Mapping[str, Any]) -> None:
             )
 
 
+def _check_training(where: str, training: Mapping[str, Any]) -> None:
+    for key in ("epochs", "batch_size", "nodes"):
+        _at_least(f"{where}.{key}", training[key], 1)
+    if training["lr"] <= 0:
+        raise UserError(f"{where}.lr={training['lr']}: must be above 0")
+    if training["devices"] == 0 or training["devices"] < -1:
+        raise UserError(
+            f"{where}.devices={training['devices']}: give a number of processes, or -1 for "
+            "every GPU"
+        )
+
+
+def _check_target(where: str, target: Mapping[str, Any]) -> None:
+    for key in ("folds", "probe_per_class"):
+        _at_least(f"{where}.{key}", target[key], 1)
+    _at_least(f"{where}.scratch_folds", target["scratch_folds"], 0)
+    if target["scratch_folds"] > target["folds"]:
+        raise UserError(
+            f"{where}.scratch_folds={target['scratch_folds']}: there are only "
+            f"{where}.folds={target['folds']}"
+        )
+    if target["test_per_class"] is not None:
+        _at_least(f"{where}.test_per_class", target["test_per_class"], 1)
+    if target["protocol"] == "per_class" and not target["train_per_class"]:
+        raise UserError(f"{where}.train_per_class: name at least one number of images a class")
+    for key in ("train_per_class", "curve_per_class"):
+        for i, images in enumerate(target[key]):
+            _at_least(f"{where}.{key}[{i}]", images, 1)
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(f"{key}={value}: must be at least {least}")
+
+
 def _check_recipe(name: str, changes: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Hold one net's changes of the recipe against the section that they change."""
     from omegaconf import OmegaConf
@@ -519,9 +546,11 @@ def _check_recipe(name: str, changes: Mapping[str, Any], training: Mapping[str, 
         if choices and value not in choices:
             raise UserError(f"{where}={value}: unknown choice; choose from {', '.join(choices)}")
     try:
-        OmegaConf.merge(OmegaConf.structured(TrainingConfig), dict(training), dict(changes))
+        recipe = OmegaConf.structured(TrainingConfig)
+        merged = OmegaConf.merge(recipe, dict(training), dict(changes))
     except OmegaConfBaseException as error:
         raise UserError(f"nets.{name}.training: {str(error).splitlines()[0]}") from error
+    _check_training(f"nets.{name}.training", merged)
 
 
 def refuse_machine_paths(config: Mapping[str, Any]) -> None:

@@ -84,15 +84,21 @@ def _data(root: Path) -> list[tuple[str, str, str]]:
 def _scan(root: Path) -> list[tuple[str, str, str]]:
     from zfnet.data.prepare import check_scan
 
-    scan = root / "data" / "scan.parquet"
-    if not scan.is_file():
-        return []
-    try:
-        changes = check_scan(scan)
-    except (OSError, ValueError) as error:
-        text = f"{scan} cannot be read ({error}): run `uv run dvc repro -f prepare`"
-        return [(BAD, "source files", text)]
-    return [(NOTE if changes else GOOD, "source files", changes.describe())]
+    scans = {root / "data" / "scan.parquet": "prepare"}
+    scans |= dict.fromkeys(sorted((root / "data" / "target_scans").glob("*.parquet")), "targets")
+    found = []
+    for scan, stage in scans.items():
+        if not scan.is_file():
+            continue
+        of = "" if stage == "prepare" else f"of {scan.stem}: "
+        try:
+            changes = check_scan(scan)
+        except (OSError, ValueError) as error:
+            text = f"{of}{scan} cannot be read ({error}): run `uv run dvc repro -f {stage}`"
+            found.append((BAD, "source files", text))
+            continue
+        found.append((NOTE if changes else GOOD, "source files", of + changes.describe(stage)))
+    return found
 
 
 def _work(root: Path) -> list[tuple[str, str, str]]:

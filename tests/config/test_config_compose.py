@@ -344,7 +344,8 @@ def test_experiments_say_which_rows_of_table_3_are_trained(root: Path) -> None:
         nets = conf.compose(root, [f"experiment={experiment}"])["nets"]
         return {name: net["seeds"] for name, net in nets.items() if net["seeds"]}
 
-    rows = ["zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467"]
+    rows = ["zfnet", "alexnet", "alexnet_no34", "alexnet_no67"]
+    rows += ["alexnet_no3467", "alexnet_no3467_slow"]
     assert trained("quick") == dict.fromkeys(rows, 1)
     assert trained("small") == dict.fromkeys(conf.compose(root)["nets"], 3) | {"zfnet_nolimit": 1}
     assert len(trained("imagenette")) == 14
@@ -361,8 +362,28 @@ def test_experiments_say_which_rows_of_table_3_are_trained(root: Path) -> None:
         ("+nets.alexnet.training.lr=fast", r"nets\.alexnet\.training"),
         ("nets.alexnet.training=5", r"nets\.alexnet\.training=5: must be a mapping"),
         ("nets.alexnet.seeds=-1", r"nets\.alexnet\.seeds=-1"),
+        ("model.seeds=-3", r"seeds=-3: must be 0"),
+        ("+nets.alexnet.training.lr=-1", r"nets\.alexnet\.training\.lr=-1.*above 0"),
+        ("+nets.alexnet.training.epochs=0", r"nets\.alexnet\.training\.epochs=0.*at least 1"),
     ],
 )
 def test_faults_in_one_nets_recipe_are_named(root: Path, override: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         conf.compose(root, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("folds=0", r"targets\.unseen\.folds=0: must be at least 1"),
+        ("scratch_folds=9", r"targets\.unseen\.scratch_folds=9: there are only .*folds=5"),
+        ("train_per_class=[]", r"targets\.unseen\.train_per_class: name at least one"),
+        ("train_per_class=[5,0]", r"targets\.unseen\.train_per_class\[1\]=0: must be"),
+        ("curve_per_class=[0]", r"targets\.unseen\.curve_per_class\[0\]=0: must be"),
+        ("test_per_class=0", r"targets\.unseen\.test_per_class=0: must be at least 1"),
+        ("probe_per_class=0", r"targets\.unseen\.probe_per_class=0: must be at least 1"),
+    ],
+)
+def test_faults_in_a_targets_protocol_are_named(root: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        conf.compose(root, [f"targets.unseen.{override}"])

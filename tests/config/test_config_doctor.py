@@ -95,3 +95,16 @@ def test_a_broken_scan_is_a_finding_and_no_crash(tmp_path: Path) -> None:
     ((mark, _, text),) = doctor._scan(tmp_path)
     assert mark == doctor.BAD
     assert "scan.parquet cannot be read" in text
+
+
+def test_the_photos_of_targets_are_watched_too(tmp_path: Path) -> None:
+    scans = tmp_path / "data" / "target_scans"
+    scans.mkdir(parents=True)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    _scan(tmp_path, str(photos), [("gone.png", 1, 1)])
+    (tmp_path / "data" / "scan.parquet").rename(scans / "caltech101.parquet")
+    ((mark, _, text),) = doctor._scan(tmp_path)
+    assert mark == doctor.NOTE
+    assert text.startswith("of caltech101: ")
+    assert text.endswith("dvc repro -f targets`")

@@ -383,6 +383,7 @@ def official_101(folder: Path, archive: Path) -> Path:
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.write(inner, "caltech-101/101_ObjectCategories.tar.gz")
         zipped.writestr("caltech-101/show_annotation.m", "% not a picture")
+        zipped.writestr("__MACOSX/caltech-101/._101_ObjectCategories.tar.gz", b"\0\5\x16\7")
     inner.unlink()
     return archive
 

@@ -17,7 +17,7 @@ LABEL = np.arange(N, dtype=np.int64) % 12
 TRAIN = np.arange(50) % 12
 WRONG = {  # validation images that each net gets wrong
     "alexnet": 12, "alexnet_no34": 24, "alexnet_no7": 12, "alexnet_no67": 18,
-    "alexnet_no3467": 110, "alexnet_no3467_he": 48, "alexnet_fc2048": 14, "alexnet_fc8192": 10,
+    "alexnet_no3467": 110, "alexnet_no3467_slow": 48, "alexnet_fc2048": 14, "alexnet_fc8192": 10,
     "zfnet": 9, "zfnet_fc2048": 12, "zfnet_fc8192": 9, "zfnet_wide": 6, "zfnet_wide_fc8192": 8,
 }  # fmt: skip
 SPECS = {
@@ -77,7 +77,7 @@ def test_all_rows_in_the_papers_order(place):
     assert value["cost_removing_3_4"] == pytest.approx(10.0)
     assert value["cost_removing_6_7"] == pytest.approx(5.0)
     assert value["cost_removing_7"] == 0
-    assert value["cost_beyond_sum_he"] == pytest.approx(30.0 - 10.0 - 5.0)
+    assert value["cost_beyond_sum_slow"] == pytest.approx(30.0 - 10.0 - 5.0)
     assert value["change_zfnet_wide"] == pytest.approx(-2.5)
     assert value["val_top1_zfnet"] == pytest.approx(7.5)
 
@@ -92,8 +92,8 @@ def test_a_net_at_chance_is_kept_marked_and_has_its_remedy_named(place):
     assert result.extra["at_chance"] == ["alexnet_no3467"]
     assert "stayed at chance" in result.metrics["cost_removing_3_4_6_7"].note
     assert result.text.count("a failure to train, not a cost of layers") == 2
-    assert "The remedy is alexnet_no3467_he" in result.text
-    remedy = cells(result, "table_3")["AlexNet replica: the same, He initialisation"]
+    assert "The remedy is alexnet_no3467_slow" in result.text
+    remedy = cells(result, "table_3")["AlexNet replica: the same, a lower rate"]
     assert "not in the paper" in remedy["note"]
     assert remedy["paper: top-1"] is None
 
@@ -101,7 +101,7 @@ def test_a_net_at_chance_is_kept_marked_and_has_its_remedy_named(place):
 def test_the_remedy_that_is_not_trained_is_said_how_to_get(place):
     write(place, "alexnet")
     write(place, "alexnet_no3467")
-    assert "nets.alexnet_no3467_he.seeds=1" in made(place).text
+    assert "nets.alexnet_no3467_slow.seeds=1" in made(place).text
 
 
 def test_the_default_runs_subset(place):
@@ -140,7 +140,7 @@ def test_mcnemar_and_holm_over_the_papers_rows(place):
     # of ten p values 2/2^98, 2/2^12, 2/2^6 are the smallest: the third is times 8
     assert six["p, Holm"] == pytest.approx(8 * 2 / 2**6)
     assert rows["AlexNet replica: without layers 3, 4"]["p, Holm"] == pytest.approx(9 * 2 / 2**12)
-    assert rows["AlexNet replica: the same, He initialisation"]["p, Holm"] is None
+    assert rows["AlexNet replica: the same, a lower rate"]["p, Holm"] is None
     assert rows["AlexNet replica: without layer 7"]["p"] == 1.0
 
 

@@ -137,17 +137,18 @@ def test_one_image_decides_nothing() -> None:
 def test_a_net_at_chance_is_no_evidence() -> None:
     both = {
         "measured": [
-            {"study": "ablation", "key": ["cost_removing_3_4_6_7", "cost_removing_3_4_6_7_he"]}
+            {"study": "ablation", "key": ["cost_removing_3_4_6_7", "cost_removing_3_4_6_7_slow"]}
         ]
     }
     lost = Measured(87, 85, 89, 600, "points", "alexnet_no3467 minus alexnet; stayed at chance")
-    kept = Measured(20, 18, 22, 600, "points", "alexnet_no3467_he minus alexnet")
+    kept = Measured(20, 18, 22, 600, "points", "alexnet_no3467_slow minus alexnet")
     assert only({"ablation": {"cost_removing_3_4_6_7": lost}}, claim=both).word == "not measured"
     found = only(
-        {"ablation": {"cost_removing_3_4_6_7": lost, "cost_removing_3_4_6_7_he": kept}}, claim=both
+        {"ablation": {"cost_removing_3_4_6_7": lost, "cost_removing_3_4_6_7_slow": kept}},
+        claim=both,
     )
     assert found.word == "reproduced"
-    assert [part.key for part in found.parts] == ["cost_removing_3_4_6_7_he"]
+    assert [part.key for part in found.parts] == ["cost_removing_3_4_6_7_slow"]
     nets = {"zfnet": Net("at chance", 70, 224)}
     told = only(SLOPE, nets=nets, claim={"nets": ["zfnet"]})
     assert (told.word, "never left chance" in told.reason) == ("not measured", True)

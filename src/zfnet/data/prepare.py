@@ -480,15 +480,15 @@ class ScanChanges:
     def __bool__(self) -> bool:
         return bool(self.changed or self.missing or self.new)
 
-    def describe(self) -> str:
-        """Say it in one line, with what to do about it."""
+    def describe(self, stage: str = "prepare") -> str:
+        """Say it in one line, with what to do about it; `stage` prepared them."""
         if self.folder is None:
             return "rendered source, no files to compare"
         if not self:
             return f"{count(self.files, 'source file', 'source files')} as prepared"
         kinds = (("changed", self.changed), ("missing", self.missing), ("new", self.new))
         parts = [f"{len(p):,} {kind} ({first_few(p, 2)})" for kind, p in kinds if p]
-        return f"{self.folder}: {', '.join(parts)}; run `dvc repro -f prepare`"
+        return f"{self.folder}: {', '.join(parts)}; run `dvc repro -f {stage}`"
 
 
 def _write_scan(path: Path, source: Source, files: list[tuple[str, int, int]]) -> None:

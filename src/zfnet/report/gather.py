@@ -41,7 +41,7 @@ TITLES = {
     "alexnet_no7": "AlexNet without 7",
     "alexnet_no67": "AlexNet without 6, 7",
     "alexnet_no3467": "AlexNet without 3, 4, 6, 7",
-    "alexnet_no3467_he": "AlexNet without 3, 4, 6, 7, He",
+    "alexnet_no3467_slow": "AlexNet without 3, 4, 6, 7, lower rate",
     "alexnet_fc2048": "AlexNet, 2048 units in 6, 7",
     "alexnet_fc8192": "AlexNet, 8192 units in 6, 7",
 }

@@ -47,7 +47,7 @@ from zfnet.studies.paired import (
 from zfnet.studies.result import Figure, Measured, Result, Table
 
 GROUPS = {"alexnet": "AlexNet replica", "zfnet": "ZFNet (Fig. 3)"}  # by the name of the full net
-REMEDY = "alexnet_no3467_he"
+REMEDY = "alexnet_no3467_slow"
 REMEDIED = "alexnet_no3467"
 
 
@@ -67,7 +67,7 @@ CHANGES = (
     Change("alexnet_no7", "alexnet", "without layer 7", "cost_removing_7"),
     Change("alexnet_no67", "alexnet", "without layers 6, 7", "cost_removing_6_7"),
     Change("alexnet_no3467", "alexnet", "without layers 3, 4, 6, 7", "cost_removing_3_4_6_7"),
-    Change(REMEDY, "alexnet", "the same, He initialisation", "cost_removing_3_4_6_7_he"),
+    Change(REMEDY, "alexnet", "the same, a lower rate", "cost_removing_3_4_6_7_slow"),
     Change("alexnet_fc2048", "alexnet", "layers 6, 7: 2048 units", "change_alexnet_fc2048"),
     Change("alexnet_fc8192", "alexnet", "layers 6, 7: 8192 units", "change_alexnet_fc8192"),
     Change("zfnet", "zfnet", "full"),
@@ -191,7 +191,7 @@ def beyond_sum(nets: dict[str, TrainedNet], view: str, seed: int) -> dict[str, M
     For the net as configured and, where it was trained, for the remedy's.
     """
     found = {}
-    for name, both in (("cost_beyond_sum", REMEDIED), ("cost_beyond_sum_he", REMEDY)):
+    for name, both in (("cost_beyond_sum", REMEDIED), ("cost_beyond_sum_slow", REMEDY)):
         weights = {both if key == REMEDIED else key: value for key, value in BEYOND_SUM.items()}
         if not all(key in nets for key in weights):
             continue
@@ -415,9 +415,9 @@ def _beyond(
     gap = None
     if len(known) == len(printed):
         gap = sum(w * v for w, v in zip(BEYOND_SUM.values(), known, strict=True))
-    he = name.endswith("_he")
-    said = _unless_at_chance(in_words(found, gap), nets[REMEDY if he else REMEDIED])
-    which = ", He initialisation" if he else ""
+    slow = name.endswith("_slow")
+    said = _unless_at_chance(in_words(found, gap), nets[REMEDY if slow else REMEDIED])
+    which = ", at a lower rate," if slow else ""
     return f"Cost of taking out 3, 4, 6, 7{which} beyond the sum of 3, 4 and 6, 7: {said}."
 
 
@@ -429,7 +429,7 @@ def _exceptions(rows: Sequence[Row]) -> list[str]:
         assert row.net is not None
         said = f"{row.change.net} {row.net.chance} and is kept as it is."
         if row.change.net == REMEDIED:
-            said += f" The remedy is {REMEDY}: the same net with He initialisation"
+            said += f" The remedy is {REMEDY}: the same net at a lower learning rate"
             there = any(each.net for each in rows if each.change.net == REMEDY)
             said += ", a row of its own." if there else f" (nets.{REMEDY}.seeds=1)."
         parts.append(said)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zfnet.data.sources.files import is_litter
 from zfnet.errors import UserError
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile)
@@ -88,8 +89,9 @@ def unpack(archive: Path, to: Path, section: str) -> None:
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(to)
             for inner in sorted(to.rglob("*.tar.gz")):
-                with tarfile.open(inner) as tar:
-                    tar.extractall(to, filter="data")
+                if not is_litter(inner.name):  # macOS packs a "._" twin of each file
+                    with tarfile.open(inner) as tar:
+                        tar.extractall(to, filter="data")
                 inner.unlink()
         else:
             with tarfile.open(archive) as tar:
