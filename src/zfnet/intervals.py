@@ -1,4 +1,4 @@
-"""Intervals of rates, for whoever counts errors."""
+"""Intervals of rates, and p values of several tests, for whoever counts errors."""
 
 from __future__ import annotations
 
@@ -32,3 +32,16 @@ def student(
     half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
     low, high = mean - half, mean + half
     return (low, high) if limits is None else (max(low, limits[0]), min(high, limits[1]))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p values, in the order given.
+
+    Below a level together, they keep the chance of even one wrong rejection at that level.
+    """
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted

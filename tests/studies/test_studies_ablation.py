@@ -80,6 +80,7 @@ def test_all_rows_in_the_papers_order(place):
     assert value["cost_beyond_sum_slow"] == pytest.approx(30.0 - 10.0 - 5.0)
     assert value["change_zfnet_wide"] == pytest.approx(-2.5)
     assert value["val_top1_zfnet"] == pytest.approx(7.5)
+    assert value["change_fc8192_of_wide"] == pytest.approx(100 * 2 / N)
 
 
 def test_a_net_at_chance_is_kept_marked_and_has_its_remedy_named(place):
@@ -91,11 +92,69 @@ def test_a_net_at_chance_is_kept_marked_and_has_its_remedy_named(place):
     assert row["val top-1, %"] == pytest.approx(100 * 110 / 120)
     assert result.extra["at_chance"] == ["alexnet_no3467"]
     assert "stayed at chance" in result.metrics["cost_removing_3_4_6_7"].note
-    assert result.text.count("a failure to train, not a cost of layers") == 2
+    assert result.text.count("alexnet_no3467 stayed at chance, a failure to train, no evid") == 2
+    told = {name for name, each in result.metrics.items() if "stayed at chance" in each.note}
+    assert told == {"cost_removing_3_4_6_7", "cost_beyond_sum", "val_top1_alexnet_no3467"}
     assert "The remedy is alexnet_no3467_slow" in result.text
     remedy = cells(result, "table_3")["AlexNet replica: the same, a lower rate"]
     assert "not in the paper" in remedy["note"]
     assert remedy["paper: top-1"] is None
+
+
+def test_a_full_net_at_chance_is_evidence_against_no_row(place):
+    for name in WRONG:
+        write(place, name, *([110] if name == "alexnet" else []), loss=2.48 * (name == "alexnet"))
+    result = made(place)
+    told = {name for name, each in result.metrics.items() if "stayed at chance" in each.note}
+    costs = {name for name in result.metrics if name.startswith(("cost_", "change_alexnet"))}
+    assert told == costs | {"val_top1_alexnet"}
+    words = {
+        line.partition(":")[0]: line.partition(": ")[2]
+        for line in result.text.replace(". ", ".\n").splitlines()
+    }
+    lost = "alexnet stayed at chance, a failure to train, no evidence."
+    assert words["Without layers 3, 4"].endswith(lost)
+    assert lost not in words["Both widenings"]
+    rows = cells(result, "against_the_full_net")
+    assert rows["AlexNet replica: without layers 6, 7"]["note"] == "alexnet stayed at chance"
+    assert rows["ZFNet (Fig. 3): both widenings"]["note"] == ""
+    assert cells(result, "table_3")["AlexNet replica: without layers 6, 7"]["note"] == ""
+    drawn = next(each for each in result.figures if each.name == "ablation_changes")
+    assert "alexnet_no67 \u221276.7 (alexnet stayed at chance)" in drawn.alt
+    panels = [[text.get_text() for text in axis.texts] for axis in drawn.draw().axes]
+    assert [sum("chance" in text for text in texts) for texts in panels] == [7, 0]
+
+
+def test_every_term_of_a_sum_counts(place):
+    for name in list(WRONG)[:6]:
+        write(place, name, loss=2.48 * (name == "alexnet_no67"))
+    result = made(place)
+    for name in ("cost_beyond_sum", "cost_beyond_sum_slow"):
+        assert "alexnet_no67 stayed at chance" in result.metrics[name].note
+    assert "chance" not in result.metrics["cost_removing_3_4"].note
+
+
+def test_only_the_compared_trainings_count_as_stuck(place):
+    write(place, "alexnet", extra=(0, 6), seeds=[0, 1], loss=[2.48, 0.3])
+    write(place, "alexnet_no34", extra=(6, 0), seeds=[1, 2])
+    result = made(place)
+    assert "chance" not in result.metrics["cost_removing_3_4"].note
+    assert "in 1 of 2 trainings" in result.metrics["val_top1_alexnet"].note
+
+
+def test_large_layers_of_the_wider_net_are_compared_image_by_image(place):
+    write(place, "zfnet_wide", 6, extra=(0, 6, 3))
+    write(place, "zfnet_wide_fc8192", 12, extra=(0, 1, 6))
+    result = made(place)
+    told = result.metrics["change_fc8192_of_wide"]
+    gaps = 100 * np.array([6, 1, 9]) / N
+    assert told.value == pytest.approx(gaps.mean())
+    assert told.low < told.value < told.high
+    assert "zfnet_wide_fc8192 minus zfnet_wide, centre crop" in told.note
+    assert "images and 3 trainings" in told.note
+    assert "degrees of freedom" in told.note
+    assert "that of layers 3-5 alone: +4.4 points" in result.text
+    assert "the paper +0.8" in result.text
 
 
 def test_the_remedy_that_is_not_trained_is_said_how_to_get(place):

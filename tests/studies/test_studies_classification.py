@@ -128,6 +128,23 @@ def test_differences_hold_both_sources_and_the_papers(place):
     assert first["p"] == pytest.approx(2 / 2**12)
     assert first["seeds: low"] is not None
     assert first["both: low"] is not None
+    ensembles = [row for row in rows if row["difference"].endswith(("(a)", "one ZFNet"))]
+    assert len(ensembles) == 4
+    for row in ensembles:
+        assert (row["seeds: low"], row["both: low"]) == (None, None)
+
+
+def test_an_ensembles_difference_holds_for_these_very_nets(place):
+    write_all(place)
+    result = made(place)
+    told = result.metrics["ensemble_minus_one"]
+    # 18 images that one of three nets gets wrong alone: −1/3 each; the rest cancels
+    se = 100 * np.std([-1 / 3] * 18 + [0] * (N - 18)) / np.sqrt(N)
+    assert (told.high - told.low) / (2 * 1.96 * se) == pytest.approx(1, abs=0.08)
+    assert "one ensemble against the mean of 3 nets" in told.note
+    assert "two ensembles of these very nets" in result.metrics["both_minus_ensemble"].note
+    assert "There is one (a)" in result.text
+    assert "degrees of freedom" in result.metrics["zfnet_minus_alexnet"].note
 
 
 def test_the_saved_answers_are_those_of_each_row(place):
@@ -207,6 +224,29 @@ def test_a_net_at_chance_is_said_so(place):
     result = made(place)
     assert "stayed at chance" in result.text
     assert "stayed at chance" in result.metrics["top1_alexnet"].note
+    told = result.metrics["zfnet_minus_alexnet"]
+    assert "alexnet stayed at chance" in told.note
+    assert "alexnet stayed at chance, a failure to train, no evidence." in result.text
+    assert "more than chance" not in result.text
+    notes = [row["note"] for row in cells(result, "differences")]
+    assert notes == ["alexnet stayed at chance"] * 2
+    assert "chance" not in result.metrics["ten_crops_minus_centre"].note
+
+
+def test_one_of_several_trainings_at_chance_is_in_every_number_it_stands_behind(place):
+    write_net(place, "alexnet", LABEL, answers(range(24)))
+    wrong = answers(range(12), range(110), range(9))
+    write_net(place, "zfnet", LABEL, wrong, loss=[0.4, 2.48, 0.4])
+    write_net(place, "zfnet_wide", LABEL, answers(range(6)))
+    metrics = made(place).metrics
+    told = {name for name, each in metrics.items() if "stayed at chance" in each.note}
+    assert told == {
+        "top1_zfnet", "top5_zfnet", "top1_zfnet_ensemble", "top5_zfnet_ensemble", "top1_both",
+        "top5_both", "ensemble_minus_one", "both_minus_ensemble", "ten_crops_minus_centre",
+    }  # fmt: skip
+    # the first seed alone has a partner: its training learned
+    assert "chance" not in metrics["zfnet_minus_alexnet"].note
+    assert "zfnet stayed at chance in 1 of 3 trainings" in metrics["ensemble_minus_one"].note
 
 
 def test_the_result_is_saved_and_its_figures_drawn(place, tmp_path):
@@ -222,6 +262,16 @@ def test_the_result_is_saved_and_its_figures_drawn(place, tmp_path):
     assert (tmp_path / "again" / "result.json").read_bytes() == first
     numbers = json.loads((tmp_path / "metrics.json").read_text())
     assert numbers["top1_zfnet"]["n"] == N
+
+
+def test_the_figure_says_which_rows_stayed_at_chance(place):
+    write_net(place, "zfnet", LABEL, answers(range(12)))
+    write_net(place, "alexnet", LABEL, answers(range(110)), loss=2.4849)
+    drawn = next(each for each in made(place).figures if each.name == "classification_errors")
+    for axis in drawn.draw().axes:
+        words = {text.get_text(): text.get_position()[1] for text in axis.texts}
+        assert -0.5 < words["alexnet stayed at chance"] < 0  # above the first row
+        assert sum("chance" in text for text in words) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from answered import paths_of, sure, write_absent, write_net, wrong_at
 from scipy.special import stdtrit
 
+from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.models.spec import build_spec
 from zfnet.studies import paired
@@ -20,15 +21,16 @@ from zfnet.studies.paired import (
     count_parameters,
     difference,
     error_rate,
-    holm,
     mcnemar,
     mean_softmax,
     read_net,
     read_nets,
     signed,
     spread,
+    stayed_at_chance,
 )
 from zfnet.studies.result import Measured
+from zfnet.verdicts import rules
 
 LABEL = np.arange(60, dtype=np.int64) % 12
 
@@ -105,15 +107,28 @@ def test_missing_and_old_files_are_named(tmp_path):
 
 
 def test_a_net_at_chance_is_marked_by_the_rule_of_training(tmp_path):
-    from zfnet.training.step import at_chance
-
-    limit = 0.99 * math.log(12)
+    limit = 0.95 * math.log(12)
     for name, loss in (("zfnet", limit - 0.01), ("alexnet", limit + 0.01)):
         net = read_net(name, write_net(tmp_path, name, LABEL, [sure(LABEL)], loss=loss))
         assert net.trainings[0].at_chance == at_chance(loss, 12)
     assert net.chance == "stayed at chance"
     some = write_net(tmp_path, "zfnet_wide", LABEL, [sure(LABEL)] * 3, loss=[0.1, 2.48, 0.2])
-    assert read_net("zfnet_wide", some).chance == "stayed at chance in 1 of 3 trainings"
+    wide = read_net("zfnet_wide", some)
+    assert wide.chance == "stayed at chance in 1 of 3 trainings"
+    assert wide.only([0, 2]).chance == ""
+    assert wide.only([1]).chance == "stayed at chance"
+
+
+def test_nets_at_chance_are_named_and_each_training_counts_once(tmp_path):
+    good = read_net("zfnet", write_net(tmp_path, "zfnet", LABEL, [sure(LABEL)] * 2))
+    some = write_net(tmp_path, "zfnet_wide", LABEL, [sure(LABEL)] * 3, loss=[0.1, 2.48, 0.2])
+    lost = write_net(tmp_path, "alexnet", LABEL, [sure(LABEL)], loss=2.48)
+    wide, alexnet = read_net("zfnet_wide", some), read_net("alexnet", lost)
+    assert stayed_at_chance(good.trainings) == ""
+    every = [*good.trainings, *wide.trainings, *alexnet.trainings, *wide.trainings]
+    assert stayed_at_chance(every) == (
+        "zfnet_wide stayed at chance in 1 of 3 trainings and alexnet stayed at chance"
+    )
 
 
 def test_an_adopted_net_is_neither_trained_nor_counted(tmp_path):
@@ -241,19 +256,21 @@ def test_over_seeds_student_and_both():
 
 def test_the_interval_over_both_is_the_analysis_of_variance_by_hand():
     change = np.array([[0, 1, 0, 1], [1, 0, 1, 1]])
-    low, high = paired._over_both(change)
+    low, high, degrees = paired._over_both(change)
     mean = 5 / 8
     # means of the nets 4/8 and 6/8, of the images 1/2, 1/2, 1/2, 1
     net, image = 4 * (1 / 8) ** 2 * 2 / 1, 2 * (3 * (1 / 8) ** 2 + (3 / 8) ** 2) / 3
     total = 5 * (3 / 8) ** 2 + 3 * (5 / 8) ** 2
     rest = (total - net - 3 * image) / 3
     assert net < rest  # the nets' spread is no more than the rest explains
+    assert degrees == 3
     half = stdtrit(3, 0.975) * np.sqrt(image / 8)
     assert (low, high) == pytest.approx((100 * (mean - half), 100 * (mean + half)))
-    low, high = paired._over_both(change + np.array([[0], [2]]))
+    low, high, degrees = paired._over_both(change + np.array([[0], [2]]))
     net = 4 * (9 / 8) ** 2 * 2
     square = net + image - rest
-    half = stdtrit(square**2 / (net**2 + (image**2 + rest**2) / 3), 0.975) * np.sqrt(square / 8)
+    assert degrees == pytest.approx(square**2 / (net**2 + (image**2 + rest**2) / 3))
+    half = stdtrit(degrees, 0.975) * np.sqrt(square / 8)
     assert (low, high) == pytest.approx((100 * (1 + mean - half), 100 * (1 + mean + half)))
 
 
@@ -267,14 +284,66 @@ def test_the_interval_over_both_covers_what_it_should(nets, images, rest):
             + images * rng.normal(size=(1, 80))
             + rest * rng.normal(size=(3, 80))
         )
-        low, high = paired._over_both(values)
+        low, high, _ = paired._over_both(values)
         within += low < 0 < high
     assert 0.92 <= within / 400 <= 0.995
 
 
+@pytest.mark.parametrize("spread_of_nets", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("images", [40, 3000])
+def test_verdicts_read_the_degrees_of_freedom_behind_an_interval(spread_of_nets, images):
+    rng = np.random.default_rng(images)
+    rates = 0.3 + spread_of_nets * np.array([[-1], [0], [1]])
+    hard = rng.random(images)  # which images are, for all nets alike
+    first = hard + rng.normal(0, 0.002, (3, images)) < rates
+    second = np.repeat(rng.random((1, images)) < 0.2, 3, 0)
+    change = first.astype(float) - second
+    low, high, degrees = paired._over_both(change)
+    for told in (
+        difference(first, second, seed=0).both,
+        combination([(1.0, first), (-1.0, second)], seed=0),
+    ):
+        assert (told.low, told.high) == pytest.approx((low, high))
+        assert rules.freedom(told) == pytest.approx(max(1.0, degrees), rel=0.006)
+        assert rules.trainings(told)[0] == 3
+    if spread_of_nets == 0.2:
+        assert degrees < 3
+    if spread_of_nets == 0.0:
+        assert degrees > 30  # far from the 2 that the number of trainings would give
+
+
+@pytest.mark.parametrize(
+    ("degrees", "told"),
+    [(1.98765, 1.99), (2.0, 2), (99.96, 100), (617.4, 617), (1999.6, 2000), (3e6, 3e6)],
+)
+def test_degrees_of_freedom_are_written_without_an_exponent(degrees, told):
+    assert rules.freedom(Measured(0.0, n=5, note=paired._freedom(degrees))) == told
+
+
+def test_one_ensemble_has_no_interval_over_trainings():
+    rng = np.random.default_rng(4)
+    members = rng.random((3, 400)) < np.array([[0.2], [0.3], [0.4]])
+    ensemble = (members.sum(0) > 1)[None]
+    told = difference(ensemble, members, seed=0, tested=5)
+    assert (told.seeds, told.both, told.widest) == (None, None, told.images)
+    mean = 100 * (ensemble.mean() - members.mean())
+    assert told.images.value == pytest.approx(mean)
+    # images resampled, the nets as they are: 1.96 standard errors of the mean over them
+    se = 100 * (ensemble - members.mean(0)).std() / 20
+    assert (told.images.high - told.images.low) / (2 * 1.96 * se) == pytest.approx(1, abs=0.06)
+    assert "for these very nets: one ensemble against the mean of 3 nets" in told.images.note
+    assert rules.trainings(told.images)[0] == 3
+    assert rules.freedom(told.images) == 399
+    assert (told.only_first, told.tested) == (int((ensemble & ~members)[0].sum()), 5)
+    back = difference(members, ensemble, seed=0)
+    assert (back.both, back.images.value) == (None, pytest.approx(-mean))
+    # the same rows as pairs of trainings are far less sure
+    assert difference(np.repeat(ensemble, 3, 0), members, seed=0).both is not None
+
+
 def test_nets_that_do_not_differ_leave_images_as_the_only_source():
     one = errors(100, range(20))
-    told = difference(np.repeat(one, 3, 0), errors(100, range(5)), seed=0)
+    told = difference(np.repeat(one, 3, 0), np.repeat(errors(100, range(5)), 3, 0), seed=0)
     assert told.both.low == pytest.approx(told.images.low, abs=0.8)
     assert told.seeds.low == told.seeds.high == pytest.approx(15.0)
 
@@ -303,12 +372,6 @@ def test_mcnemar_against_counting_every_outcome(counts):
     assert mcnemar(*counts) == pytest.approx(as_far / 2**n)
 
 
-def test_holms_correction_is_the_textbooks():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
 def test_a_combination_of_four_nets():
     full, one, other = errors(100, range(10)), errors(100, range(20)), errors(100, range(15))
     both = errors(100, range(60))
@@ -319,6 +382,23 @@ def test_a_combination_of_four_nets():
     # images 10 to 14: all but the full net are wrong; 20 to 59: `both` alone; else they cancel
     se = 100 * np.std([0] * 15 + [-1] * 5 + [1] * 40 + [0] * 40) / 10
     assert (told.high - told.low) / (2 * 1.96 * se) == pytest.approx(1, abs=0.06)
+
+
+def test_a_combination_that_no_image_tells_from_zero_has_no_interval():
+    wrong = errors(50, [1, 2])
+    told = combination([(1.0, wrong), (-1.0, wrong)], seed=0)
+    assert (told.value, told.low, told.high) == (0.0, None, None)
+    assert "no image tells them apart" in told.note
+
+
+def test_a_difference_from_a_net_at_chance_says_so_in_all_its_notes():
+    first, second = errors(60, range(9), range(30)), errors(60, [1], [2])
+    told = difference(first, second, seed=0, note="a minus b", chance="b stayed at chance")
+    assert told.chance == "b stayed at chance"
+    for measured in (told.images, told.seeds, told.both):
+        assert measured.note.startswith("a minus b; b stayed at chance; ")
+    assert "stayed at chance" in difference(first, first, 0, chance=told.chance).images.note
+    assert "chance" not in difference(first, second, seed=0).images.note
 
 
 def test_seeds_in_common_or_the_first_of_each():
@@ -340,6 +420,11 @@ def test_agreement_in_words():
     unsure = Measured(1.0, -2.0, 4.0, 100)
     assert agreement(unsure, 2.0) == "may be chance; the paper's lies within"
     assert agreement(unsure, 7.0) == "may be chance"
+    lost = paired.in_words(worse, 3.0, "alexnet stayed at chance")
+    assert lost == (
+        "+5.0 points (+2.0 to +8.0; the paper +3.0): alexnet stayed at chance, "
+        "a failure to train, no evidence"
+    )
     told = paired.in_words(unsure, 7.0)
     assert told == "+1.0 points (\u22122.0 to +4.0; the paper +7.0): may be chance"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.drawing.style import CATEGORICAL, FAINT, figure
+from zfnet.drawing.style import CATEGORICAL, FAINT, MARK, figure
 
 TEXT_POINTS = 11
 NUMBERED = 20  # classes up to which each field of the confusion matrix bears its number
@@ -29,12 +29,16 @@ class Rate:
 
 @dataclass(frozen=True)
 class RateRow:
-    """One row: `rates` by view ("centre crop", "ten crops"), the paper's figure, or `why` none."""
+    """One row: `rates` by view ("centre crop", "ten crops"), the paper's figure, or `why` none.
+
+    `note` is written above the rates.
+    """
 
     label: str
     rates: Mapping[str, Rate]
     paper: float | None = None
     why: str = ""
+    note: str = ""
 
 
 def error_chart(panels: Mapping[str, Sequence[RateRow]]) -> Any:
@@ -76,6 +80,11 @@ def _row(axis: Any, place: int, row: RateRow) -> None:
             )  # fmt: skip
     if row.paper is not None:
         axis.plot(row.paper, place, "x", color=CATEGORICAL[1], markersize=7.5, markeredgewidth=2)
+    if row.note:
+        axis.text(
+            0.02, place - 0.37, row.note, fontsize=TEXT_POINTS - 2, color=MARK, va="center",
+            transform=axis.get_yaxis_transform(),
+        )  # fmt: skip
     if row.why:
         axis.text(
             0.02, place, row.why, fontsize=TEXT_POINTS - 1, color=FAINT_HEX, va="center",

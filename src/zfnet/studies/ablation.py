@@ -16,7 +16,7 @@ crop, dropout off, the final weights), nor how many nets stand behind a row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ import numpy as np
 from zfnet import paper
 from zfnet.drawing.ablation import Dot, dot_plot
 from zfnet.errors import UserError
-from zfnet.intervals import wilson
+from zfnet.intervals import holm, wilson
 from zfnet.studies.paired import (
     ENOUGH_CLASSES,
     TOP,
@@ -37,12 +37,12 @@ from zfnet.studies.paired import (
     difference,
     ends_in_words,
     error_rate,
-    holm,
     in_words,
     intervals_in_words,
     read_nets,
     signed,
     spread,
+    stayed_at_chance,
 )
 from zfnet.studies.result import Figure, Measured, Result, Table
 
@@ -76,8 +76,36 @@ CHANGES = (
     Change("zfnet_wide", "zfnet", "layers 3-5: 512, 1024, 512", "change_zfnet_wide"),
     Change("zfnet_wide_fc8192", "zfnet", "both widenings", "change_zfnet_wide_fc8192"),
 )
-# Is taking out both pairs of layers worse than the sum of taking out each?
-BEYOND_SUM = {"alexnet_no3467": 1, "alexnet_no34": -1, "alexnet_no67": -1, "alexnet": 1}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A metric that weighs the errors of several nets, other than a row minus its full net."""
+
+    metric: str
+    label: str
+    weights: Mapping[str, int]
+
+    @property
+    def formula(self) -> str:
+        """The nets with their signs."""
+        terms = (f"{'minus' if w < 0 else 'plus'} {net}" for net, w in self.weights.items())
+        return " ".join(terms).removeprefix("plus ")
+
+
+# Is taking out both pairs of layers worse than the sum of taking out each? Are large layers 6 and 7
+# worse where layers 3 to 5 are wide already?
+BEYOND = "Cost of taking out 3, 4, 6, 7{} beyond the sum of 3, 4 and 6, 7"
+SINGLY = {"alexnet_no34": -1, "alexnet_no67": -1, "alexnet": 1}
+CONTRASTS = (
+    Contrast("cost_beyond_sum", BEYOND.format(""), {REMEDIED: 1} | SINGLY),
+    Contrast("cost_beyond_sum_slow", BEYOND.format(" at a lower rate"), {REMEDY: 1} | SINGLY),
+    Contrast(
+        "change_fc8192_of_wide",
+        "Both widenings of ZFNet minus that of layers 3-5 alone",
+        {"zfnet_wide_fc8192": 1, "zfnet_wide": -1},
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -113,12 +141,27 @@ class Row:
         """What a reader must know of this row."""
         if self.net is None:
             return f"not trained here (nets.{self.change.net}.seeds=1)"
-        said = ["adopted, not trained here"] if self.net.adopted else []
-        if self.net.chance:
-            said.append(self.net.chance)
+        return self._told(self.net.chance)
+
+    @property
+    def note_of_difference(self) -> str:
+        """What a reader must know of the row's difference from its full net."""
+        return self._told(self.against.chance if self.against else "")
+
+    def _told(self, chance: str) -> str:
+        said = ["adopted, not trained here" if self.net and self.net.adopted else "", chance]
         if self.change.net == REMEDY:
             said.append("not in the paper; compared with the full net as configured")
-        return "; ".join(said)
+        return "; ".join(filter(None, said))
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """A contrast as found; `chance`: which of its nets stayed at chance, "" for none."""
+
+    contrast: Contrast
+    measured: Measured
+    chance: str
 
 
 def run(cfg: Any, paths: Any) -> Result:
@@ -133,7 +176,7 @@ def study(
 ) -> Result:
     """Table 3 from the nets that there are, with the paper's figures beside them."""
     rows = compare(nets, options.view, seed)
-    beyond = beyond_sum(nets, options.view, seed)
+    contrasts = contrasted(nets, options.view, seed)
     main = nets.get("zfnet") or next(iter(nets.values()))
     labels = main.trainings[0].label
     classes = len(np.unique(labels[labels >= 0]))
@@ -141,11 +184,11 @@ def study(
         study="ablation",
         title="Ablation: layers taken out and resized",
         paper="Table 3",
-        text=_text(rows, beyond, reported, nets, main, classes, options),
+        text=_text(rows, contrasts, reported, nets, main, classes, options),
         net=main.name,
         tap="softmax",
         seed=seed,
-        metrics=_metrics(rows, beyond, options, seed),
+        metrics=_metrics(rows, contrasts, options, seed),
         tables={
             "table_3": _main_table(rows, reported, classes, options, seed),
             "intervals": _interval_table(rows, classes, options, seed),
@@ -173,10 +216,12 @@ def compare(nets: dict[str, TrainedNet], view: str, seed: int) -> list[Row]:
         net, full = nets.get(change.net), nets.get(change.full)
         if net is not None and full is not None and change.metric:
             seeds, places, others = common(net.seeds, full.seeds)
+            net, full = net.only(places), full.only(others)
             note = f"{change.net} minus {change.full}, {VIEWS[view]}"
-            note = "; ".join(filter(None, [note, net.chance]))
-            first, second = net.wrong(view)[places], full.wrong(view)[others]
-            against[change.net] = difference(first, second, seed, note, seeds[0])
+            chance = stayed_at_chance([*net.trainings, *full.trainings])
+            against[change.net] = difference(
+                net.wrong(view), full.wrong(view), seed, note, seeds[0], chance
+            )
     family = [name for name in against if name != REMEDY]
     corrected = dict(zip(family, holm([against[name].p for name in family]), strict=True))
     return [
@@ -185,23 +230,23 @@ def compare(nets: dict[str, TrainedNet], view: str, seed: int) -> list[Row]:
     ]
 
 
-def beyond_sum(nets: dict[str, TrainedNet], view: str, seed: int) -> dict[str, Measured]:
-    """How much worse taking out 3, 4, 6, 7 is than taking out 3, 4 and 6, 7 each, in points.
+def contrasted(nets: dict[str, TrainedNet], view: str, seed: int) -> list[Contrasted]:
+    """CONTRASTS, in points, where all their nets are there, over the seeds that all of them share.
 
-    For the net as configured and, where it was trained, for the remedy's.
+    Without a shared seed the first training of each stands for it.
     """
-    found = {}
-    for name, both in (("cost_beyond_sum", REMEDIED), ("cost_beyond_sum_slow", REMEDY)):
-        weights = {both if key == REMEDIED else key: value for key, value in BEYOND_SUM.items()}
-        if not all(key in nets for key in weights):
+    found = []
+    for contrast in CONTRASTS:
+        if not all(key in nets for key in contrast.weights):
             continue
-        shared = [s for s in nets[both].seeds if all(s in nets[key].seeds for key in weights)]
-        parts = []
-        for key, weight in weights.items():
-            places = [nets[key].seeds.index(s) for s in shared] or [0]
-            parts.append((float(weight), nets[key].wrong(view)[places]))
-        note = "; ".join(filter(None, [" ".join(weights), nets[both].chance]))
-        found[name] = combination(parts, seed, note)
+        own = [nets[key] for key in contrast.weights]
+        shared = [s for s in own[0].seeds if all(s in net.seeds for net in own)]
+        own = [net.only([net.seeds.index(s) for s in shared] or [0]) for net in own]
+        chance = stayed_at_chance(training for net in own for training in net.trainings)
+        note = "; ".join(filter(None, [f"{contrast.formula}, {VIEWS[view]}", chance]))
+        weights = (float(weight) for weight in contrast.weights.values())
+        parts = [(weight, net.wrong(view)) for weight, net in zip(weights, own, strict=True)]
+        found.append(Contrasted(contrast, combination(parts, seed, note), chance))
     return found
 
 
@@ -222,7 +267,7 @@ def training_error(net: TrainedNet) -> Measured | None:
 
 
 def _metrics(
-    rows: Sequence[Row], beyond: dict[str, Measured], options: Options, seed: int
+    rows: Sequence[Row], contrasts: Sequence[Contrasted], options: Options, seed: int
 ) -> dict[str, Measured]:
     costs = {row.change.metric: row.against.widest for row in rows if row.against}
     errors = {}
@@ -231,7 +276,7 @@ def _metrics(
             note = "; ".join(filter(None, [VIEWS[options.view], row.note]))
             wrong = row.net.wrong(options.view)
             errors[f"val_top1_{row.change.net}"] = error_rate(wrong, seed, note)
-    return costs | beyond | errors
+    return costs | {each.contrast.metric: each.measured for each in contrasts} | errors
 
 
 # ------------------------------------------------------------------------------------- tables
@@ -312,7 +357,7 @@ def _difference_table(rows: Sequence[Row], reported: paper.PaperTable, options: 
         title = f"{GROUPS[row.change.full]}: {row.change.label}"
         counts = [each.only_first, each.only_second, each.p, row.holm]
         gap = printed_gap(reported, row.change)
-        body.append([title, each.images.value, *ends, *counts, gap, row.note])
+        body.append([title, each.images.value, *ends, *counts, gap, row.note_of_difference])
     return Table(
         ["net", "points", "low", "high", "seeds: low", "seeds: high", "both: low", "both: high",
          "wrong only here", "wrong only full", "p", "p, Holm", "paper, points", "note"],
@@ -346,14 +391,20 @@ def _printed_table(reported: paper.PaperTable) -> Table:
 def printed_gap(reported: paper.PaperTable, change: Change) -> float | None:
     """The paper's top-1 validation error of a row minus its full net's, in points."""
     key = REMEDIED if change.net == REMEDY else change.net
-    own, full = reported.value(key, "val_top1"), reported.value(change.full, "val_top1")
-    return None if own is None or full is None else round(own - full, 3)
+    return _weighed(reported, {key: 1, change.full: -1})
+
+
+def _weighed(reported: paper.PaperTable, weights: Mapping[str, int]) -> float | None:
+    """The weighted sum of the paper's top-1 validation errors, None where it lacks one."""
+    printed = {key: reported.value(key, "val_top1") for key in weights}
+    known = [weights[key] * value for key, value in printed.items() if value is not None]
+    return round(sum(known), 3) if len(known) == len(weights) else None
 
 
 # --------------------------------------------------------------------------------------- text
 def _text(
     rows: Sequence[Row],
-    beyond: dict[str, Measured],
+    contrasts: Sequence[Contrasted],
     reported: paper.PaperTable,
     nets: dict[str, TrainedNet],
     main: TrainedNet,
@@ -378,9 +429,8 @@ def _text(
         if told:
             said = " ".join(_sentence(row, reported) for row in told)
             parts.append(f"{GROUPS[full]}, against its full net. {said}")
-    if beyond:
-        told_of = (_beyond(name, each, reported, nets) for name, each in beyond.items())
-        parts.append(" ".join(told_of))
+    if contrasts:
+        parts.append(" ".join(_contrast(each, reported) for each in contrasts))
     parts += _exceptions(rows)
     if classes < 1000:
         parts.append(
@@ -394,31 +444,15 @@ def _text(
 
 def _sentence(row: Row, reported: paper.PaperTable) -> str:
     assert row.against is not None
-    said = in_words(row.against.widest, printed_gap(reported, row.change))
-    return (
-        f"{row.change.label[:1].upper()}{row.change.label[1:]}: {_unless_at_chance(said, row.net)}."
-    )
+    gap = printed_gap(reported, row.change)
+    said = in_words(row.against.widest, gap, row.against.chance)
+    return f"{row.change.label[:1].upper()}{row.change.label[1:]}: {said}."
 
 
-def _unless_at_chance(said: str, net: TrainedNet | None) -> str:
-    """A failure to train says nothing of layers, however sure the difference is."""
-    if net is None or not net.chance:
-        return said
-    return f"{said.rpartition(': ')[0]}: it {net.chance}, a failure to train, not a cost of layers"
-
-
-def _beyond(
-    name: str, found: Measured, reported: paper.PaperTable, nets: dict[str, TrainedNet]
-) -> str:
-    printed = [reported.value(key, "val_top1") for key in BEYOND_SUM]
-    known = [value for value in printed if value is not None]
-    gap = None
-    if len(known) == len(printed):
-        gap = sum(w * v for w, v in zip(BEYOND_SUM.values(), known, strict=True))
-    slow = name.endswith("_slow")
-    said = _unless_at_chance(in_words(found, gap), nets[REMEDY if slow else REMEDIED])
-    which = ", at a lower rate," if slow else ""
-    return f"Cost of taking out 3, 4, 6, 7{which} beyond the sum of 3, 4 and 6, 7: {said}."
+def _contrast(found: Contrasted, reported: paper.PaperTable) -> str:
+    weights = found.contrast.weights.items()
+    gap = _weighed(reported, {REMEDIED if key == REMEDY else key: w for key, w in weights})
+    return f"{found.contrast.label}: {in_words(found.measured, gap, found.chance)}."
 
 
 def _exceptions(rows: Sequence[Row]) -> list[str]:
@@ -458,7 +492,10 @@ def _figures(
         if row.net
     )
     changes = "; ".join(
-        f"{row.change.net} {row.against.images.value:+.1f}" for row in rows if row.against
+        f"{row.change.net} {signed(row.against.images.value)}"
+        + (f" ({row.against.chance})" if row.against.chance else "")
+        for row in rows
+        if row.against
     )
     figures = [
         Figure(
@@ -525,8 +562,8 @@ def _draw_changes(rows: Sequence[Row], reported: paper.PaperTable) -> Any:
             group.append(Dot(row.change.label, paper=gap, note=why))
             continue
         found = row.against.widest
-        if row.net is not None and row.net.chance:  # it would set a scale on which no other shows
-            why = f"{row.net.chance}: {signed(found.value)} points"
+        if row.against.chance:  # it would set a scale on which no other shows
+            why = f"{row.against.chance}: {signed(found.value)} points"
             group.append(Dot(row.change.label, paper=gap, note=why))
             continue
         group.append(Dot(row.change.label, found.value, found.low, found.high, gap))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ from zfnet.studies.paired import (
     mean_softmax,
     read_nets,
     spread,
+    stayed_at_chance,
 )
 from zfnet.studies.result import Figure, Measured, Result, Table
 
@@ -88,17 +89,37 @@ class Options:
 class Row:
     """One row of the table: `answers` by view (one Answers a net; one in all where averaged).
 
-    `nets`: how many trainings stand behind it; `seeds`: theirs, of a row of single nets. `why`:
-    what is missing, where there are no answers; `note`: what a reader must know of them.
+    `trainings`: all that stand behind it; `seeds`: theirs, of a row of single nets, and none where
+    they were averaged. `why`: what is missing, where there are no answers; `note`: what a reader
+    must know of them.
     """
 
     key: str
     label: str
-    nets: int
+    trainings: Sequence[Training]
     answers: dict[str, list[Answers]]
     seeds: Sequence[int] = ()
     why: str = ""
     note: str = ""
+
+    @property
+    def nets(self) -> int:
+        """How many trainings stand behind it."""
+        return len(self.trainings)
+
+    @property
+    def chance(self) -> str:
+        """Which of its trainings stayed at chance, in words; "" for none."""
+        return stayed_at_chance(self.trainings)
+
+    def only(self, places: Sequence[int]) -> Row:
+        """A row of single nets with the trainings at `places` alone."""
+        return replace(
+            self,
+            trainings=[self.trainings[place] for place in places],
+            answers={view: [own[place] for place in places] for view, own in self.answers.items()},
+            seeds=[self.seeds[place] for place in places],
+        )
 
     def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
         """bool (S, N): of each net; (1, N) where they were averaged."""
@@ -154,11 +175,11 @@ def single_rows(nets: dict[str, TrainedNet]) -> list[Row]:
         net = nets.get(key)
         if net is None:
             why = f"not trained here: {how_to_train(key)}"
-            rows.append(Row(key, LABELS[key], 0, {}, why=why))
+            rows.append(Row(key, LABELS[key], [], {}, why=why))
             continue
         answers = {view: [_own(each, view) for each in net.trainings] for view in VIEWS}
         rows.append(
-            Row(key, _label(key, net), len(net.seeds), answers, net.seeds, note=_remark(net))
+            Row(key, _label(key, net), net.trainings, answers, net.seeds, note=_remark(net))
         )
     return rows
 
@@ -181,11 +202,11 @@ def averaged_rows(nets: dict[str, TrainedNet]) -> list[Row]:
 def _averaged(key: str, nets: Sequence[TrainedNet], why: str) -> Row:
     """Mean softmax of all trainings of the first net and, as in the paper, one of the others."""
     if not nets:
-        return Row(key, LABELS[key].format(n="N").replace(", N nets", ""), 0, {}, why=why)
+        return Row(key, LABELS[key].format(n="N").replace(", N nets", ""), [], {}, why=why)
     trainings = [*nets[0].trainings, *(net.trainings[0] for net in nets[1:])]
     answers = {view: [mean_softmax(trainings, view)] for view in VIEWS}
-    note = "; ".join(f"{net.name}: {net.chance}" for net in nets if net.chance)
-    return Row(key, LABELS[key].format(n=len(trainings)), len(trainings), answers, note=note)
+    note = stayed_at_chance(trainings)
+    return Row(key, LABELS[key].format(n=len(trainings)), trainings, answers, note=note)
 
 
 def _own(training: Training, view: str) -> Answers:
@@ -215,20 +236,28 @@ def _classes(nets: dict[str, TrainedNet]) -> int:
 
 # -------------------------------------------------------------------------------- comparisons
 def compare(rows: Sequence[Row], view: str, seed: int, guesses: int = 1) -> dict[str, Difference]:
-    """The differences of PAIRS whose two rows are there; single nets are paired by their seed."""
+    """The differences of PAIRS whose two rows are there; single nets are paired by their seed.
+
+    There is one ensemble of each kind, made of the very nets it is compared with: its differences
+    hold for these nets, and have no interval over trainings.
+    """
     by_key = {row.key: row for row in rows}
     found = {}
     for name, (one, other, words) in PAIRS.items():
-        if one in by_key and other in by_key:
-            first, second = by_key[one], by_key[other]
-            a, b = first.wrong(view, guesses), second.wrong(view, guesses)
-            tested = None
-            if first.seeds and second.seeds:
-                seeds, places, others = common(first.seeds, second.seeds)
-                a, b, tested = a[places], b[others], seeds[0]
-            elif first.seeds or second.seeds:
-                tested = (first.seeds or second.seeds)[0]
-            found[name] = difference(a, b, seed, f"{words}, {VIEWS[view]}", tested)
+        if one not in by_key or other not in by_key:
+            continue
+        first, second = by_key[one], by_key[other]
+        note, tested = f"{words}, {VIEWS[view]}", None
+        if first.seeds and second.seeds:
+            seeds, places, others = common(first.seeds, second.seeds)
+            first, second, tested = first.only(places), second.only(others), seeds[0]
+        elif first.seeds or second.seeds:
+            tested = (first.seeds or second.seeds)[0]
+        else:
+            note += ", two ensembles of these very nets"
+        chance = stayed_at_chance([*first.trainings, *second.trainings])
+        a, b = first.wrong(view, guesses), second.wrong(view, guesses)
+        found[name] = difference(a, b, seed, note, tested, chance)
     return found
 
 
@@ -250,7 +279,8 @@ def _metrics(
     zfnet = next((row for row in rows if row.key == ZFNET), None)
     if zfnet is not None:
         ten, centre = zfnet.wrong("ten"), zfnet.wrong("centre")
-        crops = difference(ten, centre, seed, "ZFNet, ten crops minus centre crop")
+        note = "ZFNet, ten crops minus centre crop"
+        crops = difference(ten, centre, seed, note, chance=zfnet.chance)
         found["ten_crops_minus_centre"] = crops.widest
     return found
 
@@ -336,16 +366,19 @@ def _difference_table(
         found = compared if view == options.view else compare(rows, view, seed)
         for name, each in found.items():
             one, other, title = PAIRS[name]
-            body.append([title, words, *_cells(each), _printed_gap(reported, one, other)])
+            gap = _printed_gap(reported, one, other)
+            body.append([title, words, *_cells(each), gap, each.chance])
     return Table(
         ["difference", "view", "points", "low", "high", "seeds: low", "seeds: high", "both: low",
          "both: high",
-         "wrong only first", "wrong only second", "p", "paper, points"],
+         "wrong only first", "wrong only second", "p", "paper, points", "note"],
         body,
         "Top-1 error of the first minus that of the second on the same images. low, high: 95 % "
         "interval over images (bootstrap); seeds: Student's over pairs of trainings of one seed; "
-        "both: over images and pairs (Satterthwaite). wrong only: images that one of the "
-        "first pair gets wrong alone; p: McNemar's exact test on them, two-sided, one test each.",
+        "both: over images and pairs (Satterthwaite); neither for (a), of which there is one, made "
+        "of these very nets. wrong only: images that one of the first pair gets wrong alone; p: "
+        "McNemar's exact test on them, two-sided, one test each. note: what takes a difference's "
+        "meaning away.",
     )  # fmt: skip
 
 
@@ -461,6 +494,10 @@ def _text(
     if compared:
         told = " ".join(_sentence(name, each, reported) for name, each in compared.items())
         kinds = intervals_in_words(list(nets.values()))
+        if any(row.answers and not row.seeds for row in rows):
+            kinds += (
+                " There is one (a), made of these very nets: its intervals are over images alone."
+            )
         parts.append(f"Differences of top-1 error on the same images. {kinds} {told}")
     missing = [f"{row.label}: {row.why}" for row in rows if row.why]
     if missing:
@@ -477,7 +514,7 @@ def _text(
 
 def _sentence(name: str, each: Difference, reported: paper.PaperTable) -> str:
     one, other, words = PAIRS[name]
-    return f"{words}: {in_words(each.widest, _printed_gap(reported, one, other))}."
+    return f"{words}: {in_words(each.widest, _printed_gap(reported, one, other), each.chance)}."
 
 
 # ------------------------------------------------------------------------------------ figures
@@ -527,6 +564,7 @@ def _draw_errors(rows: Sequence[Row], reported: paper.PaperTable, classes: int, 
                 else {},
                 reported.value(row.key, f"val_top{guesses}"),
                 _short(row.why),
+                row.chance,
             )
             for row in rows
         ]

@@ -13,7 +13,7 @@ import csv
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.intervals import wilson
 from zfnet.models.spec import Conv, NetSpec, inputs_of
@@ -30,9 +31,9 @@ from zfnet.studies.statistics import student_mean
 VIEWS = {"centre": "centre crop", "ten": "ten crops"}
 TOP = 5  # guesses an image that the paper's second error rate allows
 ENOUGH_CLASSES = 10  # below, five guesses say little
-CHANCE = 0.99  # share of log(classes) above which a training loss is that of guessing
 DRAWS = 4000
 BLOCK = 4096  # images whose probabilities are ranked at once
+NO_IMAGE = "no image tells them apart, so that there is no interval"
 
 
 # ------------------------------------------------------------------------------------ reading
@@ -100,12 +101,11 @@ class TrainedNet:
     @property
     def chance(self) -> str:
         """Which trainings stayed at chance, in words; "" for none."""
-        stayed = [training.seed for training in self.trainings if training.at_chance]
-        if not stayed:
-            return ""
-        if len(self.trainings) == 1:
-            return "stayed at chance"
-        return f"stayed at chance in {len(stayed)} of {len(self.trainings)} trainings"
+        return _stayed([training.at_chance for training in self.trainings])
+
+    def only(self, places: Sequence[int]) -> TrainedNet:
+        """The net with the trainings at `places` alone."""
+        return replace(self, trainings=[self.trainings[place] for place in places])
 
     def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
         """bool (seeds, N)."""
@@ -198,7 +198,27 @@ def _at_chance(history: Path, classes: int) -> bool | None:
         return None
     with history.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return float(rows[-1]["train_loss"]) > CHANCE * math.log(classes) if rows else None
+    return at_chance(float(rows[-1]["train_loss"]), classes) if rows else None
+
+
+def stayed_at_chance(trainings: Iterable[Training]) -> str:
+    """Which nets stayed at chance, by name and in words, each training counted once; "" for none.
+
+    The note of every number that stands on them says so: whoever judges by it finds the words.
+    """
+    nets: dict[str, dict[int, bool | None]] = {}
+    for training in trainings:
+        nets.setdefault(training.net, {})[training.seed] = training.at_chance
+    told = ((net, _stayed(list(known.values()))) for net, known in nets.items())
+    return " and ".join(f"{net} {said}" for net, said in told if said)
+
+
+def _stayed(known: Sequence[bool | None]) -> str:
+    count = sum(bool(each) for each in known)
+    if not count:
+        return ""
+    more = f" in {count} of {len(known)} trainings" if len(known) > 1 else ""
+    return f"stayed at chance{more}"
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -292,9 +312,11 @@ class Difference:
     """Error rate of `first` minus that of `second`, in points, on the same images.
 
     `images`: interval over images. `seeds`: Student's interval over pairs of trainings with the
-    same seed; `both`: over images and trainings; None where there is one pair only.
+    same seed; `both`: over images and trainings; None where there is one pair only, or where one
+    side is a single ensemble.
     `only_first`, `only_second`: images that one of the first pair gets wrong alone; `p`: McNemar's
-    exact test on them, two-sided. `tested`: their seed.
+    exact test on them, two-sided. `tested`: their seed. `chance`: which of the nets on either side
+    stayed at chance, "" for none; the notes say it too.
     """
 
     images: Measured
@@ -304,6 +326,7 @@ class Difference:
     only_second: int
     p: float
     tested: int | None = None
+    chance: str = ""
 
     @property
     def widest(self) -> Measured:
@@ -312,30 +335,41 @@ class Difference:
 
 
 def difference(
-    first: np.ndarray, second: np.ndarray, seed: int, note: str = "", tested: int | None = None
+    first: np.ndarray,
+    second: np.ndarray,
+    seed: int,
+    note: str = "",
+    tested: int | None = None,
+    chance: str = "",
 ) -> Difference:
-    """Compare error matrices (S, N), bool; a single row is compared with every row of the other."""
+    """Compare error matrices (S, N), bool, row by row; `chance` (see Difference) joins the notes.
+
+    A single row beside several is one ensemble: it is compared with each of the others, which are
+    no pairs of independent trainings, so that the interval is over images alone.
+    """
     change = first.astype(np.int8) - second.astype(np.int8)
     count, n = change.shape
     value = 100 * float(change.mean())
+    note = "; ".join(filter(None, [note, chance]))
     if not change.any():
-        told = _join(note, "no image tells them apart, so that there is no interval")
-        return Difference(
-            Measured(0.0, n=n, unit="points", note=told), None, None, 0, 0, 1.0, tested
-        )
+        told = _join(note, NO_IMAGE)
+        nothing = Measured(0.0, n=n, unit="points", note=told)
+        return Difference(nothing, None, None, 0, 0, 1.0, tested, chance)
     low, high = _over_images(change, seed)
-    told = _join(note, "interval over images (bootstrap)")
-    images = Measured(value, low, high, n, "points", told)
+    over = "interval over images (bootstrap)"
+    if len(first) != len(second):
+        over += f", for these very nets: one ensemble against the mean of {count} nets"
+    images = Measured(value, low, high, n, "points", _join(note, over))
     seeds = both = None
-    if count > 1:
+    if count > 1 and len(first) == len(second):
         over = f"Student's interval over {count} pairs of trainings; n counts pairs"
         seeds = student_mean(100 * change.mean(1), "points", _join(note, over))
-        low, high = _over_both(change)
-        over = f"interval over images and {count} pairs of trainings"
+        low, high, degrees = _over_both(change)
+        over = f"interval over images and {count} pairs of trainings; {_freedom(degrees)}"
         both = replace(images, low=low, high=high, note=_join(note, over))
     only_first, only_second = int((change[0] > 0).sum()), int((change[0] < 0).sum())
     p = mcnemar(only_first, only_second)
-    return Difference(images, seeds, both, only_first, only_second, p, tested)
+    return Difference(images, seeds, both, only_first, only_second, p, tested, chance)
 
 
 def common(first: Sequence[int], second: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -354,27 +388,30 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's (1979) adjusted p values, in the order given."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted, largest = [0.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
 def combination(parts: Sequence[tuple[float, np.ndarray]], seed: int, note: str = "") -> Measured:
     """Weighted sum of the error rates of several nets on the same images, in points.
 
-    parts: (weight, bool (S, N)). Interval over images, and over seeds where there are several.
+    parts: (weight, bool (S, N)), all with the same S. Interval over images, and over seeds where
+    there are several.
     """
     values = np.sum([weight * wrong for weight, wrong in parts], axis=0)
     count, n = values.shape
-    low, high = _over_both(values) if count > 1 else _over_images(values, seed)
-    over = f"images and {count} trainings" if count > 1 else "images (bootstrap)"
-    told = _join(note, f"interval over {over}")
-    return Measured(100 * float(values.mean()), low, high, n, "points", told)
+    value = 100 * float(values.mean())
+    if not values.any():
+        return Measured(0.0, n=n, unit="points", note=_join(note, NO_IMAGE))
+    if count == 1:
+        low, high = _over_images(values, seed)
+        over = "interval over images (bootstrap)"
+    else:
+        low, high, degrees = _over_both(values)
+        over = f"interval over images and {count} trainings; {_freedom(degrees)}"
+    return Measured(value, low, high, n, "points", _join(note, over))
+
+
+def _freedom(degrees: float) -> str:
+    """Degrees of freedom as verdicts read them: without an exponent, however many there are."""
+    number = f"{degrees:.0f}" if degrees >= 100 else f"{degrees:.3g}"
+    return f"{number} degrees of freedom"
 
 
 def agreement(found: Measured, printed: float | None) -> str:
@@ -403,15 +440,19 @@ def ends_in_words(found: Measured) -> str:
     return f"{found.low:.1f} to {found.high:.1f}"
 
 
-def in_words(found: Measured, printed: float | None) -> str:
-    """A difference in points, its interval, the paper's, and what can be said of the two."""
+def in_words(found: Measured, printed: float | None, chance: str = "") -> str:
+    """A difference in points, its interval, the paper's, and what can be said of the two.
+
+    chance: which of the nets stayed at chance; then it says nothing, however sure it is.
+    """
     beside = []
     if found.low is not None and found.high is not None:
         beside.append(f"{signed(found.low)} to {signed(found.high)}")
     if printed is not None:
         beside.append(f"the paper {signed(printed)}")
     told = f" ({'; '.join(beside)})" if beside else ""
-    return f"{signed(found.value)} points{told}: {agreement(found, printed)}"
+    said = f"{chance}, a failure to train, no evidence" if chance else agreement(found, printed)
+    return f"{signed(found.value)} points{told}: {said}"
 
 
 def intervals_in_words(nets: Sequence[TrainedNet]) -> str:
@@ -440,9 +481,10 @@ def _over_images(values: np.ndarray, seed: int) -> tuple[float, float]:
     return 100 * float(low), 100 * float(high)
 
 
-def _over_both(values: np.ndarray) -> tuple[float, float]:
+def _over_both(values: np.ndarray) -> tuple[float, float, float]:
     """95 % interval of 100 times the mean of `values` (S, N) for new images and new trainings.
 
+    The third is the number of degrees of freedom of the Student's t behind it.
     Both are random, crossed effects: the mean's variance is (net + image - rest) / (S N) in mean
     squares of the analysis of variance, with Satterthwaite's (1946) degrees of freedom, which are
     few where the nets differ more than the images tell. A bootstrap of rows and columns would count
@@ -463,7 +505,7 @@ def _over_both(values: np.ndarray) -> tuple[float, float]:
         parts = zip((net, image, rest), freedom, strict=True)
         degrees = square**2 / sum(each**2 / own for each, own in parts)
     half = float(stdtrit(degrees, 0.975)) * math.sqrt(square / (count * n))
-    return 100 * (mean - half), 100 * (mean + half)
+    return 100 * (mean - half), 100 * (mean + half), degrees
 
 
 def _join(note: str, more: str) -> str:

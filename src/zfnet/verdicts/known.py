@@ -15,9 +15,10 @@ _NET = r"(alexnet|zfnet)(_[a-z0-9]+)*"
 KNOWN: dict[str, tuple[str, ...]] = {
     "ablation": (
         r"cost_removing_(3_4|7|6_7|3_4_6_7|3_4_6_7_slow)",
+        r"change_fc8192_of_wide",
         r"change_(alexnet|zfnet)_fc(2048|8192)",
         r"change_zfnet_wide(_fc8192)?",
-        r"cost_beyond_sum(_he)?",
+        r"cost_beyond_sum(_slow)?",
         rf"val_top1_{_NET}",
     ),
     "architecture": (
