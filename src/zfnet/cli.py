@@ -1,5 +1,5 @@
 """The one entry point: `zfnet STAGE --config build/config.yaml` (what DVC runs), `zfnet STAGE
-[overrides]` (a run of one's own), and the small tools `show`, `doctor` and `deps`.
+[overrides]` (a run of one's own), and the small tools `show`, `publish`, `doctor` and `deps`.
 
 Help, version and every error about the configuration come before torch is imported.
 """
@@ -36,11 +36,12 @@ Tools:
                                   one picture: what in IMAGE drives one unit (show --help)
   zfnet compose [KEY=VALUE ...]   print the composed configuration
   zfnet verdicts [--compare REV]  what this run says of each claim of the paper; what changed
+  zfnet publish [--draft]         upload the W&B runs, write a W&B Report (publish --help)
   zfnet doctor                    devices, disk, data found, versions
   zfnet deps [--write]            code files each stage depends on (for dvc.yaml)
   zfnet --version
 """
-TOOLS = ("show", "doctor", "deps")
+TOOLS = ("show", "publish", "doctor", "deps")
 LONGEST_NAME = 200  # of a sweep's folder, made of its overrides; file systems allow 255 bytes
 NETLESS = (
     "compose",
@@ -90,6 +91,12 @@ def _dispatch(arguments: list[str]) -> int:
         from zfnet.doctor import main as doctor
 
         return doctor(rest)
+    if command == "publish":
+        from zfnet.config import find_root, main_checkout
+        from zfnet.report.publish import main as publish
+
+        root = find_root()
+        return publish(rest, root, main_checkout(root))
     if command == "deps":
         return _deps(rest)
     if command == "verdicts" and not any(item.startswith("--config") for item in rest):

@@ -6,12 +6,29 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
+import fabricate_explorers
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from zfnet.errors import UserError
-from zfnet.report import track
+from zfnet.report import evolution_panels, records, track
 from zfnet.report.gather import gather
+from zfnet.report.pictures import LARGE_PNG
+
+CLAIM = {
+    "place": "Table 3", "claim": "Depth matters.", "verdict": "holds here", "value": 18.8,
+    "low": 14.2, "high": 23.7, "n": 600, "unit": "points", "paper": {"text": "+33 points"},
+    "reason": "the interval is above 0.",
+}  # fmt: skip
+CLAIMS = {
+    "counts": {"holds here": 1, "not measured": 1},
+    "claims": {
+        "depth_matters": CLAIM,
+        "fc_little": CLAIM | {"verdict": "not measured", "value": None, "low": None, "high": None},
+    },
+}
 
 
 def paths_of(root):
@@ -38,8 +55,8 @@ def inspect(folder, *arguments):
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -65,6 +82,7 @@ def test_offline_runs_can_be_read_back(tmp_path, capfd):
     assert training["summary"]["val_top1_error"] == 20.0
     assert training["summary"]["val_top1_error/low"] == pytest.approx(16.9)
     assert training["summary"]["tables/departures"]["nrows"] == 3
+    assert training["summary"]["numbers"]["nrows"] == 4
     assert set(training["tags"]) == {"quick", "train", "zfnet"}
     records = inspect(folders["train zfnet"][0])
     assert written["group"] in records
@@ -140,21 +158,203 @@ def test_a_live_run_begins_with_its_first_row_and_ends_the_one_before(tmp_path, 
     assert {run.options["reinit"] for run in runs} == {"finish_previous"}
 
 
+def test_a_refused_key_says_what_to_do(monkeypatch):
+    import wandb
+
+    def refuse(prompt):
+        raise wandb.errors.AuthenticationError("invalid key")
+
+    monkeypatch.setattr("wandb.login", refuse)
+    with pytest.raises(
+        UserError, match=r"failed \(invalid key\): run `uv run wandb login`, or wait"
+    ):
+        track.need_login("publishing", "wait")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("wandb.login", lambda prompt: False)
+    with pytest.raises(UserError, match="WANDB_MODE=offline is set"):
+        track.need_login("publishing", "wait")
+
+
+# --------------------------------------------------------------------------------- what is logged
+def history_of(folder):
+    lines = [json.loads(line) for line in inspect(folder).splitlines()]
+    return [line["history"]["item"] for line in lines if line["type"] == "history"]
+
+
+def folder_of(root, name):
+    runs = json.loads((root / "results" / "track.json").read_text())["runs"]
+    (run,) = [run["id"] for run in runs if run["name"] == name]
+    (folder,) = (root / "wandb").glob(f"offline-run-*-{run}")
+    return folder
+
+
+def test_the_layers_pictures_are_logged_at_the_step_that_is_their_epoch(tmp_path, capsys):
+    root = fabricate_explorers.tree(tmp_path / "run")
+    shutil.rmtree(root / "models")
+    shutil.rmtree(root / "results" / "occlusion")
+    shutil.rmtree(root / "results" / "features")
+    track.run(config_of("offline"), paths_of(root))
+    assert capsys.readouterr().err == ""
+    folder = folder_of(root, "evolution")
+    rows = history_of(folder)
+    assert [row["_step"] for row in rows] == fabricate_explorers.EPOCHS == [1, 2, 4]
+    for row in rows:
+        for layer, maps in fabricate_explorers.FOLLOWED.items():
+            key = f"evolution/layer_{layer}"
+            told = f"Layer {layer}, epoch {row['_step']}:"
+            assert row[f"{key}.caption"].startswith(told)
+            assert f"maps {', '.join(map(str, maps))}, row by row" in row[f"{key}.caption"]
+            assert (folder / "files" / row[f"{key}.path"]).suffix == ".webp"
+            assert (folder / "files" / row[f"{key}.path"]).is_file()
+    assert "tables/maps.nrows" not in rows[0]
+    assert rows[-1]["tables/maps.nrows"] == 5
+
+
+def test_each_picture_shows_its_own_epoch(tmp_path):
+    root = fabricate_explorers.tree(tmp_path / "run")
+    study = gather(root).studies["evolution"]
+    found = {(key, step): panel for step, key, panel in evolution_panels.panels(study, root)}
+    assert len(found) == 6
+    side = evolution_panels.EPOCH_PX
+    for index, epoch in enumerate(fabricate_explorers.EPOCHS):
+        pixels = np.asarray(found["evolution/layer_2", epoch].picture)
+        assert pixels.shape[:2] == (side, 4 * side + 6)  # two maps, a pair each
+        assert pixels[side // 2, side // 2, 0] == 10 * index  # the study's projection of that epoch
+        patch = pixels[side // 2, side + 2 + side // 2, 2]
+        assert patch == fabricate_explorers.pixels(index)[0, 0, 2]
+        other = pixels[side // 2, 3 * side + 6 + side // 2, 2]  # of map 66, silent at first: pale
+        assert (other == patch) == (epoch != 1)
+
+
+def test_a_wide_layer_shows_the_paper_figures_maps_first_and_no_more_than_a_few(tmp_path):
+    kept = list(range(10, 60))
+    layer = SimpleNamespace(array=lambda name: np.array(kept), facts={"shown": [58, 3, 40]})
+    chosen = evolution_panels._chosen(layer)
+    assert len(chosen) == evolution_panels.MAPS
+    assert {40, 58} < set(chosen)
+    assert 3 not in chosen
+    assert chosen == sorted(chosen)
+
+
+def test_numbers_by_epoch_come_from_the_studys_own_table():
+    columns = ["layer", "epoch", evolution_panels.CURVES["similarity"], "settled", "more"]
+    rows = [[1, 2, 0.5, 0.25, 9], [1, 1, None, 0.0, 9], [4, 2, 0.1, 0.0, 9]]
+    study = {"tables": {"steps": {"columns": columns, "rows": rows}}}
+    assert evolution_panels.settling(study) == {
+        1: {"evolution/layer_1_settled": 0.0},
+        2: {
+            "evolution/layer_1_similarity": 0.5, "evolution/layer_1_settled": 0.25,
+            "evolution/layer_4_similarity": 0.1, "evolution/layer_4_settled": 0.0,
+        },
+    }  # fmt: skip
+    assert evolution_panels.settling({"tables": {}}) == {}
+
+
+def test_without_the_images_the_numbers_are_logged_and_the_reason_is_told(tmp_path, capsys):
+    root = fabricate_explorers.tree(tmp_path / "run")
+    for name in ("models", "data/prepared", "results/occlusion", "results/features"):
+        shutil.rmtree(root / name)
+    track.run(config_of("offline"), paths_of(root))
+    assert "no pictures by epoch" in capsys.readouterr().err
+    (row,) = history_of(folder_of(root, "evolution"))
+    assert row["tables/maps.nrows"] == 5
+    assert not [key for key in row if key.startswith("evolution/")]
+
+
+def test_a_net_without_snapshots_has_no_pictures_by_epoch(tmp_path):
+    study = {"extra": {"epochs": [], "measured": False}, "tables": {}, "arrays": {}}
+    assert list(evolution_panels.panels(study, tmp_path)) == []
+    assert evolution_panels.panel_keys(study) == []
+
+
+def test_verdicts_are_a_table_and_final_values(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    shutil.rmtree(root / "models")
+    shutil.rmtree(root / "results")
+    fabricate.write_json(root / "results" / "claims.json", CLAIMS)
+    track.run(config_of("offline"), paths_of(root))
+    summary = json.loads(inspect(folder_of(root, "verdicts"), "--summary"))["summary"]
+    assert summary["verdict/depth_matters"] == "holds here"
+    assert (summary["depth_matters"], summary["depth_matters/low"]) == (18.8, 14.2)
+    assert summary["verdict/fc_little"] == "not measured"
+    assert "fc_little" not in summary
+    assert (summary["count/holds here"], summary["claims"]["nrows"]) == (1, 2)
+    (record,) = records.records_of(gather(root), "g")
+    row = dict(zip(records.CLAIM_COLUMNS, record.tables["claims"]["rows"][0], strict=True))
+    assert row["id"] == "depth_matters"
+    assert (row["paper"], row["why"]) == ("+33 points", "the interval is above 0.")
+
+
+def test_every_number_stands_in_a_table_with_its_unit(tmp_path):
+    evidence = gather(fabricate.tree(tmp_path / "run"))
+    found = {record.key: record.tables["numbers"] for record in records.records_of(evidence, "g")}
+    assert set(found) == {"train zfnet", "train alexnet", "features", "occlusion"}
+    assert found["train zfnet"]["columns"] == list(records.NUMBER_COLUMNS)
+    error = found["train zfnet"]["rows"][0]
+    assert error == ["val_top1_error", 20.0, pytest.approx(16.9), 23.3, 600, "%", "centre crop"]
+
+
+def test_a_large_png_is_sent_as_the_site_shows_it(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
+    large, small = tmp_path / "large.png", tmp_path / "small.png"
+    Image.fromarray(noise).save(large)
+    Image.fromarray(noise[:100, :100]).save(small)
+    assert large.stat().st_size > LARGE_PNG
+    (tmp_path / "scratch").mkdir()
+    sent = track._smaller(large, tmp_path / "scratch")
+    assert sent.suffix == ".webp"
+    assert sent.stat().st_size < large.stat().st_size
+    assert track._smaller(small, tmp_path / "scratch") == small
+
+
+def test_what_an_older_replay_of_the_same_group_left_goes_and_other_groups_stay(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    for name in ("models", "results/occlusion"):
+        shutil.rmtree(root / name)
+    track.run(config_of("offline"), paths_of(root))
+    before = folder_of(root, "features")
+    other = root / "wandb" / "offline-run-20260101_000000-0123456789abcdef0123"
+    other.mkdir()
+    file = root / "results" / "features" / "result.json"
+    file.write_text(file.read_text().replace("0.512", "0.513"))
+    track.run(config_of("offline"), paths_of(root))
+    after = folder_of(root, "features")
+    assert after.name[-20:] != before.name[-20:]
+    assert not before.exists()
+    assert other.is_dir()
+
+
+# ----------------------------------------------------------------------------------------- names
 def test_a_net_has_the_same_id_live_and_replayed(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     config = yaml.safe_load((root / "build" / "config.yaml").read_text())
     evidence = gather(root)
-    replayed = {record.name: record.id for record in track.records_of(evidence)}
+    replayed = {record.key: record.id for record in records.records_of(evidence, "g")}
     fingerprint = evidence.data.meta["fingerprint"]
-    assert track.net_id(config, fingerprint, "zfnet") == replayed["train zfnet"]
-    assert track.net_id(config, fingerprint, "alexnet") != replayed["train zfnet"]
+    assert records.net_id("g", config, fingerprint, "zfnet") == replayed["train zfnet"]
+    assert records.net_id("g", config, fingerprint, "alexnet") != replayed["train zfnet"]
+    assert records.net_id("h", config, fingerprint, "zfnet") != replayed["train zfnet"]
     config["training"]["lr"] = 0.02
-    assert track.net_id(config, fingerprint, "zfnet") != replayed["train zfnet"]
+    assert records.net_id("g", config, fingerprint, "zfnet") != replayed["train zfnet"]
+
+
+def test_every_group_is_whole_its_runs_known_by_their_ids(tmp_path):
+    evidence = gather(fabricate.tree(tmp_path / "run"))
+    here = [record.id for record in records.records_of(evidence, "puffy-daks")]
+    there = [record.id for record in records.records_of(evidence, "lilac-emu")]
+    assert not set(here) & set(there)
+    assert all(run.startswith(records.group_prefix("puffy-daks")) for run in here)
+    assert not any(run.startswith(records.group_prefix("puffy-daks")) for run in there)
 
 
 def test_a_studys_id_follows_its_inputs_in_dvc_lock(tmp_path):
     root = fabricate.tree(tmp_path / "run")
-    lone = track.study_id(root, "features")
+
+    def id_of(study):
+        found = {r.key: r.id for r in records.records_of(gather(root), "g")}
+        return found[study]
+
+    lone = id_of("features")
 
     def locked(md5):
         entry = {
@@ -163,14 +363,24 @@ def test_a_studys_id_follows_its_inputs_in_dvc_lock(tmp_path):
             "outs": [{"path": "results/features", "md5": "whatever"}],
         }
         (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"features": entry}}))
-        return track.study_id(root, "features")
+        return id_of("features")
 
     assert len({lone, locked("a"), locked("b")}) == 3
     assert locked("a") == locked("a")
-    assert track.study_id(root, "occlusion") != lone
+    assert id_of("occlusion") != lone
 
 
 def test_the_group_is_the_experiment_or_the_configuration(monkeypatch):
-    assert track.group_of("a: 1") == track.group_of("a: 1") != track.group_of("a: 2")
+    assert records.group_of("a: 1") == records.group_of("a: 1") != records.group_of("a: 2")
     monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
-    assert track.group_of("a: 1") == "puffy-daks"
+    assert records.group_of("a: 1") == "puffy-daks"
+
+
+def test_every_name_is_documented(root):
+    """docs/wandb.md names each kind of key that a run can hold."""
+    text = (root / "docs" / "wandb.md").read_text(encoding="utf-8")
+    for name in (records.FIGURES, records.TABLES, "evolution/layer_<n>", "verdict/<claim>",
+                 "count/<verdict>"):  # fmt: skip
+        assert f"`{name}" in text, name
+    for name in (records.NUMBERS, records.CLAIMS, records.VERDICTS):
+        assert f"`{name}`" in text, name

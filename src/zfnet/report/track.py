@@ -1,26 +1,38 @@
-"""Replays what the stages wrote to W&B: one run per trained net and per study.
+"""Replays what the stages wrote to W&B: one run per trained net, per study and for the verdicts.
 
-Offline (the default) needs no account and writes under wandb/ in the main checkout; `disabled` does
-not import wandb. Because it is a replay, switching to online also logs what DVC restored from its
-cache. Only training logs while it runs, and only online: see `live_logger`.
+The runs of one pipeline run form one group; docs/wandb.md says what each name means. Offline (the
+default) needs no account and writes under wandb/ in the main checkout; `disabled` does not import
+wandb. Because it is a replay, switching to online also logs what DVC restored from its cache. Only
+training logs while it runs, and only online: see `live_logger`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
 from zfnet.errors import UserError
-from zfnet.report.gather import Evidence, NetRun, gather
+from zfnet.report.gather import gather
+from zfnet.report.pictures import LARGE_PNG, place
+from zfnet.report.records import (
+    FIGURES,
+    Record,
+    fingerprint_of,
+    group_of,
+    group_prefix,
+    net_id,
+    records_of,
+    tags_of,
+)
 
-ID_DIGITS = 12
+QUALITY = 80  # of the pictures by epoch, WebP
 LARGEST_TABLE = 10_000  # rows; W&B shows no more
 Live = Callable[[dict[str, Any]], None]
 
@@ -45,25 +57,12 @@ class TrackPaths(Protocol):
         """The composed configuration."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """What one W&B run will hold. `history`: one dict an epoch, logged at steps 1, 2, …"""
-
-    id: str
-    name: str
-    job_type: str
-    tags: list[str]
-    history: list[dict[str, float]] = field(default_factory=list)
-    summary: dict[str, Any] = field(default_factory=dict)
-    figures: list[dict[str, Any]] = field(default_factory=list)
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 def run(cfg: Any, paths: TrackPaths) -> None:
-    """Replay every net and study under `paths.root`; reads the key tracking.
+    """Replay every net, every study and the verdicts under `paths.root`; reads the key tracking.
 
-    Writes results/track.json: mode, group and the runs' ids and names. Raises UserError if
-    tracking.mode is online and nobody is logged in.
+    Writes results/track.json: mode, group and the runs' ids and names. What an older replay of the
+    same group left offline goes. Raises UserError if tracking.mode is online and nobody is logged
+    in.
     """
     mode = str(cfg.tracking.mode)
     out = paths.results.with_name(f"{paths.results.name}.json")
@@ -72,13 +71,15 @@ def run(cfg: Any, paths: TrackPaths) -> None:
         return
     evidence = gather(paths.root)
     group = group_of(evidence.config_text or "")
-    records = list(records_of(evidence))
-    with _wandb_folder(paths.main):
+    records = list(records_of(evidence, group))
+    with wandb_folder(paths.main):
         if mode == "online":
-            _need_login()
+            need_login("tracking=online", "choose tracking=offline, which needs none")
+        for older in offline_folders(paths.main, group_prefix(group)):
+            shutil.rmtree(older)
         for record in records:
             _replay(record, cfg.tracking, group, evidence.config, paths.main)
-    runs = [{"id": record.id, "name": record.name, "group": group} for record in records]
+    runs = [{"id": record.id, "name": record.key, "group": group} for record in records]
     _write(out, {"mode": mode, "group": group, "runs": runs})
 
 
@@ -95,21 +96,21 @@ def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
 
     text = paths.config.read_text(encoding="utf-8")
     config = yaml.safe_load(text)
+    group = group_of(text)
     record = Record(
-        id=net_id(config, _fingerprint(paths.root), net),
-        name=f"train {net}",
+        id=net_id(group, config, fingerprint_of(paths.root), net),
+        key=f"train {net}",
         job_type="train",
-        tags=_tags(config, "train", net),
+        tags=tags_of(config, "train", net),
     )
-    with _wandb_folder(paths.main):
-        _need_login()
+    with wandb_folder(paths.main):
+        need_login("tracking=online", "choose tracking=offline, which needs none")
     run: Any = None
 
     def log(row: dict[str, Any]) -> None:
         nonlocal run
         if run is None:
-            with _wandb_folder(paths.main):
-                group = group_of(text)
+            with wandb_folder(paths.main):
                 run = _start(record, cfg.tracking, group, config, paths.main, resume="allow")
         epoch = int(row["epoch"])
         if epoch >= run.step:
@@ -118,111 +119,9 @@ def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
     return log
 
 
-# ------------------------------------------------------------------------------------- naming
-def short_hash(value: Any) -> str:
-    """A short id of plain JSON values: equal values, equal id."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
-
-
-def group_of(config_text: str) -> str:
-    """The DVC experiment's name, or a hash of the composed configuration."""
-    return os.environ.get("DVC_EXP_NAME") or short_hash(config_text)
-
-
-def net_id(config: Mapping[str, Any], fingerprint: str | None, net: str) -> str:
-    """Id of a net's run, known before it is trained: a hash of its config sections and its data."""
-    sections = {key: config.get(key) for key in ("training", "seed")}
-    model = (config.get("nets") or {}).get(net)
-    return short_hash(["train", net, model, sections, fingerprint])
-
-
-def study_id(root: Path, name: str) -> str:
-    """Id of a study's run: a hash of what dvc.lock records of its inputs, else of its result."""
-    folder = f"results/{name}"
-    for entry in _lock(root).values():
-        if any(out.get("path") == folder for out in entry.get("outs", [])):
-            return short_hash(["study", name, entry.get("deps"), entry.get("params")])
-    return short_hash(["study", name, (root / folder / "result.json").read_text(encoding="utf-8")])
-
-
-def _lock(root: Path) -> dict[str, Any]:
-    file = root / "dvc.lock"
-    if not file.is_file():
-        return {}
-    import yaml
-
-    return dict((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("stages") or {})
-
-
-def _fingerprint(root: Path) -> str | None:
-    file = root / "data" / "prepared" / "meta.json"
-    if not file.is_file():
-        return None
-    return str(json.loads(file.read_text(encoding="utf-8")).get("fingerprint"))
-
-
-def _tags(config: Mapping[str, Any], *more: str) -> list[str]:
-    return list(dict.fromkeys(str(tag) for tag in (config.get("name"), *more) if tag))
-
-
-# ------------------------------------------------------------------------------------ records
-def records_of(evidence: Evidence) -> Iterator[Record]:
-    """Every net and every study as one record, under names that stay the same from run to run."""
-    fingerprint = evidence.data.meta.get("fingerprint") if evidence.data else None
-    for net in evidence.nets:
-        yield _net_record(net, evidence, fingerprint)
-    for name, study in evidence.studies.items():
-        yield _study_record(name, study, evidence)
-
-
-def _net_record(net: NetRun, evidence: Evidence, fingerprint: str | None) -> Record:
-    history = net.history or {}
-    rows = [
-        {name: value for name, column in history.items() if (value := column[i]) is not None}
-        for i in range(net.epochs)
-    ]
-    columns = ["kind", "what", "paper", "here", "why"]
-    departures = {
-        "columns": columns,
-        "rows": [[entry[column] for column in columns] for entry in net.departures],
-    }
-    return Record(
-        id=net_id(evidence.config, fingerprint, net.name),
-        name=f"train {net.name}",
-        job_type="train",
-        tags=_tags(evidence.config, "train", net.name),
-        history=rows,
-        summary=_summary(net.metrics),
-        tables={"departures": departures} if net.departures else {},
-    )
-
-
-def _study_record(name: str, study: Mapping[str, Any], evidence: Evidence) -> Record:
-    return Record(
-        id=study_id(evidence.root, name),
-        name=name,
-        job_type=name,
-        tags=_tags(evidence.config, name, study["net"], study["paper"]),
-        summary=_summary(study["metrics"]),
-        figures=list(study["figures"]),
-        tables=dict(study["tables"]),
-    )
-
-
-def _summary(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Each metric under its name, the ends of its interval beside it."""
-    flat: dict[str, Any] = {}
-    for name, value in metrics.items():
-        for key, suffix in (("value", ""), ("low", "/low"), ("high", "/high"), ("n", "/n")):
-            if value.get(key) is not None:
-                flat[f"{name}{suffix}"] = value[key]
-    return flat
-
-
 # ---------------------------------------------------------------------------------------- W&B
 @contextmanager
-def _wandb_folder(main: Path) -> Iterator[None]:
+def wandb_folder(main: Path) -> Iterator[None]:
     """Keep all that W&B writes inside `main`/wandb, and its chatter off the terminal."""
     folder = main / "wandb"
     folder.mkdir(exist_ok=True)
@@ -244,14 +143,30 @@ def _wandb_folder(main: Path) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _need_login() -> None:
+def need_login(what: str, instead: str) -> None:
+    """Raise UserError unless W&B knows who is there; `what` needs it, `instead` needs no account.
+
+    A key that is there is tried at the server.
+    """
     import wandb
 
-    if not wandb.login(prompt=False):
+    known = False
+    why = "nobody is logged in"
+    try:
+        known = bool(wandb.login(prompt=False))
+        if not known and os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
+            why = f"WANDB_MODE={os.environ['WANDB_MODE']} is set in the environment"
+    except wandb.errors.Error as error:
+        why = f"the login failed ({str(error).rstrip('.')})"
+    if not known:
         raise UserError(
-            "tracking=online needs an account: run `uv run wandb login`, or choose "
-            "tracking=offline, which needs none."
+            f"{what} needs a W&B account and {why}: run `uv run wandb login`, or {instead}."
         )
+
+
+def offline_folders(main: Path, id_begins: str) -> list[Path]:
+    """Folders of offline runs below `main`/wandb whose ids begin so, oldest first."""
+    return sorted((main / "wandb").glob(f"offline-run-*-{id_begins}*"))
 
 
 def _start(
@@ -267,7 +182,7 @@ def _start(
     mode: Any = str(tracking.mode)
     return wandb.init(
         id=record.id,
-        name=record.name,
+        name=record.key,
         job_type=record.job_type,
         tags=record.tags,
         group=group,
@@ -293,27 +208,52 @@ def _start(
 def _replay(
     record: Record, tracking: Any, group: str, config: Mapping[str, Any], main: Path
 ) -> None:
-    """Write one run; an older offline folder of the same id goes, an online run is overwritten."""
+    """Write one run; an online run of the same id is overwritten."""
     import wandb
 
-    for older in (main / "wandb").glob(f"offline-run-*-{record.id}"):
-        shutil.rmtree(older)
-    with _start(record, tracking, group, config, main, resume=None) as run:
-        media: dict[str, Any] = {
-            f"figures/{figure['name']}": wandb.Image(str(figure["path"]), caption=figure["caption"])
-            for figure in record.figures
-        }
+    with (
+        TemporaryDirectory(prefix="zfnet-track-") as scratch,
+        _start(record, tracking, group, config, main, resume=None) as run,
+    ):
+        steps: dict[int, dict[str, Any]] = {step: dict(row) for step, row in record.history.items()}
+        for step, key, picture in _panels(record, Path(scratch)):
+            steps.setdefault(step, {})[key] = picture
+        last = steps.setdefault(max(steps, default=1), {})
+        for figure in record.figures:
+            file = _smaller(figure["path"], Path(scratch))
+            last[f"{FIGURES}/{figure['name']}"] = wandb.Image(str(file), caption=figure["caption"])
         for name, table in record.tables.items():
-            rows = table["rows"][:LARGEST_TABLE]
-            media[f"tables/{name}"] = wandb.Table(
-                columns=table["columns"], data=rows, allow_mixed_types=True
+            last[name] = wandb.Table(
+                columns=table["columns"], data=_cells(table["rows"]), allow_mixed_types=True
             )
-        steps: list[dict[str, Any]] = [dict(row) for row in record.history] or [{}]
-        steps[-1] |= media
-        for step, row in enumerate(steps, start=1):
+        for step, row in sorted(steps.items()):
             run.log(row, step=step, commit=True)
         # After the last step is committed: it would overwrite final values of the same name.
         run.summary.update(record.summary)
+
+
+def _panels(record: Record, scratch: Path) -> Iterator[tuple[int, str, Any]]:
+    """(step, name, W&B image) of the record's pictures by epoch, as small files in `scratch`."""
+    import wandb
+
+    try:
+        for step, key, panel in record.panels():
+            file = scratch / f"{key.replace('/', '_')}_{step}.webp"
+            panel.picture.save(file, "WEBP", quality=QUALITY, method=2)
+            yield step, key, wandb.Image(str(file), caption=panel.caption)
+    except UserError as error:  # the numbers do not depend on the pictures
+        print(f"zfnet: no pictures by epoch in W&B: {error}", file=sys.stderr)
+
+
+def _smaller(file: Path, scratch: Path) -> Path:
+    """A large PNG as the site would show it, else the file itself."""
+    if file.suffix != ".png" or file.stat().st_size <= LARGE_PNG:
+        return file
+    return scratch / place(file, scratch, FIGURES).href
+
+
+def _cells(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(row) for row in rows[:LARGEST_TABLE]]
 
 
 def _write(file: Path, value: dict[str, Any]) -> None:

@@ -1,0 +1,407 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import fabricate
+import fabricate_explorers
+import pytest
+
+from zfnet import cli
+from zfnet.errors import UserError
+from zfnet.report import publish, records, track, wandb_report
+from zfnet.report.gather import gather
+
+CLAIM = {
+    "place": "Table 3",
+    "claim": "Depth | matters.",
+    "verdict": "holds here",
+    "alone": "holds here",
+    "value": 18.8,
+    "low": 14.2,
+    "high": 23.7,
+    "n": 600,
+    "unit": "points",
+    "paper": {"text": "+33 points", "value": 33},
+    "rule": {"text": "direction: above 0", "why": "so says the paper"},
+    "test": {"text": "bootstrap"},
+    "reason": "the interval is above 0.",
+    "more": "",
+    "remark": "",
+    "caveat": "",
+    "studies": ["features"],
+    "needs": [],
+    "numbers": [],
+    "committed": "2026-11-01",
+    "edits": [],
+}
+CLAIMS = {
+    "run": {"rendered": True},
+    "correction": "Holm's.",
+    "family": 2,
+    "edits": [],
+    "counts": {"holds here": 1, "undecided": 1},
+    "claims": {
+        "depth_matters": CLAIM,
+        "fc_little": CLAIM | {"verdict": "undecided", "claim": "Size does not."},
+    },
+}
+
+
+class Module:
+    """Stands for wandb_workspaces.reports.v2: each class only keeps what it was given."""
+
+    def __getattr__(self, name):
+        return lambda **given: SimpleNamespace(kind=name, id="", **given)
+
+
+class Service:
+    """Stands for W&B: writes down what it is asked, in order; `fails` names what refuses."""
+
+    def __init__(self, fails=""):
+        self.fails, self.asked, self.synced, self.report = fails, [], [], None
+
+    def _ask(self, what):
+        self.asked.append(what)
+        if what == self.fails:
+            raise UserError(f"no {what}")
+
+    def reports(self):
+        self._ask("reports")
+        return Module()
+
+    def login(self):
+        self._ask("login")
+        return "someone"
+
+    def sync(self, folders, entity, project):
+        self._ask("sync")
+        self.synced, self.to = list(folders), (entity, project)
+
+    def save(self, report, draft):
+        self._ask("save")
+        self.report, self.draft, self.before = report, draft, report.id
+        report.id = report.id or "new"
+        report.url = f"https://wandb.example/{report.id}"
+
+
+def replay(root, mode="offline"):
+    """results/track.json and the folders that an offline replay leaves, without W&B."""
+    fabricate.write_json(root / "results" / "claims.json", CLAIMS)
+    evidence = gather(root)
+    group = records.group_of(evidence.config_text)
+    runs = [
+        {"id": record.id, "name": record.key, "group": group}
+        for record in records.records_of(evidence, group)
+    ]
+    for run in runs if mode == "offline" else []:
+        (root / "wandb" / f"offline-run-20261122_000000-{run['id']}").mkdir(parents=True)
+    (root / "wandb").mkdir(exist_ok=True)
+    fabricate.write_json(
+        root / "results" / "track.json", {"mode": mode, "group": group, "runs": runs}
+    )
+    return {run["name"]: run["id"] for run in runs}
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return fabricate.tree(tmp_path / "run")
+
+
+def blocks_under(blocks, heading):
+    """The blocks between this H1 and the next."""
+    start = next(i for i, b in enumerate(blocks) if b.kind == "H1" and b.text.startswith(heading))
+    after = blocks[start + 1 :]
+    end = next((i for i, b in enumerate(after) if b.kind == "H1"), len(after))
+    return after[:end]
+
+
+def panels_of(blocks):
+    return [panel for block in blocks if block.kind == "PanelGrid" for panel in block.panels]
+
+
+# ------------------------------------------------------------------------------------ what is sent
+def test_every_run_of_the_group_is_uploaded_and_no_other(root):
+    runs = replay(root)
+    stranger = root / "wandb" / "offline-run-20261121_000000-0123456789abcdef0123"
+    stranger.mkdir()
+    service = Service()
+    url = publish.publish(root, root, service)
+    assert url == "https://wandb.example/new"
+    assert service.asked == ["reports", "login", "sync", "save"]
+    assert service.to == ("someone", "zfnet")
+    assert sorted(folder.name[28:] for folder in service.synced) == sorted(runs.values())
+    assert set(runs) == {"train zfnet", "train alexnet", "features", "occlusion", "verdicts"}
+
+
+def test_what_was_logged_online_is_not_uploaded_again(root):
+    replay(root, mode="online")
+    service = Service()
+    publish.publish(root, root, service, draft=True)
+    assert service.asked == ["reports", "login", "save"]
+    assert service.draft
+
+
+def test_the_report_of_a_group_is_rewritten_and_another_groups_is_not(root):
+    replay(root)
+    first, second, third = Service(), Service(), Service()
+    publish.publish(root, root, first)
+    publish.publish(root, root, second)
+    assert (first.before, second.before) == ("", "new")
+    config = root / "build" / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0\ndevice", "seed: 1\ndevice"))
+    replay(root)
+    publish.publish(root, root, third)
+    assert third.before == ""
+    assert len(json.loads((root / "wandb" / publish.REMEMBERED).read_text())) == 2
+
+
+# ------------------------------------------------------------------------------ the report's blocks
+def test_the_report_has_the_chapters_of_the_site_in_its_order(root):
+    replay(root)
+    service = Service()
+    publish.publish(root, root, service)
+    report = service.report
+    assert (report.entity, report.project) == ("someone", "zfnet")
+    assert report.title.endswith("run again (quick)")
+    assert [block.text for block in report.blocks if block.kind == "H1"] == [
+        "Does the paper hold up?",
+        "Do the nets work?",
+        "What excites each map (Fig. 2)",
+        "Where the evidence lies (Fig. 7)",
+        "Run",
+    ]
+    assert report.blocks[0].kind == "TableOfContents"
+
+
+def test_headings_are_those_of_the_sites_pages():
+    templates = Path(wandb_report.__file__).parent / "templates"
+    index = (templates / "index.html.j2").read_text(encoding="utf-8")
+    assert f"<h1>{wandb_report.TITLE}</h1>" in index
+    for heading in (wandb_report.VERDICTS_HEADING, wandb_report.NETS_HEADING):
+        assert f">{heading}</h2>" in index
+
+
+def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
+    runs = replay(root)
+    service = Service()
+    publish.publish(root, root, service)
+    blocks = blocks_under(service.report.blocks, wandb_report.VERDICTS_HEADING)
+    (table,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
+    lines = table.splitlines()
+    assert lines[0] == "| Claim | Measured | Paper | Verdict |"
+    assert "Depth \\| matters. (Table 3) | 18.8 points (14.2 to 23.7)" in lines[2]
+    assert lines[2].endswith("| **holds here** |")
+    assert lines[3].endswith("| **undecided** (alone: holds here) |")
+    assert "1 holds here, 1 undecided" in blocks[0].text
+    (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
+    assert grid.panels[0].table_name == "claims"
+    assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['verdicts']}']"
+
+
+def test_a_study_has_its_text_figures_numbers_and_tables_of_its_own_run(root):
+    runs = replay(root)
+    service = Service()
+    publish.publish(root, root, service)
+    blocks = blocks_under(service.report.blocks, "What excites each map")
+    assert [b.text[:9] for b in blocks if b.kind == "P"] == ["The nine ", "Places ar"]
+    keys = [key for panel in panels_of(blocks) for key in panel.media_keys]
+    assert keys == ["figures/layer_1_filters", *(f"figures/layer_{n}" for n in range(2, 6))]
+    assert all(panel.layout.w == wandb_report.GRID for panel in panels_of(blocks))
+    (numbers,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
+    assert "| Layer 5 class purity | 0.512 | 0.470 to 0.553 | 64 |" in numbers
+    (folded,) = [block for block in blocks if block.kind == "H3"]
+    assert folded.text == "Tables"
+    (grid,) = folded.collapsed_blocks
+    assert [panel.table_name for panel in grid.panels] == ["tables/purity"]
+    assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['features']}']"
+    assert (grid.runsets[0].entity, grid.runsets[0].project) == ("someone", "zfnet")
+
+
+def test_nets_have_their_curves_side_by_side(root):
+    runs = replay(root)
+    service = Service()
+    publish.publish(root, root, service)
+    blocks = blocks_under(service.report.blocks, wandb_report.NETS_HEADING)
+    curves = panels_of(blocks)
+    assert [panel.y for panel in curves] == [[name] for name in wandb_report.CURVES]
+    places = [(panel.layout.x, panel.layout.y) for panel in curves]
+    assert places == [(0, 0), (12, 0), (0, 12), (12, 12)]
+    (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
+    assert runs["train zfnet"] in grid.runsets[0].filters
+    assert runs["train alexnet"] in grid.runsets[0].filters
+
+
+def test_the_evolution_has_one_panel_a_layer_whose_step_is_the_epoch(tmp_path):
+    root = fabricate_explorers.tree(tmp_path / "run")
+    replay(root)
+    service = Service()
+    publish.publish(root, root, service)
+    blocks = blocks_under(service.report.blocks, "Evolution")
+    keys = [panel.media_keys for panel in panels_of(blocks)]
+    assert keys == [["evolution/layer_1"], ["evolution/layer_2"]]
+
+
+# ---------------------------------------------------------------------------------------- refusals
+def test_nothing_is_asked_of_wandb_before_there_is_a_replay(root):
+    service = Service()
+    with pytest.raises(UserError, match=r"track\.json is missing.*dvc repro track"):
+        publish.publish(root, root, service)
+    track.run(
+        SimpleNamespace(tracking=SimpleNamespace(mode="disabled")),
+        SimpleNamespace(root=root, main=root, results=root / "results" / "track"),
+    )
+    with pytest.raises(UserError, match=r"disabled.*tracking=offline"):
+        publish.publish(root, root, service)
+    assert service.asked == []
+
+
+def test_a_replay_of_older_results_is_refused_by_name(root):
+    replay(root)
+    fabricate.write_result(root, "probe", "Table 7")
+    file = root / "results" / "features" / "result.json"
+    file.write_text(file.read_text().replace("0.512", "0.513"))
+    service = Service()
+    with pytest.raises(UserError, match=r"\(features, probe changed since\)"):
+        publish.publish(root, root, service)
+    assert service.asked == []
+
+
+def test_a_run_whose_folder_is_gone_is_named(root):
+    runs = replay(root)
+    shutil.rmtree(root / "wandb" / f"offline-run-20261122_000000-{runs['occlusion']}")
+    service = Service()
+    with pytest.raises(UserError, match=r"lacks the offline runs of occlusion"):
+        publish.publish(root, root, service)
+    assert service.asked == []
+
+
+@pytest.mark.parametrize("what", ["reports", "login", "sync"])
+def test_a_refusal_ends_it_there(root, what):
+    replay(root)
+    service = Service(fails=what)
+    with pytest.raises(UserError, match=f"no {what}"):
+        publish.publish(root, root, service)
+    assert service.asked[-1] == what
+    assert "save" not in service.asked
+    assert not (root / "wandb" / publish.REMEMBERED).exists()
+
+
+def test_without_login_the_real_one_refuses_and_uploads_nothing(root, monkeypatch):
+    replay(root)
+    monkeypatch.setattr(publish.Wandb, "reports", lambda self: Module())
+    monkeypatch.setattr(publish.Wandb, "sync", lambda *_: pytest.fail("uploaded"))
+    with pytest.raises(UserError, match=r"nobody is logged in: run `uv run wandb login`"):
+        publish.main([], root, root)
+
+
+def test_a_missing_package_is_told_with_the_command_that_brings_it(root, monkeypatch):
+    replay(root)
+    for name in [name for name in sys.modules if name.startswith("wandb_workspaces")]:
+        monkeypatch.delitem(sys.modules, name)
+    finder = SimpleNamespace(find_spec=_absent)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with pytest.raises(UserError, match="uv run --extra publish zfnet publish"):
+        publish.main([], root, root)
+
+
+def _absent(name, *_):
+    if name.startswith("wandb_workspaces"):
+        raise ModuleNotFoundError(f"No module named {name!r}", name="wandb_workspaces")
+
+
+def test_what_wandb_sync_left_undone_is_named(root, monkeypatch):
+    replay(root)
+    folders = sorted((root / "wandb").iterdir())
+    commands = []
+
+    def run(command, env, check):
+        commands.append(command)
+        for folder in folders[1:]:
+            (folder / "run-x.wandb.synced").touch()
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(UserError, match=f"1 of 5 runs .{folders[0].name}.*no report was written"):
+        publish.Wandb(root).sync(folders, "someone", "zfnet")
+    (folders[0] / "run-x.wandb.synced").touch()
+    publish.Wandb(root).sync(folders, "someone", "zfnet")
+    assert commands[0][1:8] == [
+        "-m", "wandb", "sync", "--entity", "someone", "--project", "zfnet",
+    ]  # fmt: skip
+    assert commands[0][8:] == [str(folder) for folder in folders]
+
+
+# ------------------------------------------------------------------------------------ command line
+def test_the_command_line_imports_no_wandb_for_help():
+    code = (
+        "import sys; from zfnet import cli\n"
+        "try: cli._dispatch(['publish', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'wandb', 'wandb_workspaces', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0].startswith("usage: zfnet publish")
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_command_line_knows_publish():
+    assert "zfnet publish" in cli.HELP
+    with pytest.raises(UserError, match="unrecognized arguments: --drafts"):
+        cli._dispatch(["publish", "--drafts"])
+
+
+# --------------------------------------------------------------------------------- the real classes
+def test_the_real_classes_take_the_report(tmp_path, monkeypatch):
+    module = pytest.importorskip("wandb_workspaces.reports.v2")
+    interface = sys.modules["wandb_workspaces.reports.v2.interface"]
+    root = fabricate_explorers.tree(tmp_path / "run")
+    runs = replay(root)
+    sent = []
+
+    def execute_graphql(api, query, variables=None):
+        sent.append(variables)
+        if "spec" not in variables:
+            return {"project": {"internalId": "UHJvamVjdA=="}}
+        view = {key: variables[key] for key in ("name", "displayName", "description", "spec")}
+        project = {"name": "zfnet", "entityName": "someone", "id": "UHJvamVjdA=="}
+        return {"upsertView": {"view": view | {"id": variables["id"] or "Vlg6MQ==",
+                                               "project": project}}}  # fmt: skip
+
+    api = SimpleNamespace(projects=lambda entity: [SimpleNamespace(name="zfnet")])
+    monkeypatch.setattr(interface, "_get_api", lambda: api)
+    monkeypatch.setattr(interface, "execute_graphql", execute_graphql)
+    monkeypatch.setattr(interface, "get_app_url", lambda api: "https://wandb.example")
+    service = Service()
+    service.reports = lambda: module
+    service.save = publish.Wandb(root).save
+    url = publish.publish(root, root, service)
+    assert url.startswith("https://wandb.example/someone/zfnet/reports/")
+    assert url == publish.publish(root, root, service)
+    assert {"entityName": "someone", "projectName": "zfnet"} in sent
+    first, second = (variables for variables in sent if "spec" in variables)
+    assert (first["id"], second["id"]) == (None, "Vlg6MQ==")
+    assert (first["type"], first["entityName"], first["projectName"]) == (
+        "runs",
+        "someone",
+        "zfnet",
+    )
+    spec = json.loads(first["spec"])
+    kinds = [block["type"] for block in spec["blocks"]]
+    assert kinds.count("heading") >= 7
+    grids = [block["metadata"] for block in spec["blocks"] if block["type"] == "panel-grid"]
+    (filters,) = grids[0]["runSets"][0]["filters"]["filters"]
+    assert filters["key"] == {"section": "run", "name": "name"}  # W&B's word for a run's id
+    assert (filters["op"], filters["value"]) == ("IN", [runs["verdicts"]])
+    monkeypatch.setattr(interface, "execute_graphql", lambda *_: {}["no such view"])
+    with pytest.raises(UserError, match=r"did not take the report.*published\.json"):
+        publish.publish(root, root, service)
