@@ -38,7 +38,7 @@ Tools:
   zfnet verdicts [--compare REV]  what this run says of each claim of the paper; what changed
   zfnet publish [--draft]         upload the W&B runs, write a W&B Report (publish --help)
   zfnet doctor                    devices, disk, data found, versions
-  zfnet deps [--write]            code files each stage depends on (for dvc.yaml)
+  zfnet deps [STAGE ...]          source files whose change re-runs a stage
   zfnet --version
 """
 TOOLS = ("show", "publish", "doctor", "deps")
@@ -190,7 +190,24 @@ def _compose(root: Path, overrides: list[str]) -> int:
     config = conf.compose(root, conf.read_params(root))
     conf.refuse_machine_paths(config)
     conf.write(config, root / conf.CONFIG_FILE)
+    _write_code_hashes(root)
     return 0
+
+
+def _write_code_hashes(root: Path) -> None:
+    """Write build/code.json: for each stage the hash of the source files that it imports.
+
+    One number a stage instead of thirty files: dvc.lock is read and written at every stage, and
+    its length was a tenth of the default run's time.
+    """
+    from zfnet import config as conf
+    from zfnet import stages
+    from zfnet.closure import closure_hashes
+
+    names = [name for name in _stage_names(root) if name != "compose"]
+    hashes = closure_hashes({name: stages.module_of(name) for name in names}, root / "src")
+    text = json.dumps(hashes, indent=1) + "\n"
+    (root / conf.CODE_FILE).write_text(text, encoding="utf-8")
 
 
 def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
@@ -425,43 +442,16 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
 
 
 def _deps(rest: list[str]) -> int:
-    """Print each stage's import closure, or write it into dvc.yaml."""
+    """Print each stage's import closure, what build/code.json holds the hash of."""
     from zfnet import stages
     from zfnet.closure import import_closure
     from zfnet.config import find_root
 
-    root = find_root()
-    closures = {
-        stage: [f"src/{p.as_posix()}" for p in import_closure(stages.module_of(stage))]
-        for stage in _stage_names(root)
-    }
-    if "--write" in rest:
-        path = root / "dvc.yaml"
-        path.write_text(
-            with_code_deps(path.read_text(encoding="utf-8"), closures), encoding="utf-8"
-        )
-        return 0
-    for stage, files in closures.items():
+    for stage in rest or _stage_names(find_root()):
         print(f"{stage}:")
-        print("\n".join(f"  - {file}" for file in files))
+        for path in import_closure(stages.module_of(stage)):
+            print(f"  - src/{path.as_posix()}")
     return 0
-
-
-def with_code_deps(text: str, closures: dict[str, list[str]]) -> str:
-    """Return dvc.yaml's text with each stage's `- src/zfnet/*.py` deps replaced by its closure."""
-    lines: list[str] = []
-    stage = ""
-    for line in text.splitlines():
-        stripped = line.strip()
-        if line.startswith("  ") and not line.startswith("   ") and stripped.endswith(":"):
-            stage = stripped[:-1]
-        if stripped.startswith("- src/zfnet/") and stripped.endswith(".py"):
-            continue
-        lines.append(line)
-        if stripped == "deps:" and stage in closures:
-            indent = line[: len(line) - len(line.lstrip())] + "  "
-            lines += [f"{indent}- {file}" for file in closures[stage]]
-    return "\n".join(lines) + "\n"
 
 
 def _prefer_local_source() -> None:

@@ -1,14 +1,14 @@
 """Which source files a module depends on inside this package, read from its imports.
 
-dvc.yaml lists these files as the code deps of each stage (a test compares), and training keys its
-work folder by their content: nothing goes stale silently, and nothing is redone without a reason.
+Each stage depends on the hash of these files (build/code.json), and training keys its work folder
+by it: nothing goes stale silently, and nothing is redone without a reason.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "zfnet"
@@ -19,13 +19,17 @@ def source_folder() -> Path:
     return Path(__file__).resolve().parents[1]
 
 
-def import_closure(module: str, source: Path | None = None) -> list[Path]:
+def import_closure(
+    module: str, source: Path | None = None, read: dict[str, list[str]] | None = None
+) -> list[Path]:
     """Return the files of `module` and of all that it imports from this package, sorted.
 
     Imports inside functions count, those under `if TYPE_CHECKING:` do not. Paths are relative to
-    `source` (default: the folder that holds the package). Raises ModuleNotFoundError.
+    `source` (default: the folder that holds the package). `read`: imports of the modules that were
+    read, kept from call to call. Raises ModuleNotFoundError.
     """
     source = source or source_folder()
+    read = {} if read is None else read
     todo = [module]
     seen: set[str] = set()
     files: set[Path] = set()
@@ -41,15 +45,25 @@ def import_closure(module: str, source: Path | None = None) -> list[Path]:
         # Importing a.b.c also runs a/__init__.py and a/b/__init__.py.
         parts = name.split(".")
         todo += [".".join(parts[:i]) for i in range(1, len(parts))]
-        todo += _imports(path, name, source)
+        if name not in read:
+            read[name] = _imports(path, name, source)
+        todo += read[name]
     return sorted(files)
 
 
-def closure_hash(module: str, source: Path | None = None) -> str:
+def closure_hashes(modules: Mapping[str, str], source: Path | None = None) -> dict[str, str]:
+    """Return `closure_hash` of each module, under the names that `modules` has for them."""
+    read: dict[str, list[str]] = {}
+    return {name: closure_hash(module, source, read) for name, module in modules.items()}
+
+
+def closure_hash(
+    module: str, source: Path | None = None, read: dict[str, list[str]] | None = None
+) -> str:
     """Return the SHA-256 over the names and contents of `import_closure(module)`, hexadecimal."""
     source = source or source_folder()
     digest = hashlib.sha256()
-    for path in import_closure(module, source):
+    for path in import_closure(module, source, read):
         digest.update(path.as_posix().encode() + b"\0")
         digest.update((source / path).read_bytes() + b"\0")
     return digest.hexdigest()

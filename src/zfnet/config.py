@@ -23,6 +23,7 @@ from zfnet import MAIN_NET
 from zfnet.errors import UserError
 
 CONFIG_FILE = "build/config.yaml"
+CODE_FILE = "build/code.json"  # hash of each stage's code
 HEADER = """\
 # Composed from conf/ and params.yaml by `zfnet compose`, the first stage of `dvc repro`.
 # Written anew each time: edit params.yaml (which experiment, which overrides) or conf/ (values).

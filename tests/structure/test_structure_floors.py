@@ -1,15 +1,15 @@
-"""The house: imports go down only, and dvc.yaml's code deps are each stage's import closure."""
+"""The house: imports go down only, and each stage depends on the hash of its import closure."""
 
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
 
 from zfnet import closure, stages
-from zfnet.cli import with_code_deps
-from zfnet.config import CHOICES
+from zfnet.config import CHOICES, CODE_FILE
 
 FLOOR = {
     "errors": 0,
@@ -116,17 +116,24 @@ def pipeline(root: Path) -> dict[str, dict[str, list[object]]]:
     return stages.pipeline(root)
 
 
-def test_code_deps_of_every_stage_equal_its_import_closure(
+def test_every_stage_depends_on_the_hash_of_its_code(
     root: Path, pipeline: dict[str, dict[str, list[object]]]
 ) -> None:
     for stage, body in pipeline.items():
-        declared = {
-            str(dep)
-            for dep in body.get("deps") or []
-            if str(dep).startswith("src/") and str(dep).endswith(".py")
-        }
-        expected = {f"src/{p.as_posix()}" for p in closure.import_closure(stages.module_of(stage))}
-        assert declared == expected, f"{stage}: run `uv run zfnet deps --write`"
+        if stage == "compose":  # it writes the hashes
+            assert "src/zfnet" in body["deps"]
+            continue
+        keys = [entry[CODE_FILE] for entry in body["params"] if CODE_FILE in dict(entry)]  # type: ignore[call-overload]
+        assert keys == [[stage]], f"dvc.yaml: {stage} needs `- {CODE_FILE}: [{stage}]` in params"
+        assert not [dep for dep in body.get("deps") or [] if str(dep).endswith(".py")], stage
+
+
+def test_the_hashes_in_git_are_those_of_the_code(
+    root: Path, pipeline: dict[str, dict[str, list[object]]]
+) -> None:
+    modules = {stage: stages.module_of(stage) for stage in pipeline if stage != "compose"}
+    written = json.loads((root / CODE_FILE).read_text(encoding="utf-8"))
+    assert written == closure.closure_hashes(modules), "run `uv run zfnet compose`"
 
 
 def test_the_closure_follows_functions_and_packages_but_not_type_checking(tmp_path: Path) -> None:
@@ -151,21 +158,6 @@ def test_the_closure_follows_functions_and_packages_but_not_type_checking(tmp_pa
     assert closure.closure_hash("zfnet.a.one", tmp_path) == before
     (package / "late.py").write_text("changed = 1", encoding="utf-8")
     assert closure.closure_hash("zfnet.a.one", tmp_path) != before
-
-
-def test_writing_deps_replaces_code_and_keeps_the_rest() -> None:
-    text = (
-        "stages:\n  one:\n    cmd: x\n    deps:\n      - data\n      - src/zfnet/old.py\n"
-        "    outs:\n      - y\n  two:\n    deps:\n    outs: [z]\n"
-    )
-    written = with_code_deps(text, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]})
-    assert written == (
-        "stages:\n  one:\n    cmd: x\n    deps:\n      - src/zfnet/a.py\n      - data\n"
-        "    outs:\n      - y\n  two:\n    deps:\n      - src/zfnet/b.py\n    outs: [z]\n"
-    )
-    assert (
-        with_code_deps(written, {"one": ["src/zfnet/a.py"], "two": ["src/zfnet/b.py"]}) == written
-    )
 
 
 STUDIES = sorted(p.stem for p in Path(__file__).parents[2].glob("conf/study/*.yaml"))
