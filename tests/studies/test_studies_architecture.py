@@ -236,11 +236,16 @@ def test_nets_without_a_limit_or_a_history_are_told(images):
     )
 
 
-def test_the_limit_says_nothing_in_metrics_unless_it_was_compared(result, pair):
-    assert not [name for name in result.metrics if "limit" in name]
+def test_the_limit_has_no_value_but_a_reason_unless_it_was_compared(result, pair):
     free = subject(pair[1].inputs.split, bad_net(), "zfnet_nolimit")
-    never = study(*pair, free, OPTIONS)
-    assert not [name for name in never.metrics if "limit" in name]
+    for found in (result, study(*pair, free, OPTIONS)):
+        assert [name for name in found.metrics if "limit" in name] == ["limit_layer1_dominance"]
+        one = found.metrics["limit_layer1_dominance"]
+        assert math.isnan(one.value)
+        assert one.low is None
+        assert "never bound in the 2 epochs of ZFNet" in one.note
+        assert not one.note.endswith(".")  # a part of a sentence where a verdict says it
+        assert f"{one.note}." in found.text
 
 
 # ------------------------------------------------------------------------------------- adopted nets

@@ -15,8 +15,8 @@ from verdicts_made import claims_of, document, evidence, run
 
 from zfnet.errors import UserError
 from zfnet.studies.result import Measured
-from zfnet.verdicts import judge, stage
-from zfnet.verdicts.claims import Seen
+from zfnet.verdicts import judge, rules, stage
+from zfnet.verdicts.claims import Seen, read_claims
 from zfnet.verdicts.judge import Net, Verdict, judge_all, judge_claim
 
 SLOPE = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12, 342)}}
@@ -151,7 +151,7 @@ def test_a_net_at_chance_is_no_evidence() -> None:
     assert [part.key for part in found.parts] == ["cost_removing_3_4_6_7_slow"]
     nets = {"zfnet": Net("at chance", 70, 224)}
     told = only(SLOPE, nets=nets, claim={"nets": ["zfnet"]})
-    assert (told.word, "never left chance" in told.reason) == ("not measured", True)
+    assert (told.word, "ended at chance" in told.reason) == ("not measured", True)
 
 
 TWO = {
@@ -160,17 +160,105 @@ TWO = {
 }
 
 
-def test_all_or_some_of_the_numbers() -> None:
-    first = {"features": {"layer1_purity": Measured(1, 0.9, 1.1, 9)}}
-    assert only(first, claim=TWO).word == "not measured"
-    some = only(first, claim={**TWO, "numbers": "some"})
-    assert some.word == "reproduced"
-    assert [part.why for part in some.parts] == ["", "features has no layer2_purity in this run"]
+def test_a_missing_number_keeps_a_claim_from_being_true_but_not_from_being_false() -> None:
+    good, bad = Measured(1, 0.9, 1.1, 9), Measured(-1, -1.1, -0.9, 9)
+    first = only({"features": {"layer1_purity": good}}, claim=TWO)
+    assert (first.word, first.alone, first.more) == ("undecided", "undecided", "")
+    assert first.reason == (
+        "1.00 [0.90, 1.10], asked above 0: nothing is decided, as 1 of 2 numbers is missing and "
+        "might lie elsewhere. Not counted: features has no layer2_purity in this run."
+    )
+    assert only({"features": {"layer1_purity": bad}}, claim=TWO).word == "contradicted"
+    both = {"layer1_purity": good, "layer2_purity": good}
+    assert only({"features": both}, claim=TWO).word == "reproduced"
+    assert only({"features": both}, claim=TWO).missing == ""
+    assert only({"features": {"purity_slope": good}}, claim=TWO).word == "not measured"
+
+
+WINS = {
+    "over": [{"target": "caltech101", "n": [15, 30]}, {"target": "caltech256", "n": [15, 30, 60]}],
+    "measured": [{"study": "transfer", "key": "{target}_pretrained_minus_scratch_{n}"}],
+}
+
+
+def wins(**numbers: Measured) -> Verdict:
+    """A verdict on Caltech-101 as given, and on Caltech-256 good at all three numbers or not."""
+    named = {
+        f"{name.rpartition('_')[0]}_pretrained_minus_scratch_{name.rpartition('_')[2]}": value
+        for name, value in numbers.items()
+    }
+    return only({"transfer": named}, claim=WINS)
+
+
+def test_a_number_at_chance_keeps_the_others_from_deciding() -> None:
+    good = Measured(40, 36, 44, 600, "points", "paired")
+    stuck = Measured(60, 56, 64, 600, "points", "paired; 1 of 5 nets never left chance")
+    every = {"caltech256_15": good, "caltech256_30": good, "caltech256_60": good}
+    assert wins(**every).word == "reproduced"  # a whole set that was not run hinders nothing
+    assert "has no caltech101_pretrained_minus_scratch_15, caltech101_" in wins(**every).missing
+    held = wins(**{**every, "caltech256_15": stuck, "caltech256_60": stuck})
+    assert held.word == "undecided"
+    assert "2 of 3 numbers are missing" in held.reason
+    assert (
+        "transfer has caltech256_pretrained_minus_scratch_15, caltech256_pretrained_minus_scratch"
+        "_60 of a net that ended at chance, a failure to train and no evidence"
+    ) in held.reason
+    assert wins(**every, caltech101_15=stuck, caltech101_30=stuck).word == "undecided"
+    bad = Measured(-40, -44, -36, 600, "points")
+    against = wins(**{**every, "caltech256_15": stuck, "caltech256_30": bad})
+    assert against.word == "contradicted"
+    assert against.outcome is not None
+    assert against.outcome.tests == 3
+    assert "ended at chance" in against.reason
+    only_stuck = wins(caltech256_15=stuck, caltech256_30=stuck, caltech256_60=stuck)
+    assert only_stuck.word == "not measured"
+
+
+def test_an_order_with_a_gap_has_no_step_over_it() -> None:
+    claim = {
+        "over": [{"layer": [1, 2, 3, 4]}],
+        "measured": [{"study": "features", "key": "layer{layer}_purity"}],
+        "rule": {"kind": "order", "way": "rising", "why": "so"},
+    }
+
+    def of(**values: float) -> Verdict:
+        numbers = {f"{k}_purity": Measured(v, v - 0.1, v + 0.1, 900) for k, v in values.items()}
+        return only({"features": numbers}, claim=claim)
+
+    whole = of(layer1=1, layer2=2, layer3=3, layer4=4)
+    assert (whole.word, whole.names[0]) == ("reproduced", "layer2_purity − layer1_purity")
+    assert of(layer1=1, layer2=2, layer4=1.5).word == "undecided"
+    back = of(layer1=2, layer2=1, layer4=4)
+    assert (back.word, back.names) == ("contradicted", ("layer2_purity − layer1_purity",))
+    assert of(layer1=1, layer3=3).word == "not measured"
+
+
+def test_what_was_passed_over_is_told() -> None:
+    claim = {
+        "measured": [
+            {"study": "ablation", "key": ["cost_removing_3_4_6_7", "cost_removing_3_4_6_7_slow"]}
+        ]
+    }
+    numbers = {
+        "cost_removing_3_4_6_7": Measured(70, 66, 74, 600, "points", "stayed at chance"),
+        "cost_removing_3_4_6_7_slow": Measured(20, 18, 22, 600, "points"),
+    }
+    told = only({"ablation": numbers}, claim=claim)
+    assert told.word == "reproduced"
+    assert "Not counted: ablation has cost_removing_3_4_6_7 of a net that ended at" in told.reason
+
+
+def test_a_claim_that_names_no_net_needs_a_main_net_that_learned() -> None:
+    nets = {"zfnet": Net("at chance", 70, 224), "alexnet": Net("trained", 70, 224)}
+    told = only(SLOPE, nets=nets)
+    assert (told.word, told.reason[:21]) == ("not measured", "zfnet ended at chance")
+    assert only(SLOPE, nets=nets, claim={"nets": ["alexnet"]}).word == "reproduced"
+    assert only(SLOPE, nets={"zfnet": Net("trained", 70, 224)}).word == "reproduced"
 
 
 def test_sets_of_the_other_kind_of_images_do_not_count() -> None:
     claim = {
-        "over": [{"layer": 1, "on": "photographs"}, {"layer": 2, "on": "rendered"}],
+        "over": [{"layer": 1, "images": "photographs"}, {"layer": 2, "images": "rendered"}],
         "measured": [{"study": "features", "key": "layer{layer}_purity"}],
     }
     up, down = Measured(1, 0.9, 1.1, 9), Measured(-1, -1.1, -0.9, 9)
@@ -271,7 +359,14 @@ def test_how_many_more_would_decide() -> None:
     assert never.more == "Not even 1,000 times as many maps would decide at this estimate."
     note = "interval over images and 3 pairs of trainings"
     both = only({"features": {"purity_slope": Measured(1.0, -1.0, 3.0, 1000, note=note)}})
-    assert "maps and trainings" in both.more
+    assert both.more.startswith("About 1.9 times as many maps and trainings would decide")
+    few = rules.critical(0.05, 2)  # the estimate's standard error is 2 / few, the distance 1
+
+    def decides(factor: float) -> bool:
+        return 2 / few * rules.critical(0.05, 2 * factor) / factor**0.5 < 1
+
+    assert not decides(1.8)
+    assert decides(1.9)
     seeds = only({"features": {"purity_slope": Measured(1, -1, 3, 3, note="n counts trainings")}})
     assert "more trainings (" in seeds.more
 
@@ -280,6 +375,16 @@ def test_one_training_is_remarked() -> None:
     assert only(SLOPE).remark.startswith("One training: the interval is over maps")
     two = only(SLOPE, claim={"nets": ["zfnet", "alexnet"]})
     assert two.remark.startswith("One training of each net")
+    seeds = "mean over trainings; interval over them (Student); n counts trainings"
+    over = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 3, note=seeds)}}
+    assert only(over).remark == (
+        "Covers other trainings on these maps, of which there were 3, not new maps."
+    )
+    crossed = "interval over images and 3 trainings; 12.3 degrees of freedom"
+    both = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 9, note=crossed)}}
+    assert only(both).remark == "Covers new maps and other trainings, of which there were 3."
+    mixed = {"layer1_purity": over["features"]["purity_slope"], "layer2_purity": Measured(1, 0, 2)}
+    assert "neither wholly" in only({"features": mixed}, claim=TWO).remark
     averaged = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 9, note="mean of 3 nets")}}
     assert only(averaged).remark.startswith("Mean of 3 trainings; the interval is over maps and")
 
@@ -314,6 +419,59 @@ def test_seeds_known_before_the_rules_are_marked() -> None:
     assert judge_all(other, evidence(SLOPE)).verdicts[0].seen == ()
 
 
+def test_the_strongest_result_passes_among_neighbours_if_its_number_is_fine_enough() -> None:
+    """An interval without width decides beside claims that are all decided, and not beside an open
+    one, so no rule should rest on one.
+    """
+    made = several(5, 0)
+    flat = {**made["numbers"]["features"], "layer1_purity": Measured(1.0, 1.0, 1.0, 543)}
+    found = judge_all(made["claims"], evidence({"features": flat}))
+    assert {one.word for one in found.verdicts} == {"reproduced"}
+    flat["layer2_purity"] = Measured(0.01, -1.0, 1.0, 1000)
+    found = judge_all(made["claims"], evidence({"features": flat}))
+    first, *others, unsure = found.verdicts
+    assert unsure.word == "undecided"
+    assert (first.word, first.alone) == ("undecided", "reproduced")
+    assert first.more.startswith("The interval has no width")
+    assert {one.word for one in others} == {"reproduced"}
+
+    real = read_claims(Path(__file__).resolve().parents[2])
+    rise = {"unseen_rise": Measured(22.3, 18.0, 26.7, 543, "points")}
+    steps = {f"unseen_svm_{k}": Measured(20.0 * k, 20.0 * k - 3, 20.0 * k + 3, 543) for k in
+             range(1, 6)}  # fmt: skip
+    unsure_slope = {"features": {"purity_slope": Measured(0.01, -1.0, 1.0, 342)}}
+    other = {"probe": {**rise, **steps}, **unsure_slope}
+    judged = {one.claim.id: one for one in judge_all(real, evidence(other, "synthetic")).verdicts}
+    assert judged["hierarchy"].word == "undecided"
+    assert judged["depth_knows_more"].word == "holds here"
+    assert judged["each_layer_knows_more"].word == "holds here"
+    down = {"probe": {"unseen_rise": Measured(-22.3, -26.7, -18.0, 543, "points"), **steps}}
+    judged = {one.claim.id: one for one in judge_all(real, evidence(down, "synthetic")).verdicts}
+    assert judged["depth_knows_more"].word == "fails here"
+
+
+def test_the_deciding_number_or_pair_is_named() -> None:
+    numbers = {"layer1_purity": Measured(1, 0.9, 1.1, 9), "layer2_purity": Measured(2, 1, 3, 9)}
+    claims = claims_of(it=TWO, alone={"measured": [{"study": "features", "key": "layer1_purity"}]})
+    judged = judge_all(claims, evidence({"features": numbers}))
+    entries = judge.document(judged)["claims"]
+    assert (entries["it"]["deciding"], entries["it"]["of"]) == ("layer2_purity", 2)
+    assert (entries["alone"]["deciding"], entries["alone"]["of"]) == ("", 1)
+    small = judge_all(claims, evidence({"features": numbers}, classes=3))
+    assert judge.document(small)["claims"]["it"]["unmet"] == ["classes ≥ 10 (here 3)"]
+    lost = judge_all(claims, evidence({"features": {"layer1_purity": Measured(1, 0.9, 1.1, 9)}}))
+    told = "features has no layer2_purity in this run"
+    assert judge.document(lost)["claims"]["it"]["missing"] == told
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [(1.81, "1.9"), (1.9, "1.9"), (9.91, "10.0"), (12.1, "13"), (533.2, "540"), (1000, "1,000")],
+)
+def test_factors_are_rounded_up(factor: float, told: str) -> None:
+    assert judge._times(factor) == told
+
+
 # --------------------------------------------------------------------------------------- files
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
@@ -340,7 +498,10 @@ def checkout(tmp_path: Path) -> Path:
         },
         "metrics/claims.json": {"counts": {}},
         "results/features/result.json": {
-            "metrics": {"purity_slope": {**number, "note": "images and 4 trainings"}}
+            "metrics": {
+                "purity_slope": {**number, "note": "images and 4 trainings"},
+                "images": {"value": 600},
+            }
         },
     }
     for name, value in files.items():
@@ -380,6 +541,21 @@ def test_without_prepared_images_the_config_tells_what_it_can(checkout: Path) ->
     (checkout / "data" / "prepared" / "meta.json").unlink()
     run_ = judge.gather(checkout).run
     assert (run_.rendered, run_.images, run_.classes) == (True, 2400, None)
+
+
+def test_numbers_without_their_notes_are_not_judged(checkout: Path) -> None:
+    assert judge.without_notes(checkout) == []
+    result = checkout / "results" / "features" / "result.json"
+    text = result.read_text(encoding="utf-8")
+    result.write_text(text.replace("0.1", "0.2"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"of different runs \(purity_slope\): run `dvc checkout`"):
+        judge.gather(checkout)
+    result.unlink()
+    assert judge.without_notes(checkout) == ["features"]
+    with pytest.raises(UserError, match=r"features.result\.json is missing.*`dvc pull`"):
+        judge.gather(checkout)
+    (checkout / "metrics" / "features.json").write_text("{}", encoding="utf-8")
+    assert judge.without_notes(checkout) == []  # a study of nothing has nothing to note
 
 
 def test_faults_of_files_are_named(checkout: Path) -> None:
@@ -429,6 +605,8 @@ def test_the_stage_by_hand_keeps_its_own_names(checkout: Path, tmp_path: Path) -
 def test_nothing_but_json_survives(checkout: Path) -> None:
     numbers = {"purity_slope": {"value": None, "low": None, "high": None, "n": 0, "unit": ""}}
     (checkout / "metrics" / "features.json").write_text(json.dumps(numbers), encoding="utf-8")
+    result = checkout / "results" / "features" / "result.json"
+    result.write_text(json.dumps({"metrics": numbers}), encoding="utf-8")
     found = judge.document(judge.judge(checkout))
     assert found["claims"]["hierarchy"]["verdict"] == "not measured"
     json.dumps(found, allow_nan=False)

@@ -6,9 +6,13 @@ import math
 
 import pytest
 
+from zfnet.intervals import holm
 from zfnet.studies.result import Measured
 from zfnet.verdicts import rules
-from zfnet.verdicts.rules import AGAINST, FOR, LEVEL, Region
+from zfnet.verdicts.rules import AGAINST, FOR, LEVEL, TRAININGS, UNITS, Region
+
+ONLY_UNITS, ONLY_TRAININGS = frozenset({UNITS}), frozenset({TRAININGS})
+BOTH = ONLY_UNITS | ONLY_TRAININGS
 
 
 def measured(value: float, half: float | None, n: int | None = 1000, note: str = "") -> Measured:
@@ -144,7 +148,7 @@ def test_an_interval_without_width_decides_alone_and_in_no_family() -> None:
     flat = Measured(6.0, 6.0, 6.0, 32)
     outcome = rules.decide([[flat]], "direction", {"sign": "positive"})
     assert outcome.decided()
-    assert rules.holm([outcome.p, 0.5])[0][0] > LEVEL
+    assert holm([outcome.p, 0.5])[0] > LEVEL
     assert word([[Measured(0.0, 0.0, 0.0, 32)]], "direction", sign="positive") == "undecided"
 
 
@@ -168,22 +172,34 @@ def test_p_is_that_of_students_t() -> None:
 @pytest.mark.parametrize(
     ("note", "n", "degrees", "counted"),
     [
-        ("interval over images (bootstrap)", 600, 599, (1, False)),
-        ("a minus b; interval over images and 3 pairs of trainings", 600, 2, (3, True)),
-        ("interval over images and 4 trainings", 600, 3, (4, True)),
-        ("Student's interval over 3 pairs of trainings; n counts pairs", 3, 2, (3, True)),
-        ("interval over them (Student); n counts trainings", 5, 4, (5, True)),
-        ("mean of 3 nets; interval over images", 600, 599, (3, False)),
-        ("Student's interval over 30 disjoint groups of images", 150, 29, (1, False)),
-        ("images and 3 pairs of trainings, 17.5 degrees of freedom", 600, 17.5, (3, True)),
-        ("", None, math.inf, (1, False)),
-        ("", 1, 1, (1, False)),
+        ("interval over images (bootstrap)", 600, 599, (1, ONLY_UNITS)),
+        ("a minus b; interval over images and 3 pairs of trainings", 600, 2, (3, BOTH)),
+        ("interval over images and 4 trainings", 600, 3, (4, BOTH)),
+        ("Student's interval over 3 pairs of trainings; n counts pairs", 3, 2, (3, ONLY_TRAININGS)),
+        ("interval over them (Student); n counts trainings", 5, 4, (5, ONLY_TRAININGS)),
+        ("mean of 3 nets; interval over images", 600, 599, (3, ONLY_UNITS)),
+        ("Student's interval over 30 disjoint groups of images", 150, 29, (1, ONLY_UNITS)),
+        ("images and 3 pairs of trainings, 17.5 degrees of freedom", 600, 17.5, (3, BOTH)),
+        ("images and 3 trainings; 12.3 degrees of freedom", 600, 12.3, (3, BOTH)),
+        ("images and 3 trainings; 599 degrees of freedom", 600, 599, (3, BOTH)),
+        ("images and 3 trainings; 2.8e+03 degrees of freedom", 2800, 2800, (3, BOTH)),
+        ("images and 3 trainings; 5e+04 degrees of freedom", 50000, 50000, (3, BOTH)),
+        ("", None, math.inf, (1, ONLY_UNITS)),
+        ("", 1, 1, (1, ONLY_UNITS)),
     ],
 )
-def test_notes(note: str, n: int | None, degrees: float, counted: tuple[int, bool]) -> None:
+def test_notes(
+    note: str, n: int | None, degrees: float, counted: tuple[int, frozenset[str]]
+) -> None:
     number = measured(1, 1, n, note)
     assert rules.freedom(number) == degrees
     assert rules.trainings(number) == counted
+
+
+@pytest.mark.parametrize("degrees", [1.0, 2.37, 12.345, 599.0, 2799.0, 49999.0, 1.2e6])
+def test_degrees_of_freedom_are_read_as_studies_write_them(degrees: float) -> None:
+    note = f"interval over images and 3 trainings; {degrees:.3g} degrees of freedom"
+    assert rules.freedom(measured(1, 1, 600, note)) == pytest.approx(degrees, rel=5e-3)
 
 
 def test_few_trainings_weigh_less_in_a_family() -> None:
@@ -207,9 +223,31 @@ def test_less_takes_the_fewer_degrees_of_freedom() -> None:
     note = "n counts trainings"
     gap = rules.less(measured(1, 1, 3, note), measured(1, 1, 5, note))
     assert rules.freedom(gap) == 2
-    assert rules.trainings(gap) == (3, True)
+    assert rules.trainings(gap) == (3, ONLY_TRAININGS)
     told = rules.less(measured(1, 1, 9, "40 degrees of freedom"), measured(1, 1, 5))
     assert rules.freedom(told) == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "behind"),
+    [
+        (("images and 3 trainings", 600), ("images and 5 trainings", 600), (3, BOTH)),
+        (("images and 3 trainings", 600), ("images", 600), (1, ONLY_UNITS)),
+        (("n counts trainings", 3), ("n counts pairs", 5), (3, ONLY_TRAININGS)),
+        (("n counts trainings", 3), ("images and 5 trainings", 600), (3, ONLY_TRAININGS)),
+        (("n counts trainings", 3), ("images", 600), (1, frozenset())),
+        (("n counts trainings", 3), ("mean of 3 nets", 600), (3, frozenset())),
+        (("mean of 4 nets", 600), ("mean of 3 nets", 600), (3, ONLY_UNITS)),
+        (("mean of 4 nets; 7 degrees of freedom", 600), ("images", 600), (1, ONLY_UNITS)),
+    ],
+)
+def test_a_difference_covers_what_both_numbers_cover(
+    first: tuple[str, int], second: tuple[str, int], behind: tuple[int, frozenset[str]]
+) -> None:
+    a, b = (measured(1, 1, n, note) for note, n in (first, second))
+    assert rules.trainings(rules.less(a, b)) == behind
+    assert rules.trainings(rules.less(b, a)) == behind
+    assert rules.freedom(rules.less(a, b)) == min(rules.freedom(a), rules.freedom(b))
 
 
 def test_shifted() -> None:
@@ -220,13 +258,25 @@ def test_shifted() -> None:
 
 
 # -------------------------------------------------------------------------------- all together
-def test_holm_by_hand() -> None:
-    adjusted, levels = rules.holm([0.01, 0.04, 0.03, 0.005])
-    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert levels == pytest.approx([0.05 / 3, 0.05, 0.05 / 2, 0.05 / 4])
-    assert rules.holm([]) == ([], [])
-    assert rules.holm([0.9])[0] == [0.9]
-    assert rules.holm([0.6, 0.7])[0] == [1.0, 1.0]
+def test_levels_of_holms_correction() -> None:
+    p = [0.01, 0.04, 0.03, 0.005]
+    assert rules.levels(p) == pytest.approx([0.05 / 3, 0.05, 0.05 / 2, 0.05 / 4])
+    assert rules.levels([]) == []
+    # Sorted, p and level agree with the adjusted p up to the first that fails.
+    below = [one <= level for one, level in zip(p, rules.levels(p), strict=True)]
+    assert below == [True, True, False, True]
+    assert [each <= LEVEL for each in holm(p)] == [True, False, False, True]
+
+
+def test_a_lost_number_keeps_a_claim_from_being_true_and_costs_one_test_against_it() -> None:
+    good, bad = measured(3, 0.5), measured(-3, 0.5)
+    assert rules.decide([[good]], "direction", {"sign": "positive"}).p < 1e-9
+    held = rules.decide([[good]], "direction", {"sign": "positive"}, lost=1)
+    assert (held.side, held.p, held.tests, held.decided()) == (FOR, 1.0, 2, False)
+    alone = rules.decide([[bad]], "direction", {"sign": "positive"})
+    against = rules.decide([[bad]], "direction", {"sign": "positive"}, lost=2)
+    assert against.side == AGAINST
+    assert against.p == pytest.approx(3 * alone.p)
 
 
 def test_how_many_would_decide() -> None:

@@ -164,8 +164,12 @@ def repository(tmp_path: Path) -> Path:
         "metrics/features.json": json.dumps(
             {"purity_slope": {"value": 0.1, "low": 0.08, "high": 0.12, "n": 342}}
         ),
+        "results/features/result.json": json.dumps(
+            {"metrics": {"purity_slope": {"value": 0.1, "note": "bootstrap over maps"}}}
+        ),
+        ".gitignore": "results/\n",
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "-qm", "first")
@@ -216,6 +220,53 @@ def test_damaged_verdicts_are_named(repository: Path) -> None:
     git(repository, "commit", "-qam", "third")
     with pytest.raises(UserError, match=r"claims\.json of HEAD cannot be read"):
         said(repository, "--compare", "HEAD")
+
+
+def test_without_results_the_committed_verdicts_are_told(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clone has metrics/ and no results/: what is judged there would lack the studies' notes."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(repository), str(clone))
+    told = said(clone)
+    assert told.startswith("results/features not here, without which nothing can be judged anew")
+    assert "`dvc pull` or `dvc repro`" in told.replace("\n", " ")
+    assert told.endswith("\nhierarchy  fails here (1.5)\n")
+    assert capsys.readouterr().err == ""
+    assert said(clone, "--compare", "HEAD") == "1 verdict as in HEAD, 0 changed.\n"
+    assert "results/features not here" in capsys.readouterr().err
+    claims = clone / "metrics" / "claims.json"
+    claims.write_text('{"claims": {}}', encoding="utf-8")
+    with pytest.raises(UserError, match="holds no verdicts: run `dvc pull`"):
+        said(clone)
+    claims.unlink()
+    with pytest.raises(UserError, match=r"no metrics/claims\.json: run `dvc pull`"):
+        said(clone)
+
+
+def test_which_of_several_numbers_is_shown() -> None:
+    several = {"measured": [{"study": "features", "key": key} for key in NAMES[:2]]}
+    numbers = {"purity_slope": Measured(5, 4, 6, 9), "spread_difference": Measured(2, 1, 3, 9)}
+    told = table.text(judge_all(claims_of(it=several), evidence({"features": numbers})), 160)
+    assert "it: Deciding, of 2: spread_difference." in told
+    lost = judge_all(claims_of(it=several), evidence({"features": {"purity_slope": Measured(-5)}}))
+    assert "Not counted: features has no spread_difference" in table.text(lost, 200)
+    numbers = {"purity_slope": Measured(-5, -6, -4, 9)}
+    against = table.text(judge_all(claims_of(it=several), evidence({"features": numbers})), 200)
+    assert "it: Not counted: features has no spread_difference in this run." in against
+
+
+def test_a_seed_that_was_known_is_marked_with_one_that_was_not() -> None:
+    from dataclasses import replace
+
+    from zfnet.verdicts.claims import Seen
+
+    claims = replace(claims_of(), seen=(Seen("made", (0, 1, 4), ("features",)),))
+    numbers = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12, 342)}}
+    told = table.text(judge_all(claims, evidence(numbers)), 200)
+    assert "reproduced *" in told
+    assert "run another seed (set: [seed=5])" in told
+    assert "seed=" not in table.text(judge_all(claims, evidence(numbers, seed=2)), 200)
 
 
 def test_a_wrong_option_is_named(repository: Path) -> None:

@@ -13,6 +13,7 @@ from zfnet.verdicts.rules import Region, region_of
 
 NETS = (
     "zfnet",
+    "zfnet_nolimit",
     "zfnet_fc2048",
     "zfnet_fc8192",
     "zfnet_wide",

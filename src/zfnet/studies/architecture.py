@@ -191,6 +191,8 @@ def study(
     metrics = _metrics(banks, options, seed)
     if without is not None and rule.status == "compared":
         metrics.update(_limit_metrics(banks[0], without, seed))
+    else:
+        metrics["limit_layer1_dominance"] = Measured(math.nan, note=_no_comparison(rule, unlimited))
     sensitivity = _sensitivity(banks, options, seed)
     return Result(
         study="architecture",
@@ -666,6 +668,13 @@ def _traces(
             return None
         found.append(trace)
     return found
+
+
+def _no_comparison(rule: LimitRule, unlimited: Subject | None) -> str:
+    """Why nothing is said of the limit, for whoever misses the number."""
+    if rule.status == "compared" and unlimited is not None:
+        return f"{unlimited.label} has no filters of the pixels"
+    return rule.text.rstrip(".")
 
 
 def _limit_metrics(ours: Bank, without: Tensor, seed: int) -> dict[str, Measured]:

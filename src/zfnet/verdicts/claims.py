@@ -41,7 +41,8 @@ class Number:
 @dataclass(frozen=True)
 class Group:
     """Numbers that belong together, such as those of one target set. `on`: photographs, rendered
-    images, or "" for both.
+    images, or "" for both. A set of which nothing was measured may be absent beside another; of a
+    set that was measured every number must be there before a claim can be said to be true.
     """
 
     name: str
@@ -92,7 +93,6 @@ class Edit:
 class Claim:
     """One claim of the paper and how it is judged.
 
-    `every`: whether all numbers of a group must be there; else those that are, at least one.
     `nets`: whose training it is about. `units`: what an interval's n counts. `caveat`: what to
     know of the measure whatever comes out, "" for nothing.
     """
@@ -101,7 +101,6 @@ class Claim:
     place: str
     claim: str
     groups: tuple[Group, ...]
-    every: bool
     kind: str
     parameters: dict[str, Any]
     why: str
@@ -131,7 +130,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Seen:
-    """Results that were known when the rules were written."""
+    """Results that were known when the rules were written or last edited."""
 
     experiment: str
     seeds: tuple[int, ...]
@@ -310,7 +309,6 @@ def _claim(
         place=entry.text("place"),
         claim=entry.text("claim"),
         groups=_groups(entry),
-        every=entry.choice("numbers", ("all", "some"), "all") == "all",
         kind=kind,
         parameters=parameters,
         why=rule.text("why"),
@@ -371,10 +369,14 @@ def _groups(entry: Section) -> tuple[Group, ...]:
         fills = over
     groups = []
     for fill in fills:
-        on = fill.get("on", "")
+        on = fill.get("images", "")
         if on and on not in PLACES:
-            raise UserError(f"{entry.where}.over: on={on!r}: choose one of {', '.join(PLACES)}")
-        values = {key: value for key, value in fill.items() if key != "on"}
+            raise UserError(f"{entry.where}.over: images={on!r}: choose one of {', '.join(PLACES)}")
+        values = {key: value for key, value in fill.items() if key != "images"}
+        for key in values:
+            # YAML reads some bare words, on and no among them, as true and false.
+            if not isinstance(key, str) or f"{{{key}}}" not in str(measured):
+                raise UserError(f"{entry.where}.over: no key of measured has {{{key}}}")
         numbers = [
             _number(Section(each, f"{where}[{i}]"), one)
             for i, each in enumerate(measured)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,12 @@ def _told(word: str, summary: Mapping[str, Any], name: str) -> str:
     entry = summary["claims"].get(name)
     value = entry.get("value") if isinstance(entry, Mapping) else None
     return word if value is None else f"{word} ({value:g})"
+
+
+def committed(summary: Mapping[str, Any], why: str, width: int) -> str:
+    """The verdicts of a metrics/claims.json, a line a claim, below the reason for no more."""
+    wide = max(map(len, summary["claims"]))
+    lines = [*textwrap.wrap(why, width), ""]
+    for name, entry in summary["claims"].items():
+        lines.append(f"{name.ljust(wide)}  {_told(_word(entry), summary, name)}")
+    return "\n".join(lines) + "\n"

@@ -7,30 +7,38 @@ Where a study has not run, or has not written the number, it is not measured.
 
 Many claims are judged at once. Holm's correction over all that were judged keeps the chance of even
 one wrong decision at 5 %; a claim that its own interval decides and the correction does not is
-undecided, with the word that it would have had alone.
+undecided, with the word that it would have had alone. So is one of whose numbers some are missing:
+one number may speak against a claim about several, but only all of them for it.
 """
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 from zfnet import MAIN_NET
 from zfnet.errors import UserError
+from zfnet.intervals import holm
+from zfnet.reading import decimal, decimals, read_json, read_yaml
 from zfnet.studies.result import Measured, plain
 from zfnet.verdicts import rules
-from zfnet.verdicts.claims import Claim, Claims, Group, Need, Number, amount, read_claims
-from zfnet.verdicts.rules import FOR, LEVEL, Outcome
+from zfnet.verdicts.claims import Claim, Claims, Need, Number, amount, read_claims
+from zfnet.verdicts.known import is_study
+from zfnet.verdicts.rules import FOR, LEVEL, TRAININGS, UNITS, Outcome
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 HOLDS, FAILS = "holds here", "fails here"
 UNDECIDED, OUT_OF_SCALE, NOT_MEASURED = "undecided", "out of scale", "not measured"
 WORDS = (REPRODUCED, CONTRADICTED, HOLDS, FAILS, UNDECIDED, OUT_OF_SCALE, NOT_MEASURED)
 RENDERED = ("synthetic", "unseen")
-AT_CHANCE = ("stayed at chance", "never left chance")
+# How studies mark a number of a net that guesses, and how a training's status calls it.
+AT_CHANCE = ("at chance", "left chance")
+GUESSING = "at chance"
+NO_EVIDENCE = "ended at chance, a failure to train and no evidence"
 ADOPTED = "adopted"
 OWN = ("claims", "verdicts")  # numbers that come from here
 SEEDS = "_over_seeds"  # of the same number, its mean and interval over trainings
@@ -88,17 +96,22 @@ class Evidence:
 def gather(root: Path) -> Evidence:
     """Read build/config.yaml, data/prepared/meta.json, metrics/ and the notes in results/.
 
-    Raises UserError for a file that cannot be parsed, or without any configuration.
+    Raises UserError for a file that cannot be parsed, without any configuration, and for a study
+    whose notes are missing or of another run than its numbers.
     """
-    config = _config(root / "build" / "config.yaml")
+    config = read_yaml(root / "build" / "config.yaml")
+    lacking = without_notes(root)
+    if lacking:
+        raise UserError(
+            f"{_result(root, lacking[0])} is missing, in which it stands how many trainings are "
+            f"behind the numbers of metrics/{lacking[0]}.json: run `dvc pull` or `dvc repro`"
+        )
     numbers = {}
-    for file in sorted((root / "metrics").glob("*.json")):
-        if file.stem not in OWN:
-            result = root / "results" / file.stem / "result.json"
-            told = _json(result).get("metrics") if result.is_file() else {}
-            numbers[file.stem] = _numbers(_json(file), told or {})
-    meta_file = root / "data" / "prepared" / "meta.json"
-    meta = _json(meta_file) if meta_file.is_file() else {}
+    for file in _metrics_files(root):
+        result = _result(root, file.stem)
+        told = read_json(result, missing_ok=True).get("metrics") or {}
+        numbers[file.stem] = _numbers(file, told, result)
+    meta = read_json(root / "data" / "prepared" / "meta.json", missing_ok=True)
     data = config.get("data") or {}
     run = Run(
         experiment=str(config.get("name", "")),
@@ -114,38 +127,43 @@ def gather(root: Path) -> Evidence:
     return Evidence(run, numbers)
 
 
-def _config(file: Path) -> dict[str, Any]:
-    import yaml
+def without_notes(root: Path) -> list[str]:
+    """Studies whose numbers are here and whose results are not, as in a clone without `dvc pull`.
 
-    if not file.is_file():
-        raise UserError(f"{file} is missing: run `dvc repro` (or `zfnet compose`) first")
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML ({error}): run `dvc repro compose`") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds no configuration: run `dvc repro compose`")
-    return found
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): run the stage that writes it") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds no JSON object: run the stage that writes it")
-    return found
+    Notes are kept with the results alone. Without them no verdict can be told: they say which nets
+    guess and how many trainings and degrees of freedom an interval has.
+    """
+    return [
+        file.stem
+        for file in _metrics_files(root)
+        if is_study(file.stem)
+        and not file.stem.startswith("train_")
+        and not _result(root, file.stem).is_file()
+        and read_json(file)
+    ]
 
 
-def _numbers(metrics: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Measured]:
-    """A file's numbers; a null is NaN, words are left out. Notes are kept in result.json."""
+def _metrics_files(root: Path) -> list[Path]:
+    return [file for file in sorted((root / "metrics").glob("*.json")) if file.stem not in OWN]
+
+
+def _result(root: Path, study: str) -> Path:
+    return root / "results" / study / "result.json"
+
+
+def _numbers(file: Path, told: Mapping[str, Any], result: Path) -> dict[str, Measured]:
+    """A file's numbers; a null is NaN, words are left out. Notes are those of result.json."""
     found = {}
-    for key, entry in metrics.items():
+    for key, entry in read_json(file).items():
         one = entry if isinstance(entry, dict) else {"value": entry}
         value = one.get("value")
         if isinstance(value, str | bool):
             continue
+        if told and (key not in told or told[key].get("value") != value):
+            raise UserError(
+                f"{file} and {result} are of different runs ({key}): run `dvc checkout` or "
+                "`dvc repro`"
+            )
         note = one.get("note") or (told.get(key) or {}).get("note") or ""
         found[key] = Measured(
             float("nan") if value is None else float(value),
@@ -160,8 +178,7 @@ def _numbers(metrics: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, M
 
 def _net(root: Path, name: str, section: Mapping[str, Any]) -> Net:
     """A net by its training's numbers, or by its history where those are not there."""
-    file = root / "metrics" / f"train_{name}.json"
-    metrics = _json(file) if file.is_file() else {}
+    metrics = read_json(root / "metrics" / f"train_{name}.json", missing_ok=True)
     epochs = (metrics.get("epochs") or {}).get("value")
     history = root / "models" / name / "final" / "history.csv"
     if epochs is None and history.is_file():
@@ -174,12 +191,19 @@ def _net(root: Path, name: str, section: Mapping[str, Any]) -> Net:
 # --------------------------------------------------------------------------------- one claim
 @dataclass(frozen=True)
 class Part:
-    """One number of a claim as found: `key` of the study's file; `why` says what is missing."""
+    """One number of a claim as found: `key` of the study's file. `why`: what is missing, or why
+    a key of a net at chance was passed over for this one.
+    """
 
     number: Number
     key: str
     measured: Measured | None
     why: str = ""
+
+    @property
+    def guessing(self) -> bool:
+        """Whether it is missing because its net guesses."""
+        return self.measured is None and NO_EVIDENCE in self.why
 
 
 @dataclass(frozen=True)
@@ -189,6 +213,7 @@ class Verdict:
     `alone`: the word before the correction. `outcome`: None where nothing was measured. `p_holm`:
     after the correction, None where the claim was not judged. `unmet`: needs that the run does not
     meet. `reason`: a sentence or two; `more`: what would decide; `remark`: what is covered.
+    `names`: what each check of the outcome holds against the rule, a number or a pair.
     """
 
     claim: Claim
@@ -204,6 +229,18 @@ class Verdict:
     trainings: int = 0
     seeds: tuple[int, ...] = ()
     seen: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def deciding(self) -> str:
+        """The number or pair that decides, where there are several; else ""."""
+        several = self.outcome is not None and len(self.outcome.checks) > 1
+        return self.names[self.outcome.pivot] if self.outcome and several else ""
+
+    @property
+    def missing(self) -> str:
+        """What is not there or was passed over, and why; "" for nothing."""
+        return _whys([part for part in self.parts if part.why])
 
     @property
     def unmet(self) -> list[str]:
@@ -226,7 +263,7 @@ def find(number: Number, evidence: Evidence) -> Part:
     if not study:
         why = "has not run here" if study is None else "has no numbers in this run"
         return Part(number, number.keys[0], None, f"{number.study} {why}")
-    why = ""
+    why = passed = ""
     for key in number.keys:
         measured = study.get(key)
         over = study.get(f"{key}{SEEDS}")
@@ -234,19 +271,24 @@ def find(number: Number, evidence: Evidence) -> Part:
             measured = over
         fault = _fault(number.study, key, measured)
         if not fault and measured is not None:
-            return _taken_off(number, key, measured, evidence)
+            return _taken_off(number, key, measured, passed, evidence)
         why = why or fault
-    return Part(number, number.keys[0], None, why)
+        passed = passed or (fault if NO_EVIDENCE in fault else "")
+    return Part(number, number.keys[0], None, passed or why)
 
 
-def _taken_off(number: Number, key: str, measured: Measured, evidence: Evidence) -> Part:
+def _taken_off(
+    number: Number, key: str, measured: Measured, passed: str, evidence: Evidence
+) -> Part:
     measured = rules.shifted(measured, number.less) if number.less else measured
     if number.minus is None:
-        return Part(number, key, measured)
+        return Part(number, key, measured, passed)
     other = find(number.minus, evidence)
     if other.measured is None:
-        return Part(number, key, None, other.why)
-    return Part(number, f"{key} − {other.key}", rules.less(measured, other.measured))
+        return Part(number, other.key, None, other.why)
+    elsewhere = "" if number.minus.study == number.study else f"{number.minus.study}: "
+    name = f"{key} − {elsewhere}{other.key}"
+    return Part(number, name, rules.less(measured, other.measured), passed or other.why)
 
 
 def _fault(study: str, key: str, measured: Measured | None) -> str:
@@ -256,50 +298,69 @@ def _fault(study: str, key: str, measured: Measured | None) -> str:
     if measured.value != measured.value:
         return f"{study} could not give {key}" + (f": {measured.note}" if measured.note else "")
     if any(words in measured.note for words in AT_CHANCE):
-        return f"{key} is of a net that never left chance: a failure to train, no evidence"
+        return f"{study} has {key} of a net that {NO_EVIDENCE}"
     return ""
 
 
-def _collect(claim: Claim, evidence: Evidence) -> tuple[list[list[Part]], list[Part]]:
-    """The parts found, group by group, and those missing."""
+def _collect(claim: Claim, evidence: Evidence) -> tuple[list[list[Part]], list[Part], int]:
+    """Chains of the parts found, the parts missing, and how many of these the claim cannot do
+    without: those of a set of which others were measured, and those of nets at chance.
+    """
     here = "rendered" if evidence.run.rendered else "photographs"
-    chains, missing = [], []
+    chains, missing, lost = [], [], 0
     for group in claim.groups:
-        if group.on in ("", here):
-            found, lost = _group(group, claim.every, evidence)
-            missing += lost
-            if found:
-                chains.append(found)
-    return chains, missing
+        if group.on not in ("", here):
+            continue
+        parts = [find(number, evidence) for number in group.numbers]
+        absent = [part for part in parts if part.measured is None]
+        missing += absent
+        if len(absent) < len(parts) or any(part.guessing for part in absent):
+            lost += len(absent)
+        chains += _chains(parts, claim.kind)
+    return chains, missing, lost
 
 
-def _group(group: Group, every: bool, evidence: Evidence) -> tuple[list[Part], list[Part]]:
-    parts = [find(number, evidence) for number in group.numbers]
-    found = [part for part in parts if part.measured is not None]
-    lost = [part for part in parts if part.measured is None]
-    return ([] if every and lost else found), lost
+def _chains(parts: Sequence[Part], kind: str) -> list[list[Part]]:
+    """The parts that were measured; of an order, runs of neighbours, as a gap has no step."""
+    if kind != "order":
+        found = [[part for part in parts if part.measured is not None]]
+    else:
+        runs = groupby(parts, key=lambda part: part.measured is not None)
+        found = [list(run) for there, run in runs if there]
+    return [chain for chain in found if len(chain) >= (2 if kind == "order" else 1)]
+
+
+def _names(chains: Sequence[Sequence[Part]], kind: str) -> tuple[str, ...]:
+    """What each check is of, in the order of `rules.decide`."""
+    if kind != "order":
+        return tuple(part.key for chain in chains for part in chain)
+    return tuple(f"{b.key} − {a.key}" for chain in chains for a, b in pairwise(chain))
+
+
+def _whys(parts: Sequence[Part]) -> str:
+    """Why parts are missing; keys that lack the same are told together."""
+    alike: dict[str, list[str]] = {}
+    for part in parts:
+        key = part.key if part.measured is None else part.number.keys[0]
+        alike.setdefault(part.why.replace(f" {key}", " \0"), []).append(key)
+    return "; ".join(why.replace("\0", ", ".join(keys)) for why, keys in alike.items())
 
 
 def judge_claim(claim: Claim, evidence: Evidence) -> Verdict:
     """One claim by itself, before the correction."""
     nothing = Verdict(claim, NOT_MEASURED, NOT_MEASURED)
-    for net in claim.nets:
+    # What is not about a net's training is measured on the main net all the same.
+    for net in claim.nets or (MAIN_NET,):
         known = evidence.run.nets.get(net)
-        if known is not None and known.status in ("at chance", ADOPTED):
-            why = (
-                "never left chance: a failure to train, no evidence"
-                if known.status != ADOPTED
-                else "was adopted: its training is not known here"
-            )
-            return replace(nothing, reason=f"{net} {why}.")
-    chains, missing = _collect(claim, evidence)
-    least = 2 if claim.kind == "order" else 1
-    chains = [chain for chain in chains if len(chain) >= least]
+        if known is not None and known.status == GUESSING:
+            return replace(nothing, reason=f"{net} {NO_EVIDENCE}.")
+        if known is not None and known.status == ADOPTED and net in claim.nets:
+            return replace(nothing, reason=f"{net} was adopted: its training is not known here.")
+    chains, missing, lost = _collect(claim, evidence)
     if not chains:
-        whys = dict.fromkeys(part.why for part in missing)
-        return replace(nothing, parts=tuple(missing), reason="; ".join(whys) + ".")
+        return replace(nothing, parts=tuple(missing), reason=f"{_whys(missing)}.")
     values = [[part.measured for part in chain if part.measured] for chain in chains]
-    outcome = rules.decide(values, claim.kind, claim.parameters)
+    outcome = rules.decide(values, claim.kind, claim.parameters, lost)
     parts = tuple(part for chain in chains for part in chain)
     counted = [rules.trainings(measured) for chain in values for measured in chain]
     trainings = min(count for count, _ in counted)
@@ -313,9 +374,10 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Verdict:
         parts=(*parts, *missing),
         outcome=outcome,
         needs=needs,
-        remark=_remark(claim, trainings, all(covered for _, covered in counted)),
+        remark=_remark(claim, trainings, frozenset.intersection(*(each for _, each in counted))),
         trainings=trainings,
         seeds=seeds,
+        names=_names(chains, claim.kind),
     )
 
 
@@ -350,9 +412,20 @@ def _word(
     return REPRODUCED if outcome.side == FOR else CONTRADICTED
 
 
-def _remark(claim: Claim, trainings: int, covered: bool) -> str:
-    if covered:
+def _remark(claim: Claim, trainings: int, covered: frozenset[str]) -> str:
+    """What the intervals of all numbers cover."""
+    if covered == {UNITS, TRAININGS}:
         return f"Covers new {claim.units} and other trainings, of which there were {trainings}."
+    if covered == {TRAININGS}:
+        return (
+            f"Covers other trainings on these {claim.units}, of which there were {trainings}, not "
+            f"new {claim.units}."
+        )
+    if not covered:
+        return (
+            f"One interval is over {claim.units}, another over trainings: together they cover "
+            "neither wholly."
+        )
     if trainings > 1:
         return (
             f"Mean of {trainings} trainings; the interval is over {claim.units} and does not cover "
@@ -383,10 +456,10 @@ def judge_all(claims: Claims, evidence: Evidence) -> Judgement:
     """Judge every claim, then correct for how many there are."""
     alone = [judge_claim(claim, evidence) for claim in claims.claims.values()]
     family = [one for one in alone if one.outcome and one.word != OUT_OF_SCALE]
-    adjusted, levels = rules.holm([one.outcome.p for one in family if one.outcome])
+    alone_p = [one.outcome.p for one in family if one.outcome]
     corrected = {
         one.claim.id: _corrected(one, p, level, len(family))
-        for one, p, level in zip(family, adjusted, levels, strict=True)
+        for one, p, level in zip(family, holm(alone_p), rules.levels(alone_p), strict=True)
     }
     verdicts = []
     for one in alone:
@@ -427,16 +500,31 @@ def _reason(one: Verdict, word: str, p: float, family: int) -> str:
     told = f"{in_words(check.measured)}, asked {check.region}"
     if len(outcome.checks) > 1:
         inside = sum(each.side == FOR for each in outcome.checks)
-        told = f"{inside} of {len(outcome.checks)} lie where asked; the deciding one is {told}"
-    if check.why:
-        return f"{told}: {check.why}, so it decides nothing."
+        told = (
+            f"{inside} of {len(outcome.checks)} lie where asked; the deciding one, "
+            f"{one.deciding}, is {told}"
+        )
     corrected = _p(p).removeprefix("= ")
     numbers = f"p {_p(outcome.p)}; corrected for {family} claims, {corrected}"
-    if word != UNDECIDED:
-        return f"{told}: {numbers}."
-    if one.alone != UNDECIDED:
-        return f"{told}: {numbers}; by itself “{one.alone}”, undecided after correction."
-    return f"{told}: the interval includes both; {numbers}."
+    if outcome.lost and outcome.side == FOR:
+        said = (
+            f"{told}: nothing is decided, as {outcome.lost} of {outcome.tests} numbers "
+            f"{'is' if outcome.lost == 1 else 'are'} missing and might lie elsewhere."
+        )
+    elif check.why:
+        said = f"{told}: {check.why}, so it decides nothing."
+    elif word != UNDECIDED:
+        said = f"{told}: {numbers}."
+    elif one.alone != UNDECIDED:
+        said = f"{told}: {numbers}; by itself “{one.alone}”, undecided after correction."
+    else:
+        said = f"{told}: the interval includes both; {numbers}."
+    return f"{said} {missing_in_words(one)}".rstrip()
+
+
+def missing_in_words(one: Verdict) -> str:
+    """A sentence on the numbers that are not there; "" where all are."""
+    return f"Not counted: {one.missing}." if one.missing else ""
 
 
 def _p(p: float) -> str:
@@ -447,7 +535,8 @@ def _p(p: float) -> str:
 def _out_of_scale(one: Verdict) -> str:
     measured = one.measured
     assert measured is not None
-    return f"{in_words(measured)}, not judged: the claim needs {', '.join(one.unmet)}."
+    told = f"{in_words(measured)}, not judged: the claim needs {', '.join(one.unmet)}."
+    return f"{told} {missing_in_words(one)}".rstrip()
 
 
 def _more(one: Verdict, level: float) -> str:
@@ -455,47 +544,46 @@ def _more(one: Verdict, level: float) -> str:
     outcome = one.outcome
     assert outcome is not None
     check, measured = outcome.deciding, outcome.deciding.measured
-    if check.why:
+    if check.why or (outcome.lost and outcome.side == FOR):
         return ""
-    units = one.claim.units
-    if rules.COUNTS_TRAININGS.search(measured.note):
-        units = "trainings"
-    elif rules.trainings(measured)[1]:
+    if check.half == 0 and check.distance > 0:
+        return (
+            "The interval has no width: it does not tell how sure the number is, nor how many "
+            "more would decide."
+        )
+    covered = rules.trainings(measured)[1]
+    units = "trainings" if covered == {TRAININGS} else one.claim.units
+    crossed = covered not in ({TRAININGS}, {UNITS})
+    if crossed:
         units = f"{units} and trainings"
-    own = level if outcome.side == FOR else level / len(outcome.checks)
+    own = level if outcome.side == FOR else level / outcome.tests
     count = rules.needed(check, own)
     if count is None or not measured.n:
         return f"Not even {rules.MOST_TIMES:,} times as many {units} would decide at this estimate."
+    if crossed:
+        return (
+            f"About {_times(count / measured.n)} times as many {units} would decide, were the "
+            "estimate to stay."
+        )
     return (
         f"About {count - measured.n:,} more {units} ({count:,} in all) would decide, were the "
         "estimate to stay."
     )
 
 
+def _times(factor: float) -> str:
+    """A factor above 1 in two digits, rounded up."""
+    step = 10.0 ** (math.floor(math.log10(factor)) - 1)
+    return f"{math.ceil(factor / step - 1e-9) * step:,.{1 if step < 1 else 0}f}"
+
+
 def in_words(measured: Measured) -> str:
     """A number with its interval: "0.104 [0.085, 0.122] points"."""
-    places = decimals(measured)
+    places = decimals(measured.value, measured.low, measured.high)
     told = decimal(measured.value, places)
     if measured.low is not None and measured.high is not None:
         told += f" [{decimal(measured.low, places)}, {decimal(measured.high, places)}]"
     return f"{told} {measured.unit}".rstrip()
-
-
-def decimals(measured: Measured) -> int:
-    """Decimals that leave two digits of the half width, or three digits in all."""
-    import math
-
-    low, high = measured.low, measured.high
-    if low is not None and high is not None and high > low:
-        return min(6, max(0, 1 - math.floor(math.log10((high - low) / 2))))
-    if not measured.value or measured.value == int(measured.value):
-        return 0
-    return min(6, max(0, 2 - math.floor(math.log10(abs(measured.value)))))
-
-
-def decimal(value: float, places: int) -> str:
-    """A number in so many decimals, with a true minus."""
-    return f"{value + 0.0:,.{places}f}".replace("-", "\N{MINUS SIGN}")
 
 
 # --------------------------------------------------------------------------------------- plain
@@ -542,6 +630,8 @@ def _plain_verdict(one: Verdict) -> dict[str, Any]:
         "n": measured.n if measured else None,
         "unit": measured.unit if measured else "",
         "units": claim.units,
+        "deciding": one.deciding,
+        "of": len(outcome.checks) if outcome else 0,
         "side": outcome.side if outcome else None,
         "p": outcome.p if outcome else None,
         "p_holm": one.p_holm,
@@ -551,6 +641,7 @@ def _plain_verdict(one: Verdict) -> dict[str, Any]:
         "reason": one.reason,
         "more": one.more,
         "remark": one.remark,
+        "missing": one.missing,
         "caveat": claim.caveat,
         "studies": claim.studies,
         "trainings": one.trainings,
@@ -561,6 +652,7 @@ def _plain_verdict(one: Verdict) -> dict[str, Any]:
             {"need": str(need), "here": here, "met": met, "why": need.why}
             for need, here, met in one.needs
         ],
+        "unmet": one.unmet,
         "numbers": [_plain_part(part) for part in one.parts],
         "committed": claim.committed,
         "edits": [{"date": each.date, "reason": each.reason} for each in claim.edits],
@@ -586,6 +678,8 @@ def summary(judgement: Judgement) -> dict[str, Any]:
     for one in judgement.verdicts:
         entry: dict[str, Any] = {"verdict": one.word}
         if one.measured is not None:
-            entry["value"] = round(one.measured.value, decimals(one.measured))
+            known = one.measured
+            places = decimals(known.value, known.low, known.high)
+            entry["value"] = round(known.value, places)
         claims[one.claim.id] = entry
     return {**found, "claims": claims}

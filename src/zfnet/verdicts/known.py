@@ -61,7 +61,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "overlap": (rf"({_TARGET}|source)_(shared|most_in_a_class|strongest|repeated)",),
     "probe": (
         rf"{_TARGET}_(svm|softmax|gain)_\d",
-        rf"{_TARGET}_trend(_untrained)?",
+        rf"{_TARGET}_(trend|rise)(_untrained)?",
     ),
     "transfer": (
         rf"{_TARGET}_(pretrained|scratch|untrained)_\d+",

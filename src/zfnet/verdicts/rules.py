@@ -1,4 +1,4 @@
-"""How a number decides a claim: regions, intervals, tests, Holm's correction. Touches no file.
+"""How a number decides a claim: regions, intervals, tests, what more would do. Touches no file.
 
 Every rule names a region in which the number must lie for the claim to be true: above a bound,
 below it, between two. A claim is decided by a 95 % interval that lies wholly inside the region (for
@@ -95,11 +95,14 @@ def in_words(kind: str, parameters: Mapping[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------- what is known
-_FREEDOM = re.compile(r"([\d.]*\d) degrees of freedom")
+_FREEDOM = re.compile(r"(\d[\d.]*(?:e[+-]?\d+)?) degrees of freedom")
 _TRAININGS = re.compile(r"(\d+) (?:pairs of )?trainings")
 _GROUPS = re.compile(r"over (\d+) disjoint groups")
 _NETS = re.compile(r"mean of (\d+) nets")
-COUNTS_TRAININGS = re.compile(r"n counts (?:trainings|pairs)")
+_COUNTS_TRAININGS = re.compile(r"n counts (?:trainings|pairs)")
+_MIXED = "one interval covers other trainings, the other new images or maps"
+# What an interval covers.
+UNITS, TRAININGS = "units", "trainings"
 
 
 def freedom(measured: Measured) -> float:
@@ -116,15 +119,18 @@ def freedom(measured: Measured) -> float:
     return math.inf if n is None else max(1.0, n - 1.0)
 
 
-def trainings(measured: Measured) -> tuple[int, bool]:
-    """How many trainings stand behind a number, and whether its interval covers others of them."""
+def trainings(measured: Measured) -> tuple[int, frozenset[str]]:
+    """How many trainings stand behind a number, and what its interval covers: new UNITS (images or
+    maps), other TRAININGS, or both.
+    """
+    if _COUNTS_TRAININGS.search(measured.note) and measured.n:
+        return measured.n, frozenset({TRAININGS})
     counted = _TRAININGS.search(measured.note)
     if counted:
-        return int(counted[1]), True
-    if COUNTS_TRAININGS.search(measured.note) and measured.n:
-        return measured.n, True
+        return int(counted[1]), frozenset({UNITS, TRAININGS})
     nets = _NETS.search(measured.note)
-    return (int(nets[1]), False) if nets else (1, False)
+    covered = frozenset() if _MIXED in measured.note else frozenset({UNITS})
+    return int(nets[1]) if nets else 1, covered
 
 
 def shifted(measured: Measured, by: float) -> Measured:
@@ -152,11 +158,22 @@ def less(first: Measured, second: Measured) -> Measured:
     told = ["difference of two numbers, half widths added in quadrature"]
     if math.isfinite(degrees):
         told.append(f"{degrees:g} degrees of freedom")
-    # What the first says of its trainings stays; its own degrees of freedom are no longer true.
-    told.append(_FREEDOM.sub("", first.note))
+    told.append(_behind(first, second))
     unit = "points" if first.unit == "%" else first.unit
     note = "; ".join(filter(None, told))
     return Measured(value, low, high, min(counts) if counts else None, unit, note)
+
+
+def _behind(first: Measured, second: Measured) -> str:
+    """What `trainings` is to find in the note of a difference: the fewer, and what both cover."""
+    behind = trainings(first), trainings(second)
+    count, covered = min(each for each, _ in behind), behind[0][1] & behind[1][1]
+    if covered == {UNITS, TRAININGS}:
+        return f"interval over both and {count} trainings"
+    if covered == {TRAININGS}:
+        return "n counts trainings"
+    nets = f"mean of {count} nets" if count > 1 else ""
+    return nets if covered else "; ".join(filter(None, [_MIXED, nets]))
 
 
 # -------------------------------------------------------------------------------------- checks
@@ -230,13 +247,15 @@ class Outcome:
 
     For the claim, each must lie in its region: p is the largest. Against it, one that lies outside
     is enough: p is the smallest of those times their number (Bonferroni). `pivot`: the place of the
-    number that decides.
+    number that decides. `lost`: numbers that should be there and are not; while there are any, p
+    is 1 for the claim, and they count among the tests against it.
     """
 
     checks: Sequence[Check]
     side: str
     p: float
     pivot: int
+    lost: int = 0
 
     def decided(self, level: float = LEVEL) -> bool:
         """Whether p lies below `level`; an interval that just touches its bound does not decide."""
@@ -247,46 +266,53 @@ class Outcome:
         """The number that decides."""
         return self.checks[self.pivot]
 
+    @property
+    def tests(self) -> int:
+        """How many numbers the claim is about, with those that are lost."""
+        return len(self.checks) + self.lost
 
-def together(checks: Sequence[Check]) -> Outcome:
+
+def together(checks: Sequence[Check], lost: int = 0) -> Outcome:
     """Join the checks of one claim; at least one."""
     outside = [i for i, one in enumerate(checks) if one.side == AGAINST]
     if not outside:
         pivot = max(range(len(checks)), key=lambda i: checks[i].p)
-        return Outcome(checks, FOR, checks[pivot].p, pivot)
+        return Outcome(checks, FOR, 1.0 if lost else checks[pivot].p, pivot, lost)
     pivot = min(outside, key=lambda i: checks[i].p)
-    return Outcome(checks, AGAINST, min(1.0, len(checks) * checks[pivot].p), pivot)
+    p = min(1.0, (len(checks) + lost) * checks[pivot].p)
+    return Outcome(checks, AGAINST, p, pivot, lost)
 
 
 def decide(
-    chains: Sequence[Sequence[Measured]], kind: str, parameters: Mapping[str, Any]
+    chains: Sequence[Sequence[Measured]],
+    kind: str,
+    parameters: Mapping[str, Any],
+    lost: int = 0,
 ) -> Outcome:
     """Apply one rule to the numbers of a claim.
 
     `chains`: lists of numbers; of an order, each list is a chain whose neighbours are compared, of
-    any other rule every number is tested by itself. Raises ValueError for a chain of one.
+    any other rule every number is tested by itself. `lost`: how many more the claim is about.
+    Raises ValueError for a chain of one.
     """
     region = region_of(kind, parameters)
     if kind != "order":
-        return together([check(each, region) for chain in chains for each in chain])
+        return together([check(each, region) for chain in chains for each in chain], lost)
     steps = []
     for chain in chains:
         if len(chain) < 2:
             raise ValueError("an order needs at least two numbers")
         steps += [less(after, before) for before, after in pairwise(chain)]
-    return together([check(step, region) for step in steps])
+    return together([check(step, region) for step in steps], lost)
 
 
 # ---------------------------------------------------------------------------------- all claims
-def holm(p: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Holm's (1979) adjusted p values, and the level that each p is held against, as ordered."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted, levels, largest = [0.0] * len(p), [0.0] * len(p), 0.0
-    for rank, i in enumerate(order):
-        left = len(p) - rank
-        largest = max(largest, min(1.0, left * p[i]))
-        adjusted[i], levels[i] = largest, LEVEL / left
-    return adjusted, levels
+def levels(p: Sequence[float]) -> list[float]:
+    """The level that Holm's correction (`zfnet.intervals.holm`) holds each p against."""
+    found = [0.0] * len(p)
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        found[i] = LEVEL / (len(p) - rank)
+    return found
 
 
 def needed(one: Check, level: float) -> int | None:

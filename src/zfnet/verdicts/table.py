@@ -19,6 +19,7 @@ from zfnet.verdicts.judge import (
     Judgement,
     Verdict,
     in_words,
+    missing_in_words,
 )
 
 WIDTH = 120  # of output that is no terminal
@@ -74,7 +75,7 @@ def _head(judgement: Judgement) -> str:
 
 def _row(one: Verdict) -> tuple[str, ...]:
     measured = in_words(one.measured) if one.measured else MISSING
-    if one.outcome and len(one.outcome.checks) > 1:
+    if one.outcome and one.deciding:
         measured += f" (deciding, of {len(one.outcome.checks)})"
     word = one.word
     if one.word == UNDECIDED and one.alone != UNDECIDED:
@@ -106,14 +107,21 @@ def _foot(judgement: Judgement, width: int) -> list[str]:
             )
     if any(one.seen for one in verdicts):
         notes.append(
-            "* numbers of this very seed were known when the rule was written; run another seed "
-            "(set: [seed=1])."
+            "* numbers of this very seed were known when the rules were written or last edited; "
+            f"run another seed (set: [seed={_unseen(judgement)}])."
         )
     if judgement.run.rendered:
         notes.append("Rendered images prove nothing about photographs.")
     for note in notes:
         lines += textwrap.wrap(note, width)
     return lines
+
+
+def _unseen(judgement: Judgement) -> int:
+    """The first seed above those known."""
+    run = judgement.run
+    known = [k for s in judgement.claims.seen if s.experiment == run.experiment for k in s.seeds]
+    return max([run.seed, *known]) + 1
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> list[str]:
@@ -127,11 +135,19 @@ def _reasons(verdicts: Sequence[Verdict]) -> list[str]:
         if one.word == NOT_MEASURED:
             lacking.setdefault(one.reason, []).append(one.claim.id)
             continue
-        why = [one.reason, one.more] if one.word in (UNDECIDED, OUT_OF_SCALE) else []
+        open_ = one.word in (UNDECIDED, OUT_OF_SCALE)
+        why = [one.reason, one.more] if open_ else [_deciding(one), missing_in_words(one)]
         said = " ".join(filter(None, [*why, one.claim.caveat]))
         if said:
             told.append(f"{one.claim.id}: {said}")
     return told + [f"{', '.join(names)}: {reason}" for reason, names in lacking.items()]
+
+
+def _deciding(one: Verdict) -> str:
+    """Which of several numbers is shown; "" for a claim of one."""
+    if not one.outcome or not one.deciding:
+        return ""
+    return f"Deciding, of {len(one.outcome.checks)}: {one.deciding}."
 
 
 # --------------------------------------------------------------------------------------- layout
