@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -66,6 +67,28 @@ def test_what_git_would_hold_names_no_path_of_this_machine(done: tuple[Path, Run
         assert str(folder).encode() not in data, name
     heavy = ("models/", "results/", "reports/", "timing/", "data/prepared", "wandb/", "work/")
     assert not [name for name in listed if name.startswith(heavy)]
+
+
+def test_dvc_draws_its_plots_and_compares_few_numbers(done: tuple[Path, Run]) -> None:
+    folder, run = done
+    shown = run("dvc", "plots", "show", "--json")
+    assert "failed to load" not in shown.stderr
+    document = json.loads(shown.stdout)
+    assert not document.get("errors")
+    drawn = {name: plot[0]["content"] for name, plot in document["data"].items()}
+    assert set(drawn) == {"training", "invariance", "invariance_answer", "probe", "confusion"}
+    for name, content in drawn.items():
+        spec = json.loads(content) if isinstance(content, str) else content
+        assert spec["data"]["values"], name
+        assert "<DVC_METRIC" not in json.dumps(spec), name
+    rows = csv.DictReader((folder / "results/plots/training.csv").open(encoding="utf-8"))
+    trained = {row["series"] for row in rows}
+    assert {"zfnet", "alexnet"} <= trained
+    assert "alexnet_no7" not in trained  # left out by the experiment, and no fault
+    metrics = run("dvc", "metrics", "show", "--json")
+    assert "failed to load" not in metrics.stderr
+    (found,) = json.loads(metrics.stdout).values()
+    assert set(found["data"]) == {"metrics/headline.json", "metrics/verdicts.json"}
 
 
 def test_the_site_is_whole_in_a_browser(done: tuple[Path, Run]) -> None:

@@ -590,8 +590,13 @@ def test_the_stage_writes_both_files(checkout: Path) -> None:
     assert short["claims"] == {"hierarchy": {"verdict": "holds here", "value": 0.1}}
     assert short["counts"]["holds_here"] == 1
     assert sum(short["counts"].values()) == 1
+    words = (checkout / "metrics" / "verdicts.json").read_text(encoding="utf-8")
+    assert json.loads(words) == {"hierarchy": "holds here"}
+    number = json.loads((checkout / "metrics" / "headline.json").read_text(encoding="utf-8"))
+    assert number == {"claims": {"holds_here": 1}}
+    assert (checkout / "results" / "plots" / "training.csv").is_file()
     before = file.read_bytes()
-    stage.run(None, paths)
+    stage.run(None, paths)  # its own numbers are no evidence
     assert file.read_bytes() == before
 
 
@@ -599,7 +604,9 @@ def test_the_stage_by_hand_keeps_its_own_names(checkout: Path, tmp_path: Path) -
     out = tmp_path / "runs" / "1"
     paths = SimpleNamespace(root=checkout, results=out / "results", metrics=out / "metrics.json")
     stage.run(None, paths)
-    assert sorted(file.name for file in out.iterdir()) == ["claims.json", "metrics.json"]
+    assert sorted(file.name for file in out.iterdir()) == [
+        "claims.json", "headline.json", "metrics.json", "plots", "verdicts.json",
+    ]  # fmt: skip
 
 
 def test_nothing_but_json_survives(checkout: Path) -> None:

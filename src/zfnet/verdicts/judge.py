@@ -40,7 +40,7 @@ AT_CHANCE = ("at chance", "left chance")
 GUESSING = "at chance"
 NO_EVIDENCE = "ended at chance, a failure to train and no evidence"
 ADOPTED = "adopted"
-OWN = ("claims", "verdicts")  # numbers that come from here
+OWN = ("claims", "headline", "verdicts")  # numbers that come from here
 SEEDS = "_over_seeds"  # of the same number, its mean and interval over trainings
 
 
@@ -669,7 +669,7 @@ def _plain_part(part: Part) -> dict[str, Any]:
 
 
 def summary(judgement: Judgement) -> dict[str, Any]:
-    """Few, named and rounded: what metrics/claims.json holds and `dvc metrics` shows."""
+    """Words and values, rounded: what metrics/claims.json holds, for git and --compare."""
     found: dict[str, Any] = {
         "judged": judgement.family,
         "counts": {word.replace(" ", "_"): judgement.counts.get(word, 0) for word in WORDS},

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from zfnet.verdicts.judge import document, judge, summary
+from zfnet.verdicts.claims import read_claims
+from zfnet.verdicts.headline import headline, words
+from zfnet.verdicts.judge import document, gather, judge_all, summary
+from zfnet.verdicts.plots import write_plots
 
 
 class VerdictPaths(Protocol):
@@ -19,23 +22,30 @@ class VerdictPaths(Protocol):
 
     @property
     def results(self) -> Path:
-        """Beside it lies claims.json, everything about every claim."""
+        """Beside it lie claims.json, everything about every claim, and plots/, for DVC."""
 
     @property
     def metrics(self) -> Path:
-        """Beside it lies claims.json, counts and verdicts; itself in a run by hand."""
+        """Beside it lies claims.json, counts and verdicts; itself in a run by hand.
+
+        Beside it lie also headline.json and verdicts.json, which `dvc metrics` shows.
+        """
 
 
 def run(cfg: Any, paths: VerdictPaths) -> None:
-    """Write results/claims.json and metrics/claims.json.
+    """Write results/claims.json and results/plots/, metrics/{claims,headline,verdicts}.json.
 
     `cfg` is unused: verdicts read files that stages wrote, build/config.yaml among them. Equal
     inputs give equal bytes. Raises UserError for a file that cannot be read.
     """
-    judgement = judge(paths.root)
+    evidence = gather(paths.root)
+    judgement = judge_all(read_claims(paths.root), evidence)
     by_hand = paths.metrics.name == "metrics.json"
     _write(paths.results.with_name("claims.json"), document(judgement))
     _write(paths.metrics if by_hand else paths.metrics.with_name("claims.json"), summary(judgement))
+    _write(paths.metrics.with_name("headline.json"), headline(evidence.numbers, judgement))
+    _write(paths.metrics.with_name("verdicts.json"), words(judgement))
+    write_plots(paths.root, paths.results.with_name("plots"))
     told = ", ".join(f"{word} {count}" for word, count in judgement.counts.items())
     print(f"zfnet: {len(judgement.verdicts)} claims: {told}", file=sys.stderr)
 
