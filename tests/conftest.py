@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("ZFNET_PROGRESS", "0")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core already
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
