@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zfnet.errors import UserError
-from zfnet.folds import draw_folds, mean_per_class_accuracy
+from zfnet.folds import Fold, draw_folds, without
 
 LABELS = np.repeat([0, 1, 2], [40, 36, 50])
 
@@ -79,10 +79,16 @@ def test_sizes_below_one_are_refused(sizes: list[int], test: int | None, folds: 
         draw_folds(LABELS, sizes, test, folds, 0)
 
 
-def test_classes_weigh_equally_whatever_their_size() -> None:
-    true = np.array([0] * 8 + [1] * 2)
-    predicted = np.array([0] * 8 + [0, 1])
-    assert mean_per_class_accuracy(predicted, true, [0, 1]) == pytest.approx(0.75)
-    assert (predicted == true).mean() == pytest.approx(0.9)
-    with pytest.raises(ValueError, match="class 2 has no test image"):
-        mean_per_class_accuracy(predicted, true, [0, 1, 2])
+def test_short_classes_are_counted_anew_when_images_are_left_out() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    fold = Fold({1: np.array([0, 3, 6]), 2: np.array([0, 1, 3, 4, 6, 7])}, np.array([2, 5, 8]), {})
+    left = without(fold, labels, {0, 1, 3, 8})
+    assert {size: rows.tolist() for size, rows in left.train.items()} == {1: [6], 2: [4, 6, 7]}
+    assert left.test.tolist() == [2, 5]
+    assert left.short == {1: {0: 0, 1: 0}, 2: {0: 0, 1: 1}}
+    same = without(fold, labels, ())
+    assert same.train[2].tolist() == fold.train[2].tolist()
+    assert same.short == {}
+    # what was short before stays so
+    (drawn,) = draw_folds(np.repeat([0, 1], [40, 12]), [5, 30], None, folds=1, seed=0)
+    assert without(drawn, np.repeat([0, 1], [40, 12]), ()).short == drawn.short

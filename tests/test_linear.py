@@ -245,3 +245,61 @@ def test_centred_features_have_no_mean() -> None:
     raw = (raw - raw[train].mean(0)) / span.scale
     assert_allclose(span.train @ span.train.T, raw[train] @ raw[train].T, atol=1e-12)
     assert_allclose(span.project(K, test) @ span.train.T, raw[test] @ raw[train].T, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("counts", [(8, 8, 8), (12, 9, 3)])
+def test_features_that_never_vary_leave_a_softmax_how_many_of_each_class(
+    value: float, counts: tuple[int, ...]
+) -> None:
+    """A dead layer, of rank 0 or 1; the gradient of equal classes is rounding from the start."""
+    labels = np.repeat([0, 1, 2], counts)
+    K = gram(np.full((24, 40), value, np.float32))
+    span = Span.of(K, np.arange(24))
+    assert span.train.shape == (24, int(value))
+    fitted = fit_best(Softmax, span.train, labels, [1.0, 10.0, 1000.0], seed=0)
+    scores = fitted.scores(span.project(K, np.arange(24)))
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    assert_allclose(p, np.broadcast_to(np.array(counts) / 24, (24, 3)), atol=1e-3)
+    hinge = fit_best(LinearSVM, span.train, labels, [1.0, 10.0], seed=0)
+    shares = 2 * np.array(counts) / 24 - 1  # the squared hinge's best constant
+    assert_allclose(hinge.scores(span.train), np.broadcast_to(shares, (24, 3)), atol=0.06)
+
+
+@pytest.mark.parametrize("varies", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("rank", ["one", "full"])
+def test_features_that_hardly_vary_are_fitted_for_all_that(varies: float, rank: str) -> None:
+    """A large common part says nothing to a softmax, whose intercept is free."""
+    rng = np.random.default_rng(0)
+    n, d = 60, 200
+    labels = np.arange(n) % CLASSES
+    own = rng.normal(size=(n, 1)) * rng.random(d) if rank == "one" else rng.normal(size=(n, d))
+    features = (1 + varies * own).astype(np.float32)
+    x = Span.of(gram(features), np.arange(n)).train
+    for kind in (Softmax, LinearSVM):
+        found = fit_best(kind, x, labels, [1.0, 10.0, 100.0, 1000.0], seed=0, inner_folds=2)
+        assert np.isfinite(found.scores(x)).all()
+        kind(1000.0).fit(x.astype(np.float32), labels)
+    if varies < 1e-4:  # less is lost in float32 features and in the Gram matrix
+        return
+    centred = x - x.mean(0)
+    C = 0.1 / varies**2
+    for fitted in (Softmax(C, tol=1e-8).fit(x, labels), Softmax(C, tol=1e-6).fit(x, labels)):
+        alone = Softmax(C, tol=1e-8).fit(centred, labels)
+        scores, expected = fitted.scores(x), alone.scores(centred)
+        gaps = scores - scores.mean(1, keepdims=True) - expected + expected.mean(1, keepdims=True)
+        assert np.abs(gaps).max() < 1e-3
+        assert np.abs(expected - expected.mean(0)).max() > 0.01  # something was learnt
+
+
+def test_labels_without_any_sense_end_too() -> None:
+    """Every image twice, with two labels: nothing can be separated, at any C, in either type."""
+    features, _ = rectified(40, 90)
+    x = Span.of(gram(np.concatenate([features, features])), np.arange(80)).train
+    labels = np.repeat([0, 1], 40)
+    for kind in (Softmax, LinearSVM):
+        for C in (1e-6, 1.0, 1e6):
+            for dtype in (np.float32, np.float64):
+                fitted = kind(C).fit(x.astype(dtype), labels)
+                scores = fitted.scores(x)
+                assert np.abs(scores[:, 0] - scores[:, 1]).max() < 1e-3

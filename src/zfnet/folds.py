@@ -67,6 +67,23 @@ def draw_folds(
     return [_fold(rows, sizes, test_per_class, seed, number) for number in range(folds)]
 
 
+def without(fold: Fold, labels: np.ndarray, out: Collection[int]) -> Fold:
+    """`fold` less the rows `out`; `short` then counts what is left, which may be no image at all.
+
+    labels (n,) of all rows.
+    """
+    gone = np.asarray(sorted(out), np.int64)
+    train = {size: rows[~np.isin(rows, gone)] for size, rows in fold.train.items()}
+    classes = np.unique(labels)
+    short: dict[int, dict[int, int]] = {}
+    for size, rows in train.items():
+        counts = (labels[rows][:, None] == classes).sum(0).tolist()
+        few = {int(c): had for c, had in zip(classes, counts, strict=True) if had < size}
+        if few:
+            short[size] = few
+    return Fold(train, fold.test[~np.isin(fold.test, gone)], short)
+
+
 def _fold(
     rows: dict[int, np.ndarray], sizes: list[int], test_per_class: int | None, seed: int, fold: int
 ) -> Fold:
@@ -85,20 +102,3 @@ def _fold(
         test.append(left[:test_per_class])
     joined = {size: np.sort(np.concatenate(parts)) for size, parts in train.items()}
     return Fold(joined, np.sort(np.concatenate(test)), short)
-
-
-def mean_per_class_accuracy(
-    predicted: np.ndarray, true: np.ndarray, classes: Sequence[int] | np.ndarray
-) -> float:
-    """Share of right labels in each of `classes`, averaged over the classes; 0..1.
-
-    predicted, true: labels (n,). Raises ValueError for a class without an image.
-    """
-    predicted, true = np.asarray(predicted), np.asarray(true)
-    shares = []
-    for label in classes:
-        own = true == label
-        if not own.any():
-            raise ValueError(f"class {label} has no test image")
-        shares.append(float((predicted[own] == label).mean()))
-    return float(np.mean(shares))

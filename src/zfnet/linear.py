@@ -36,6 +36,9 @@ BLOCK_MIB = 128
 SEARCH_TOL = 1e-3  # of the fits that only serve to choose C
 NEWTON_STEPS = 200
 CG_STEPS = 500
+ROUNDING = 500  # machine epsilons of the objective below which it is not known to fall
+GRADIENT_ROUNDING = 10  # machine epsilons of its terms below which a gradient is as good as 0
+STILL_STEPS = 10  # so many steps in a row that change the objective by rounding alone end the fit
 
 
 def gram(
@@ -357,7 +360,10 @@ def _minimise(
 
     Each step solves for its direction by conjugate gradients and is shortened until the objective
     falls. Classes that do not share a loss have steps of their own and drop out when done.
-    Ends when the gradient's norm is `tol` of its norm at zero weights.
+    Ends when the gradient's norm is `tol` of its norm at zero weights, or rounding, or when steps
+    no longer change the objective: features that are all zero, or nearly the same for every image,
+    tell the classes hardly apart, and their gradient at zero weights may itself be rounding.
+    Raises RuntimeError after NEWTON_STEPS that all helped.
     """
     x = np.hstack([x, np.ones((len(x), 1), x.dtype)])
     penalty = np.ones((x.shape[1], 1), x.dtype)
@@ -365,10 +371,12 @@ def _minimise(
     weights = np.zeros((x.shape[1], len(classes)), x.dtype)
     _, slope, _ = loss.at(x @ weights)
     first = _norm(C * (x.T @ slope), loss.joint)
-    goal = tol * first
+    terms = _norm(C * (np.abs(x).T @ np.abs(slope)), loss.joint)
+    goal = np.maximum(tol * first, GRADIENT_ROUNDING * np.finfo(x.dtype).eps * terms)
     if start is not None:
         weights[:-1], weights[-1] = start.weights, start.intercept
     active = np.arange(len(classes))
+    still = np.zeros(len(first), np.int64)  # steps in a row that changed nothing
     problem = _Problem(x, loss, C, penalty)
     for _ in range(NEWTON_STEPS):
         own = weights[:, active]
@@ -376,18 +384,21 @@ def _minimise(
         value, slope, curvature = problem.loss.at(scores)
         gradient = penalty * own + C * (x.T @ slope)
         norm = _norm(gradient, loss.joint)
-        going = norm > goal
+        going = (norm > goal) & (still < STILL_STEPS)
         if not going.any():
             return Linear(classes, weights[:-1].copy(), weights[-1].copy(), C)
         if not loss.joint and not going.all():
             active, goal, first = active[going], goal[going], first[going]
+            still = still[going]
             problem = replace(problem, loss=problem.loss.only(going))
             own, scores, gradient = own[:, going], scores[:, going], gradient[:, going]
             value, curvature, norm = value[going], curvature[:, going], norm[going]
         # loosely while far away, closely near the end: Newton then gains digits at every step
-        exact = np.minimum(0.1, np.sqrt(norm / first)) * norm
+        exact = np.minimum(0.1, np.sqrt(norm / np.maximum(first, goal))) * norm
         step = problem.direction(gradient, curvature, np.maximum(exact, 0.3 * goal))
-        weights[:, active] = own + problem.length(own, scores, value, gradient, step) * step
+        far, moved = problem.length(own, scores, value, gradient, step)
+        weights[:, active] = own + far * step
+        still = np.where(moved, 0, still + 1)
     raise RuntimeError(
         f"the classifier did not converge in {NEWTON_STEPS} steps at C={C:g}; try a smaller C"
     )
@@ -430,15 +441,18 @@ class _Problem:
         value: np.ndarray,
         gradient: np.ndarray,
         step: np.ndarray,
-    ) -> np.ndarray:
-        """How far along `step` to go: 1, halved until the objective falls as it should."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How far along `step` to go, and whether the objective then falls by more than rounding.
+
+        1, halved until it falls as it should; 0 where it never does.
+        """
         joint = self.loss.joint
         change = self.x @ step
         slope = _dot(gradient, step, joint)
         cross = _dot(own, self.penalty * step, joint)
         square = _dot(step, self.penalty * step, joint)
         fixed = 0.5 * _dot(own, self.penalty * own, joint) + self.C * value
-        rounding = 500 * np.finfo(fixed.dtype).eps * np.abs(fixed)
+        rounding = ROUNDING * np.finfo(fixed.dtype).eps * np.abs(fixed)
         far = np.ones_like(slope)
         for _ in range(50):
             there, _, _ = self.loss.at(scores + far * change)
@@ -447,7 +461,7 @@ class _Problem:
             if not bad.any():
                 break
             far = np.where(bad, far / 2, far)
-        return far
+        return np.where(bad, 0, far), ~bad & (rise < -rounding)
 
 
 def _dot(a: np.ndarray, b: np.ndarray, joint: bool) -> np.ndarray:

@@ -376,7 +376,6 @@ def test_faults_in_one_nets_recipe_are_named(root: Path, override: str, words: s
     ("override", "words"),
     [
         ("folds=0", r"targets\.unseen\.folds=0: must be at least 1"),
-        ("scratch_folds=9", r"targets\.unseen\.scratch_folds=9: there are only .*folds=5"),
         ("train_per_class=[]", r"targets\.unseen\.train_per_class: name at least one"),
         ("train_per_class=[5,0]", r"targets\.unseen\.train_per_class\[1\]=0: must be"),
         ("curve_per_class=[0]", r"targets\.unseen\.curve_per_class\[0\]=0: must be"),

@@ -239,9 +239,81 @@ def test_the_stage_reads_its_keys_alone(net: Net, folder: Path, tmp_path: Path) 
     facts = stage.run(cfg, paths)
     assert facts["images_passed"] == 2 * (11 + 4 + 3)
     assert Codes.open(tmp_path / "codes").layer("plain", "train", "untrained", 7).shape == (11, 256)
-    paths.targets = tmp_path
-    with pytest.raises(UserError, match=r"targets\.<name>\.run=true"):
-        stage.run(cfg, paths)
+
+
+def test_without_a_target_no_codes_are_listed_and_that_is_said(
+    net: Net, tmp_path: Path, capsys
+) -> None:
+    """Every target may be off: the pipeline goes on."""
+    (tmp_path / "codes").mkdir()
+    (tmp_path / "codes" / "old.npy").write_bytes(b"old")
+    facts = write_codes(net, {}, tmp_path / "codes", Options(layers=[99]))
+    assert facts == {"images_passed": 0, "megabytes": 0}
+    assert "codes: No target is run" in capsys.readouterr().err
+    found = Codes.open(tmp_path / "codes")
+    assert (found.net, found.targets, found.taps) == ("small", {}, {})
+    assert [p.name for p in (tmp_path / "codes").iterdir()] == ["codes.json"]
+    with pytest.raises(UserError, match="there are those of nothing"):
+        found.layer("plain", "train", "trained", 7)
+
+
+def test_the_size_is_told_before_and_is_that_of_the_files(
+    net: Net, targets, tmp_path: Path, capsys
+) -> None:
+    write_codes(net, targets, tmp_path / "codes", Options())
+    dims = stage.dimensions(net, [1, 2, 3, 4, 5, 7])
+    sizes = {
+        name: stage.size_of(each, dims, list(dims), Options()) for name, each in targets.items()
+    }
+    for name, size in sizes.items():
+        files = [np.load(f, mmap_mode="r") for f in (tmp_path / "codes" / name).rglob("*.npy")]
+        assert size.bytes == sum(each.nbytes for each in files)
+    assert (
+        f"plain: 11 images x {sum(dims.values()):,} numbers x 2 nets: " in capsys.readouterr().err
+    )
+    alone = stage.size_of(targets["voc"], dims, list(dims), Options(untrained=False))
+    assert alone.bytes == 7 * dims[7] * 4
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_more_than_the_disk_holds_is_refused_before_anything_is_made(
+    net: Net, targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    dims = stage.dimensions(net, [7])
+    options = Options(layers=[7])
+    need = sum(stage.size_of(each, dims, [7], options).bytes for each in targets.values())
+    usage = SimpleNamespace(free=need - missing)
+    monkeypatch.setattr(stage.shutil, "disk_usage", lambda folder: usage)
+    if not missing:
+        write_codes(net, targets, tmp_path / "codes", options)
+        return
+    with pytest.raises(UserError, match=r"targets\.plain\.run=false saves .*study\.codes\.layers"):
+        write_codes(net, targets, tmp_path / "codes", options)
+    assert not any(tmp_path.iterdir())
+    usage.free = need // 2
+    half = Options(layers=[7], untrained=False)
+    write_codes(net, targets, tmp_path / "codes", half)
+
+
+def test_the_sizes_that_the_experiments_state_are_those_of_the_nets(root: Path) -> None:
+    """ZFNet at 224 px on Caltech-101 and -256, without the images that are in no class."""
+    net = made_net_of_paper_size()
+    dims = stage.dimensions(net, LAYERS, torch.device("meta"))
+    assert dims == {1: 290_400, 2: 43_264, 3: 64_896, 4: 64_896, 5: 9_216, 7: 4_096}
+    for name, images in {"caltech256": 29_780, "caltech101": 8_677}.items():
+        told = stage.amount(stage.Size(images, sum(dims.values()), 2).bytes)
+        for file in ("imagenet", "imagenette"):
+            head = (root / "conf" / "experiment" / f"{file}.yaml").read_text(encoding="utf-8")
+            if f"  {name}:" in head:
+                assert f"{told.split('.')[0]}" in head.split("defaults:")[0], (file, name, told)
+
+
+def made_net_of_paper_size() -> Net:
+    spec = build_spec("zfnet", num_classes=2)
+    mean = np.zeros((3, 256, 256), np.float32)
+    with torch.device("meta"):
+        model = ConvNet(spec)
+    return convnet_net(model, mean, ["a", "b"], "paper", {})
 
 
 def test_the_options_are_those_of_conf(root: Path) -> None:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from adopted import as_section, carried_over, write_overlap
 from sklearn.svm import LinearSVC
 
 from zfnet.errors import UserError
 from zfnet.folds import draw_folds
 from zfnet.linear import Span, gram
 from zfnet.paper import tables
-from zfnet.studies import probe
+from zfnet.studies import over_folds, probe
 from zfnet.studies.code_files import Codes
-from zfnet.studies.probe import Answer, Options, Target, measure, rank_trend, resampled, study
+from zfnet.studies.over_folds import percent
+from zfnet.studies.probe import Options, Target, measure, rank_trend, right, study
 from zfnet.studies.result import load_result, save_result
 
 CLASSES, EACH = 5, 18
 LABELS = np.repeat(np.arange(CLASSES), EACH)
-QUICK = Options(svm_grid=(0.1, 1.0), softmax_grid=(0.1, 1.0), draws=200, sensitivity_folds=1)
+QUICK = Options(svm_grid=(0.1, 1.0), softmax_grid=(0.1, 1.0), sensitivity_folds=1)
 RISING = {1: 0.0, 2: 0.05, 3: 0.1, 4: 0.2, 5: 0.5, 7: 3.0}  # how far apart classes lie, by layer
 
 
@@ -77,6 +79,12 @@ def test_what_rises_is_found_to_rise_and_learning_to_matter(result) -> None:
     assert metrics["made_svm_1"].value < 45
     assert metrics["made_trend"].value > 0.8
     assert metrics["made_gain_7"].low > 50
+    rise = metrics["made_rise"]
+    assert rise.value == pytest.approx(metrics["made_svm_7"].value - metrics["made_svm_1"].value)
+    assert 30 < rise.low < rise.value < rise.high
+    assert (rise.unit, rise.n) == ("points", metrics["made_svm_7"].n)
+    assert "layer 7 minus layer 1" in rise.note
+    assert f"changes by {rise.value:+.1f} points" in result.text
     assert metrics["made_gain_1"].low < 0 < metrics["made_gain_1"].high
     assert "it rises with depth" in result.text
     assert "chance is 20.0 %" in result.text
@@ -92,36 +100,62 @@ def test_what_falls_is_found_to_fall(tmp_path) -> None:
     codes = write_codes(tmp_path, {"trained": falling, "untrained": RISING})
     found = study(codes, [target()], QUICK)
     assert found.metrics["made_trend"].value < -0.8
+    assert found.metrics["made_rise"].high < -30
     assert found.metrics["made_trend_untrained"].value > 0.8
     assert found.metrics["made_gain_7"].high < -50
     assert "it falls with depth" in found.text
     assert "and harms at" in found.text
 
 
+def found_of(codes):
+    return measure(codes, target(), QUICK, 0)
+
+
+def replace_answers(found):
+    """With the first layer's answers at the last."""
+    answers = dict(found.answers)
+    first, last = ("trained", "svm", 1), ("trained", "svm", 7)
+    answers[last] = answers[first]
+    rows = [fold.test for fold in found.folds]
+    values = {key: right(each, rows, LABELS) for key, each in answers.items()}
+    draws = over_folds.resampled(values, rows, LABELS, 0)
+    return replace(found, answers=answers, draws=draws)
+
+
 def test_layers_that_know_the_same_show_no_rise(tmp_path) -> None:
     codes = write_codes(tmp_path, {"trained": dict.fromkeys(RISING, 0.3)})
     found = study(codes, [target()], QUICK)
     assert "no rise with depth is shown" in found.text
+    rise = found.metrics["made_rise"]
+    assert rise.low < 0 < rise.high
+    same = replace_answers(found_of(codes))
+    assert (same.rise("trained").low, same.rise("trained").high) == (0, 0)  # the same draws
     assert not [name for name in found.metrics if "gain" in name]
 
 
 def test_accuracies_are_those_of_linear_svc_on_the_raw_features(rising) -> None:
-    options = Options(svm_grid=(1.0,), draws=100, sensitivity_folds=0)
+    options = Options(svm_grid=(1.0,), sensitivity_folds=0)
     found = measure(rising, target(), options, seed=3)
     folds = draw_folds(LABELS, [10], None, 3, 3)
     for layer in (4, 7):
         features = rising.layer("made", "train", "trained", layer).astype(np.float64)
-        own = []
+        own, hits, rows = [], [], []
         for fold in folds:
             train = fold.train[10]
             scale = Span.of(gram(features), train).scale
             svc = LinearSVC(C=1.0, tol=1e-8, max_iter=100_000, random_state=0)
             svc.fit(features[train] / scale, LABELS[train])
-            right = svc.predict(features[fold.test] / scale) == LABELS[fold.test]
-            own.append(100 * right.mean())  # classes are of one size here
+            hit = svc.predict(features[fold.test] / scale) == LABELS[fold.test]
+            own.append(100 * hit.mean())  # classes are of one size here
+            hits.append(hit.astype(float))
+            rows.append(fold.test)
         key = ("trained", "svm", layer)
         np.testing.assert_allclose(found.accuracies(key), own, atol=1e-9)
         assert found.accuracy(key).value == pytest.approx(np.mean(own))
+        # the same answers in study transfer: the same interval
+        interval = percent(hits, rows, LABELS, 3)
+        ours = found.accuracy(key)
+        assert (ours.low, ours.high, ours.n) == (interval.low, interval.high, interval.n)
 
 
 def test_the_table_has_the_papers_rows_and_says_how_many_were_tested(result) -> None:
@@ -182,9 +216,9 @@ def test_images_that_the_net_has_seen_are_left_out(rising) -> None:
         assert not set(seen) & {*fold.train[10], *fold.test}
     told = study(rising, [target(excluded=seen)], QUICK).text
     assert "5 images that are in the net's own data as well are left out" in told
-    unknown = study(rising, [target(excluded=None)], QUICK)
-    assert "stage overlap has not run): none is left out" in unknown.text
-    assert unknown.extra["targets"]["made"]["left_out"] is None
+    none = study(rising, [target(excluded=())], QUICK)
+    assert "left out" not in none.text
+    assert none.extra["targets"]["made"]["left_out"] == 0
 
 
 def test_classes_with_too_few_images_are_told(rising) -> None:
@@ -210,56 +244,13 @@ def test_codes_of_other_images_are_refused(rising) -> None:
 
 
 def test_nothing_to_measure_is_said(rising, capsys) -> None:
-    found = study(rising, [], QUICK)
-    assert found.text.startswith("Nothing was measured")
+    found = study(None, [], QUICK)
+    assert found.text.startswith("No target is run")
     assert "targets.<name>.run" in capsys.readouterr().err
     assert not found.metrics
 
 
 # ------------------------------------------------------------------------------------ statistics
-def test_resampling_once_for_each_image_gives_the_accuracies(monkeypatch) -> None:
-    """With every image drawn once the resampled accuracy is the mean over folds itself."""
-    labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    folds = draw_folds(labels, [1], 2, folds=4, seed=0)
-    rng = np.random.default_rng(0)
-    key = ("trained", "svm", 1)
-    answers = {key: [Answer(rng.integers(0, 2, len(fold.test)), 1.0) for fold in folds]}
-
-    class Once:
-        def multinomial(self, n, p, size):
-            return np.ones((size, n), int)
-
-    monkeypatch.setattr(probe.np.random, "default_rng", lambda seed: Once())
-    drawn = resampled(labels, folds, answers, 3, 0)
-    exact = []
-    for fold, answer in zip(folds, answers[key], strict=True):
-        right = answer.predicted == labels[fold.test]
-        exact.append(np.mean([right[labels[fold.test] == c].mean() for c in (0, 1)]))
-    np.testing.assert_allclose(drawn[key], 100 * np.mean(exact))
-
-
-def test_the_interval_is_as_wide_as_that_of_a_proportion() -> None:
-    """One fold of two classes, 200 test images, three quarters right: ± 1.96 sqrt(p q / n)."""
-    labels = np.repeat([0, 1], 150)
-    (fold,) = draw_folds(labels, [50], None, 1, 0)
-    wrong = np.random.default_rng(1).permutation(200)[:50]
-    predicted = labels[fold.test].copy()
-    predicted[wrong] = 1 - predicted[wrong]
-    key = ("trained", "svm", 1)
-    drawn = resampled(labels, [fold], {key: [Answer(predicted, 1.0)]}, 4000, 0)[key]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    assert (high - low) / 2 == pytest.approx(196 * np.sqrt(0.75 * 0.25 / 200), rel=0.06)
-
-
-def test_the_same_answers_have_no_difference_on_any_draw() -> None:
-    folds = draw_folds(LABELS, [10], None, 2, 0)
-    same = [Answer(np.roll(LABELS[fold.test], 3), 1.0) for fold in folds]
-    keys = [("trained", "svm", 1), ("untrained", "svm", 1)]
-    drawn = resampled(LABELS, folds, dict.fromkeys(keys, same), 50, 0)
-    assert np.array_equal(drawn[keys[0]], drawn[keys[1]])
-    assert drawn[keys[0]].std() > 0
-
-
 def test_rank_trend_is_spearmans() -> None:
     from scipy.stats import spearmanr
 
@@ -275,7 +266,7 @@ def test_rank_trend_is_spearmans() -> None:
 def stage(rising, tmp_path, root, monkeypatch):
     """What the stage is called with: config and paths, with the prepared set in memory."""
     section = yaml.safe_load((root / "conf" / "study" / "probe.yaml").read_text(encoding="utf-8"))
-    section |= {"svm_grid": [1.0], "softmax_grid": [1.0], "draws": 100, "sensitivity_folds": 0}
+    section |= {"svm_grid": [1.0], "softmax_grid": [1.0], "sensitivity_folds": 0}
     made = {"run": True, "protocol": "per_class", "probe_per_class": 10, "test_per_class": 5}
     made |= {"folds": 2, "paper": None}
     voc, off = {**made, "protocol": "voc"}, {**made, "run": False}
@@ -298,26 +289,70 @@ def stage(rising, tmp_path, root, monkeypatch):
     return cfg, paths
 
 
-def test_the_stage_measures_the_targets_that_are_on(stage) -> None:
+def test_the_stage_measures_the_targets_that_are_on(stage, tmp_path) -> None:
     cfg, paths = stage
+    write_overlap(tmp_path, {"made": []})
     found = probe.run(cfg, paths)
     assert list(found.extra["targets"]) == ["made"]
     assert found.extra["targets"]["made"]["test_images"] == 25
-    assert "stage overlap has not run" in found.text
+    assert "left out" not in found.text
 
 
-def test_the_stage_leaves_out_what_overlap_found(stage, tmp_path) -> None:
+def test_without_a_target_nothing_is_read_and_that_is_said(stage, capsys) -> None:
     cfg, paths = stage
-    from zfnet.studies.result import Result
+    cfg.targets["made"].run = False
+    paths.codes = Path("nowhere")
+    found = probe.run(cfg, paths)
+    assert found.text.startswith("No target is run")
+    assert "No target is run" in capsys.readouterr().err
+    assert not found.metrics
 
-    duplicates = {"made": [3, 30], "voc": {"train": [1], "val": []}}
-    overlap = Result("overlap", "", "", "", "", "", extra={"duplicates": duplicates})
-    save_result(overlap, tmp_path / "overlap", tmp_path / "overlap.json")
+
+@pytest.mark.parametrize("rows", [[3, 30], {"train": [3, 30], "val": [1]}])
+def test_the_stage_leaves_out_what_overlap_found(stage, tmp_path, rows) -> None:
+    cfg, paths = stage
+    with pytest.raises(UserError, match=r"dvc repro overlap.*study\.probe\.leave_out_overlap"):
+        probe.run(cfg, paths)
+    write_overlap(tmp_path, {"voc": {"train": [1], "val": []}})
+    with pytest.raises(UserError, match="says nothing of made"):
+        probe.run(cfg, paths)
+    write_overlap(tmp_path, {"made": rows, "voc": {"train": [1], "val": []}})
     assert probe.run(cfg, paths).extra["targets"]["made"]["left_out"] == 2
     cfg.study.probe.leave_out_overlap = False
     kept = probe.run(cfg, paths)
     assert kept.extra["targets"]["made"]["left_out"] == 0
     assert "left out" not in kept.text
+
+
+@pytest.mark.parametrize("name", ["caltech101", "caltech256", "unseen"])
+def test_the_papers_figures_stand_beside_the_sets_of_the_real_config(
+    stage, tmp_path, root, name
+) -> None:
+    """The config names Table 4 or 5; the figures are those of Table 7's column for the set."""
+    from zfnet import config
+
+    small = {"run": "true", "probe_per_class": 10, "test_per_class": 5, "folds": 2}
+    few = [f"targets.{name}.{key}={value}" for key, value in small.items()]
+    off = [] if name == "unseen" else ["targets.unseen.run=false"]
+    quick = ["study.probe.svm_grid=[1.0]", "study.probe.softmax_grid=[1.0]"]
+    cfg = as_section(config.compose(root, [*off, *few, *quick]))
+    _, paths = stage
+    nothing = dict.fromkeys(RISING, 0.0)
+    paths.codes = write_codes(tmp_path, {"trained": nothing}, name).path
+    write_overlap(tmp_path, {name: []})
+    found = probe.run(cfg, paths)
+    table = found.tables[f"{name}_table7"]
+    printed = [row[table.columns.index("paper, %")] for row in table.rows]
+    assert (
+        printed
+        == {
+            "caltech101": [44.8, 66.2, 72.3, 76.6, 86.2, 85.5, 82.9, 85.4],
+            "caltech256": [24.6, 39.6, 46.0, 51.3, 65.6, 71.7, 65.7, 72.6],
+            "unseen": [None] * 8,
+        }[name]
+    )
+    assert ("Beside the paper's" in found.text) == (name != "unseen")
+    assert ("Hollow: the paper's" in found.figures[0].caption) == (name != "unseen")
 
 
 def test_the_result_can_be_saved_with_its_figure(result, tmp_path) -> None:
@@ -328,12 +363,48 @@ def test_the_result_can_be_saved_with_its_figure(result, tmp_path) -> None:
     assert "standard deviation" in loaded["metrics"]["made_svm_7"]["note"]
 
 
+def test_a_torchvision_net_with_its_weights_file_is_probed_at_its_own_layers(
+    root: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    cfg, paths, net = carried_over(root, tmp_path)
+    found = probe.run(cfg, paths)
+    layers = [layer for layer in (1, 2, 3, 4, 5, 7) if f"{layer}.out" in net.taps]
+    assert len(layers) > 3
+    assert found.net == net.name
+    table = found.tables["tints_table7"]
+    svm = [row for row in table.rows if row[0] == "linear SVM"]
+    assert [row[1] for row in svm] == layers
+    heard: dict[int, int] = {}
+    for layer in layers:
+        module = net.model.get_submodule(net.taps[f"{layer}.out"])
+        module.register_forward_hook(
+            lambda m, a, output, layer=layer: heard.__setitem__(layer, output[0].numel())
+        )
+    with torch.no_grad():
+        net.model(torch.zeros(1, 3, 64, 64))
+    assert {row[1]: row[2] for row in svm} == heard
+    for layer in layers:  # colours are told apart even by random filters
+        assert found.metrics[f"tints_svm_{layer}"].value > 60
+    assert found.metrics["tints_svm_7"].n == len(
+        np.unique(
+            np.concatenate([f.test for f in draw_folds(np.arange(30) % 3, [4], 5, 2, cfg.seed)])
+        )
+    )
+    assert all(np.isfinite(row[table.columns.index("untrained, %")]) for row in svm)
+    missing = [str(layer) for layer in (1, 2, 3, 4, 5, 7) if layer not in layers]
+    assert ("The net has no layer" in found.text) == bool(missing)
+    save_result(found, tmp_path / "probe", tmp_path / "probe.json")
+    assert load_result(tmp_path / "probe")["figures"][0]["path"].is_file()
+
+
 def test_the_options_are_those_of_conf(root: Path) -> None:
     conf = yaml.safe_load((root / "conf" / "study" / "probe.yaml").read_text(encoding="utf-8"))
     assert set(conf) == {field.name for field in fields(Options)}
     assert Options.read(SimpleNamespace(**conf)) == Options()
     wrong: list[dict[str, object]] = [
-        {"svm_grid": ()}, {"softmax_grid": (0.0,)}, {"inner_folds": 1}, {"draws": 5},
+        {"svm_grid": ()}, {"softmax_grid": (0.0,)}, {"inner_folds": 1},
         {"svm_layers": ()}, {"sensitivity_folds": -1},
     ]  # fmt: skip
     for values in wrong:

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from adopted import carried_over
 
 from zfnet.errors import UserError
-from zfnet.folds import draw_folds, mean_per_class_accuracy
+from zfnet.folds import draw_folds
 from zfnet.paper import PaperRow, PaperTable, Reported
-from zfnet.studies import pascal, transfer, trials
+from zfnet.studies import left_out, over_folds, pascal, transfer, trials
 from zfnet.studies.code_files import Codes
-from zfnet.studies.over_folds import fold_means, percent, spread
+from zfnet.studies.over_folds import fold_means, percent, resampled, spread
 from zfnet.studies.precision import average_precision, mean_precision_interval
 from zfnet.studies.result import save_result
 
@@ -112,7 +113,7 @@ def stage(tmp_path, labels, monkeypatch):
     monkeypatch.setattr(transfer.Prepared, "open", lambda path: FakeSet({"train": labels}))
     monkeypatch.setattr(transfer.paper, "tables", lambda root: {})
     doubles = {"pets": [0, 5]}
-    monkeypatch.setattr(transfer, "load_result", lambda folder: {"extra": {"duplicates": doubles}})
+    monkeypatch.setattr(left_out, "load_result", lambda folder: {"extra": {"duplicates": doubles}})
     paths = SimpleNamespace(
         root=tmp_path,
         targets=tmp_path / "targets",
@@ -141,16 +142,15 @@ def test_accuracy_is_the_mean_over_classes_not_over_images():
     assert means.tolist() == pytest.approx([1 / 3, 0.5])
     assert spread(means) == pytest.approx(np.std([1 / 3, 0.5], ddof=1))
     assert spread(means[:1]) is None
-    predicted = np.array([1, 0, 0, 0])
-    assert means[0] == mean_per_class_accuracy(predicted, labels, [0, 1])
 
 
-def test_the_interval_is_that_of_resampling_the_images_of_every_class():
+def test_the_interval_is_that_of_resampling_the_images_of_every_class(monkeypatch):
+    monkeypatch.setattr(over_folds, "DRAWS", 4000)
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [40, 25, 60])
     rows = [np.sort(rng.permutation(125)[:100]) for _ in range(3)]
     values = [(rng.random(100) < 0.7).astype(float) for _ in rows]
-    found = percent(values, rows, labels, 1, draws=4000)
+    found = percent(values, rows, labels, 1)
     assert found.value == pytest.approx(100 * fold_means(values, rows, labels).mean())
     assert found.n == len(np.unique(np.concatenate(rows)))
     table = {(f, r): v for f in range(3) for r, v in zip(rows[f], values[f], strict=True)}
@@ -170,6 +170,41 @@ def test_the_interval_is_that_of_resampling_the_images_of_every_class():
     assert found.high == pytest.approx(high, abs=0.8)
     same = percent([np.ones(100)] * 3, rows, labels, 1)
     assert (same.low, same.value, same.high) == (100, 100, 100)
+
+
+def test_all_that_are_resampled_together_share_their_draws():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [40, 25, 60])
+    rows = [np.sort(rng.permutation(125)[:100]) for _ in range(3)]
+    one, other = ([(rng.random(100) < p).astype(float) for _ in rows] for p in (0.7, 0.4))
+    gaps = [a - b for a, b in zip(one, other, strict=True)]
+    values = {"one": one, "other": other, "gap": gaps, "again": one}
+    drawn = resampled(values, rows, labels, 5)
+    assert {len(each) for each in drawn.values()} == {over_folds.DRAWS}
+    assert np.allclose(drawn["one"] - drawn["other"], drawn["gap"])
+    assert np.array_equal(drawn["one"], drawn["again"])
+    assert drawn["gap"].std() > 0
+    # a key by itself gets the same draws: equal answers, equal intervals, in whatever study
+    assert np.allclose(resampled({0: one}, rows, labels, 5)[0], drawn["one"])
+    alone = percent(one, rows, labels, 5)
+    assert (alone.low, alone.high) == pytest.approx(
+        tuple(100 * np.quantile(drawn["one"], [0.025, 0.975]))
+    )
+
+
+def test_resampling_every_image_once_gives_the_mean_over_folds(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 0, 0, 0, 1, 1, 1])
+    rows = [fold.test for fold in draw_folds(labels, [1], 2, folds=4, seed=0)]
+    values = [rng.random(len(own)) for own in rows]
+
+    class Once:
+        def multinomial(self, n, p, size):
+            return np.ones((size, n), int)
+
+    monkeypatch.setattr(over_folds.np.random, "default_rng", lambda seed: Once())
+    drawn = resampled({"it": values}, rows, labels, 0)["it"]
+    assert np.allclose(drawn, fold_means(values, rows, labels).mean())
 
 
 # --------------------------------------------------------------------------------------- the study
@@ -310,10 +345,96 @@ def test_the_papers_rows_stand_above_ours(stage, monkeypatch):
 def test_nothing_to_run_is_said_and_options_are_checked(stage, capsys):
     result = stage({**TARGET, "run": False})
     assert not result.metrics
-    assert "no target set" in capsys.readouterr().err
+    assert "No target is run" in capsys.readouterr().err
     for options in ({"grid": ()}, {"grid": (0.0,)}, {"inner_folds": 1}, {"precision_draws": 1}):
         with pytest.raises(UserError, match=f"study.transfer.{next(iter(options))}"):
             stage(**options)
+
+
+def test_a_torchvision_net_with_its_weights_file_is_carried_over(root, tmp_path):
+    from zfnet.training import scratch
+
+    cfg, paths, net = carried_over(root, tmp_path)
+    scratch.run(cfg, paths)
+    result = transfer.run(cfg, paths)
+    assert result.net == net.name
+    assert result.extra["module"] == net.taps["7.out"]
+    assert result.metrics["tints_pretrained_4"].value > 60
+    assert {name.rsplit("_", 1)[0] for name in result.metrics} == {
+        "tints_pretrained", "tints_scratch", "tints_untrained", "tints_pretrained_minus_scratch",
+        "tints_pretrained_minus_untrained", "tints_few",
+    }  # fmt: skip
+    assert result.tables["tints"].rows[1][0] == f"{net.name}: the same net from scratch"
+    caption = result.tables["tints"].caption
+    assert "2 steps of" in caption
+    assert "first weights as torchvision draws them, dropout 0," in caption
+    save_result(result, tmp_path / "out", tmp_path / "metrics.json")
+    assert (tmp_path / "out" / "figures" / "transfer_curve.png").is_file()
+
+
+def test_the_caption_names_the_marks_that_are_drawn(stage, monkeypatch):
+    from zfnet.drawing.transfer import MARKERS
+
+    def drawn(result):
+        figure = result.figures[0].draw()
+        (axis,) = figure.axes
+        return {line.get_label(): line for line in axis.lines}, result.figures[0].caption
+
+    lines, caption = drawn(stage())
+    marks = {label: line.get_marker() for label, line in lines.items()}
+    assert marks[trials.WORDS["pretrained"]] == "o" == MARKERS[0]
+    assert marks[trials.WORDS["untrained"]] == "^"
+    assert marks[trials.WORDS["scratch"]] == "s"
+    assert lines[trials.WORDS["scratch"]].get_linestyle() == "None"
+    assert "Circles, joined: layers 1-7 kept" in caption
+    assert "Triangles, joined: layers 1-7 with random weights" in caption
+    assert "Squares: the same net from scratch" in caption
+    assert "the paper's" not in caption
+    # a method that is not there changes neither the others' marks nor is it named
+    lines, caption = drawn(stage(untrained=False))
+    assert lines[trials.WORDS["scratch"]].get_marker() == "s"
+    assert "Squares: the same net from scratch" in caption
+    assert "random weights" not in caption
+    lines, caption = drawn(stage({**TARGET, "scratch_folds": 0}))
+    assert lines[trials.WORDS["untrained"]].get_marker() == "^"
+    assert "from scratch" not in caption
+    cells = {"train2": Reported(70.0), "train6": Reported(80.0)}
+    for rows, words in (
+        (("pretrained",), "; hollow marks: the paper's"),
+        (("others",), "; grey marks: the paper's"),
+        (("pretrained", "others"), "; hollow marks and grey marks: the paper's"),
+    ):
+        entries = {row: PaperRow(row, cells, 2) for row in rows}
+        table = PaperTable("table4", "Table 4", "t", "%", "higher", {}, entries)
+        monkeypatch.setattr(transfer.paper, "tables", lambda root, t=table: {"table4": t})
+        lines, caption = drawn(stage({**TARGET, "paper": "table4"}))
+        assert words in caption
+        assert {f"paper: {row}" for row in rows} <= set(lines)
+
+
+def test_classes_that_lose_their_images_are_named(tmp_path, labels):
+    """What is left out may leave a class fewer training images, or none."""
+    codes = write_codes(
+        tmp_path / "codes", {"pets": {"train": {"trained": features(labels, 6, 3)}}}
+    )
+    folds = draw_folds(labels, [1, 2, 4, 6], 5, 3, 0)
+    ants = [set(fold.train[6][labels[fold.train[6]] == 0]) for fold in folds]
+    tests = set(folds[0].test[labels[folds[0].test] == 1])
+    out = sorted({*ants[0], *tests})  # all of the first fold's ants, all of its bees to test
+    found = trials.measure_per_class("pets", TARGET, labels, CLASSES, codes, None, out, OPTIONS, 0)
+    left = [len(own - set(out)) for own in ants]
+    assert min(left) == 0 < max(left)
+    assert found.folds[0].short[6][0] == 0
+    assert found.short(6)["ant"] == (0, max(left))
+    assert next(iter(found.short(6))) == "ant"
+    assert "cat" not in found.short(6)
+    assert found.untested() == ["bee"]
+    caption = transfer.per_class_table(found, None, "net").caption
+    assert f"ant on 0–{max(left)}" in caption
+    assert "Of bee a fold has no test image left" in caption
+    whole = trials.measure_per_class("pets", TARGET, labels, CLASSES, codes, None, [], OPTIONS, 0)
+    assert not whole.short(6)
+    assert "fewer images" not in transfer.per_class_table(whole, None, "net").caption
 
 
 # -------------------------------------------------------------------------------------- precision

@@ -17,6 +17,7 @@ from zfnet.folds import draw_folds
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import convnet_net, load_net, save_net
 from zfnet.models.spec import build_spec
+from zfnet.studies.trials import Scratch
 from zfnet.training import scratch
 
 TARGET = {
@@ -155,6 +156,67 @@ def test_stopped_and_run_again_it_keeps_what_was_finished(
     assert "2 trainings from scratch with other settings" in capsys.readouterr().err
 
 
+def stopped_before_publishing(cfg: Any, paths: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "publish", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            scratch.run(cfg, paths)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [
+        ({"paper": "table4"}, 4),
+        ({"probe_per_class": 3}, 4),
+        ({"folds": 4}, 4),
+        ({"curve_per_class": [1, 3]}, 4),
+        ({"scratch_folds": 1}, 2),
+        ({"scratch_folds": 3}, 4),
+        ({"train_per_class": [5]}, 2),
+        ({"test_per_class": 3}, 0),
+        ({"curve_per_class": [6]}, 0),
+    ],
+)
+def test_a_finished_training_is_kept_while_nothing_it_depends_on_changes(
+    changed: dict[str, Any],
+    kept: int,
+    places: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And what is kept is what the changed section would train itself."""
+    paths = places(tmp_path)
+    cfg = config({"paper": None, "probe_per_class": 2}, steps=1)
+    stopped_before_publishing(cfg, paths)
+    cfg.targets["blots"] |= changed
+    assert scratch.run(cfg, paths)["found_finished"] == kept
+    anew = places(tmp_path / "anew")
+    assert scratch.run(cfg, anew)["found_finished"] == 0
+    assert files(paths.scratch) == files(anew.scratch)
+    assert len(files(paths.scratch)) > 1
+
+
+def test_another_target_switched_on_leaves_the_first_ones_trainings(
+    targets: Path, places: Callable[..., Any], tmp_path: Path
+) -> None:
+    import shutil
+
+    for name in ("blots", "blots-2"):
+        shutil.copytree(targets / "blots", tmp_path / "targets" / name)
+    paths = places(tmp_path, targets=tmp_path / "targets")
+    cfg = config(steps=1)
+    stopped_before_publishing(cfg, paths)
+    cfg.targets["blots-2"] = {**TARGET, "scratch_folds": 1}
+    timing = scratch.run(cfg, paths)
+    assert (timing["found_finished"], len(timing["trainings"])) == (4, 2)
+    record = json.loads((paths.scratch / "scratch.json").read_text())
+    assert {name: len(each) for name, each in record["targets"].items()} == {
+        "blots": 4, "blots-2": 2,
+    }  # fmt: skip
+    assert all((paths.scratch / e["file"]).is_file() for o in record["targets"].values() for e in o)
+    assert not any(paths.work.iterdir())
+
+
 def test_nothing_of_the_trained_net_but_its_architecture_is_used(
     unbroken: SimpleNamespace, places: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -207,7 +269,9 @@ def test_enough_steps_learn_the_training_images(
     scratch.run(config(once, steps=1), places(tmp_path / "few"))
     few = json.loads((tmp_path / "few" / "scratch" / "scratch.json").read_text())
     assert few["targets"]["blots"][0]["at_chance"]
-    assert "never left chance" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "never left chance" in said
+    assert "init=he" in said
     paths = places(tmp_path / "many")
     scratch.run(config(once, steps=150, lr=0.002, **LEARNS), paths)
     (record,) = json.loads((paths.scratch / "scratch.json").read_text())["targets"]["blots"]
@@ -236,7 +300,7 @@ def test_options_go_before_the_nets_recipe(targets: Path, places: Callable[..., 
 
 
 def test_a_torchvision_net_learns_with_its_own_kind_of_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from zfnet.models.external import torchvision_net
 
@@ -254,6 +318,17 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     scratch.run(cfg, paths)
     record = json.loads((paths.scratch / "scratch.json").read_text())
     assert record["arch"] == "torchvision/resnet18"
+    told = Scratch.open(paths.scratch).told
+    assert "first weights as torchvision draws them, dropout as built" in told
+    assert record["recipe"]["init"] is None
+    wished = scratch.recipe_of(load_net(paths.net), TRAINING, OPTIONS | {"init": "he"})
+    assert wished["init"] is None  # there is no choice
+    # a net that never left chance is given advice that it can follow
+    cfg.study.scratch["lr"] = 1e-9
+    scratch.run(cfg, paths)
+    advice = capsys.readouterr().err.split("WARNING")[-1]
+    assert "never left chance" in advice
+    assert "init=he" not in advice
     assert np.load(paths.scratch / "blots" / "fold0_n2.npz")["predicted"].shape == (12,)
     rows = np.array([0, 3, 5])
     split = prepared.split("train")

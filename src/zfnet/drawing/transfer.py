@@ -12,6 +12,7 @@ from zfnet.drawing.style import CATEGORICAL, figure
 TITLE_POINTS = 13
 TEXT_POINTS = 11.5
 MARKERS = "o^sDv"
+MARKER_WORDS = ("Circles", "Triangles", "Squares", "Diamonds", "Pointed downwards")
 PRINTED_MARKERS = "x+12"
 GREY = "#666666"
 
@@ -20,12 +21,14 @@ GREY = "#666666"
 class Curve:
     """Accuracy in % at `sizes` training images a class: (value, low, high), None: no interval.
 
-    like: label of the curve whose marker and colour one of the paper's takes, hollow.
+    look: which of MARKERS and of the colours. like: label of the curve whose marker and colour one
+    of the paper's takes, hollow; without it is a grey mark.
     """
 
     label: str
     sizes: Sequence[int]
     points: Sequence[tuple[float, float | None, float | None]]
+    look: int = 0
     joined: bool = True
     like: str | None = None
 
@@ -56,12 +59,12 @@ def _panel(axis: Any, panel: CurvePanel) -> None:
     from matplotlib.transforms import ScaledTranslation
 
     looks: dict[str | None, dict[str, Any]] = {}
-    for number, curve in enumerate(panel.curves):
-        colour = CATEGORICAL[number]
-        looks[curve.label] = {"marker": MARKERS[number], "color": colour, "markerfacecolor": "none"}
+    for curve in panel.curves:
+        colour, marker = CATEGORICAL[curve.look], MARKERS[curve.look]
+        looks[curve.label] = {"marker": marker, "color": colour, "markerfacecolor": "none"}
         values = [value for value, _, _ in curve.points]
         axis.plot(
-            curve.sizes, values, color=colour, marker=MARKERS[number], markersize=6.5,
+            curve.sizes, values, color=colour, marker=marker, markersize=6.5,
             linestyle="-" if curve.joined else "none", linewidth=1.7, label=curve.label, zorder=3,
         )  # fmt: skip
         for size, (_, low, high) in zip(curve.sizes, curve.points, strict=True):

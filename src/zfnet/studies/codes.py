@@ -6,6 +6,9 @@ weights its training began with, where the net's record tells them.
 Written below the stage's folder: <target>/<split>/<net>/<layer>.npy, (images, dimensions) float32
 in the order of the split, each image's maps flattened as (C, H, W), to be read as memory maps; and
 codes.json, which lists them. `zfnet.studies.code_files` reads them.
+
+They are large: layer 1 of ZFNet alone has 290,400 numbers an image. How large is said before they
+are made, and too little free space is refused then.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 LAYERS = (1, 2, 3, 4, 5, 7)  # those of Table 7
 TAP = "out"  # what the next layer receives: behind the layer's pool and normalisation
 NETS = ("trained", "untrained")
+NUMBER = np.dtype(np.float32)
 UNKNOWN_INIT = "scaled"  # the paper's, whose deviation grows in nets narrower than the paper's
 
 
@@ -82,20 +86,29 @@ def write_codes(
 ) -> dict[str, Any]:
     """Write the codes of `targets` below `folder`, which is replaced whole at the end.
 
-    Returns how many images and bytes. Raises UserError if there is no target, or if the net lacks a
-    layer that the options name.
+    Returns how many images and bytes. Without targets codes.json lists none, and no net is run.
+    Raises UserError if the net lacks a layer that the options name, or if the codes are larger than
+    what is free on the disk.
     """
     if not targets:
-        raise UserError(
-            "no target set is prepared: set targets.<name>.run=true for at least one and run the "
-            "stage targets"
+        print(
+            "codes: No target is run: there is nothing to make features of. Set "
+            "targets.<name>.run=true.",
+            file=sys.stderr,
         )
-    layers = layers_of(net, options)
+    layers = layers_of(net, options) if targets else []
     nets = {"trained": net}
-    if options.untrained:
+    if options.untrained and targets:
         nets["untrained"] = untrained(net, seed)
     draft = folder.parent / f".{folder.name}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(draft, ignore_errors=True)  # left by a run that was killed
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if targets:
+        dims = dimensions(net, layers, device)
+        sizes = {
+            target: size_of(prepared, dims, layers, options) for target, prepared in targets.items()
+        }
+        check_disk(sizes, folder.parent, options)
     draft.mkdir(parents=True)
     record: dict[str, Any] = {"format": FORMAT, "net": net.name, "targets": {}, "taps": {}}
     record["taps"] = {str(layer): net.tap(layer, TAP) for layer in layers}
@@ -110,11 +123,11 @@ def write_codes(
                 for name, each in nets.items():
                     place = draft / target / split / name
                     place.mkdir(parents=True)
-                    dims = _write_split(each, prepared, split, wanted, place, options, device)
+                    written = _write_split(each, prepared, split, wanted, place, options, device)
                     images += count
                 record["targets"][target][split] = {
                     "images": count,
-                    "layers": {str(layer): dims[layer] for layer in wanted},
+                    "layers": {str(layer): written[layer] for layer in wanted},
                     "nets": list(nets),
                 }
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
@@ -154,6 +167,78 @@ def _wanted(prepared: Prepared, layers: list[int], options: Options) -> list[int
     if "present" in prepared.meta.attributes:
         return [layer for layer in layers if layer in options.multi_label_layers] or layers[-1:]
     return layers
+
+
+def dimensions(
+    net: Net, layers: Sequence[int], device: torch.device | None = None
+) -> dict[int, int]:
+    """How many numbers an image has at each of `layers`, by one forward pass of a black image."""
+    import torch
+
+    from zfnet.methods._forward import listening, run_until_heard, undisturbed
+
+    taps = {layer: net.tap(layer, TAP) for layer in layers}
+    modules = list(dict.fromkeys(taps.values()))
+    heard: dict[str, int] = {}
+
+    def count(path: str, output: torch.Tensor) -> None:
+        heard[path] = output[0].numel()
+
+    if device is not None:
+        net.model.to(device)
+    black = torch.zeros(1, 3, net.input_px, net.input_px, device=device)
+    with torch.inference_mode(), undisturbed(net.model), listening(net.model, modules, count):
+        run_until_heard(net.model, black, modules)
+    return {layer: heard[path] for layer, path in taps.items()}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the codes of one target take: images, numbers an image in all layers, nets."""
+
+    images: int
+    numbers: int
+    nets: int
+
+    @property
+    def bytes(self) -> int:
+        """On the disk, without the files' headers."""
+        return self.images * self.numbers * self.nets * NUMBER.itemsize
+
+    def __str__(self) -> str:
+        nets = f"{self.nets} net{'s' * (self.nets > 1)}"
+        return f"{self.images:,} images x {self.numbers:,} numbers x {nets}: {amount(self.bytes)}"
+
+
+def size_of(
+    prepared: Prepared, dims: Mapping[int, int], layers: list[int], options: Options
+) -> Size:
+    """What the codes of one target will take; dims: numbers an image by layer."""
+    numbers = sum(dims[layer] for layer in _wanted(prepared, layers, options))
+    return Size(sum(prepared.meta.splits.values()), numbers, 1 + options.untrained)
+
+
+def amount(size: int) -> str:
+    """Bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def check_disk(sizes: Mapping[str, Size], folder: Path, options: Options) -> None:
+    """Say on stderr what the codes will take. Raises UserError if it is more than is free."""
+    for name, size in sizes.items():
+        print(f"codes: {name}: {size}", file=sys.stderr)
+    need = sum(size.bytes for size in sizes.values())
+    free = shutil.disk_usage(folder).free
+    if need <= free:
+        return
+    each = ", ".join(f"targets.{name}.run=false saves {amount(size.bytes)}"
+                     for name, size in sizes.items())  # fmt: skip
+    half = "study.codes.untrained=false (no control) halves it, " if options.untrained else ""
+    raise UserError(
+        f"{folder}: features of the targets take {amount(need)}, and {amount(free)} are free. "
+        f"{each}; {half}study.codes.layers=[7] (with study.probe.svm_layers=[7] and "
+        "study.probe.softmax_layers=[7]) leaves the smallest layer; or make room"
+    )
 
 
 def untrained(net: Net, seed: int) -> Net:
@@ -209,7 +294,7 @@ def _write_split(
         for layer, values in codes.items():
             if layer not in files:
                 files[layer] = np.lib.format.open_memmap(
-                    folder / f"{layer}.npy", "w+", np.dtype(np.float32), (count, values.shape[1])
+                    folder / f"{layer}.npy", "w+", NUMBER, (count, values.shape[1])
                 )
             files[layer][start : start + len(values)] = values
 

@@ -8,13 +8,16 @@ being what they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from zfnet.studies.result import Measured
 
 DRAWS = 1000
+UNTESTED = "interval: other test images, the draws of training images as they were"
+Key = TypeVar("Key", bound=Hashable)
 
 
 def fold_means(
@@ -47,7 +50,6 @@ def percent(
     seed: int,
     note: str = "",
     unit: str = "%",
-    draws: int = DRAWS,
 ) -> Measured:
     """100 × the mean over folds of `fold_means`, with a 95 % bootstrap interval over test images.
 
@@ -55,9 +57,9 @@ def percent(
     """
     means = 100 * fold_means(values, rows, labels)
     images = np.unique(np.concatenate(list(rows)))
-    sample = 100 * _resampled(values, rows, labels, images, seed, draws)
+    sample = 100 * resampled({"": values}, rows, labels, seed)[""]
     low, high = np.quantile(sample, [0.025, 0.975])
-    told = [note, "interval: other test images, the draws of training images as they were"]
+    told = [note, UNTESTED]
     if len(means) > 1:
         told.insert(1, f"mean of {len(means)} folds, standard deviation {spread(means):.2f}")
     return Measured(
@@ -77,30 +79,37 @@ def in_words(measured: Measured) -> str:
     return f"{measured.value:.1f} ({measured.low:.1f} to {measured.high:.1f})"
 
 
-def _resampled(
-    values: Sequence[np.ndarray],
+def resampled(
+    values: Mapping[Key, Sequence[np.ndarray]],
     rows: Sequence[np.ndarray],
     labels: np.ndarray,
-    images: np.ndarray,
     seed: int,
-    draws: int,
-) -> np.ndarray:
-    """`fold_means`' mean over folds, for `draws` samples of images with replacement: (draws,)."""
-    folds = len(rows)
-    value, tested = np.zeros((2, len(images), folds))
-    for fold, (own, which) in enumerate(zip(values, rows, strict=True)):
+) -> dict[Key, np.ndarray]:
+    """`fold_means`' mean over folds for samples of images with replacement: (DRAWS,) for each key.
+
+    values: as for `fold_means`, by key. All keys share their draws, so that differences between
+    them are paired; what one key gets does not depend on the others. An image that several folds
+    test is drawn with all its values.
+    """
+    keys, folds = list(values), len(rows)
+    images = np.unique(np.concatenate(list(rows)))
+    value = np.zeros((len(images), folds, len(keys)))
+    tested = np.zeros((len(images), folds))
+    for fold, which in enumerate(rows):
         place = np.searchsorted(images, which)
-        value[place, fold] = own
         tested[place, fold] = 1
+        for column, key in enumerate(keys):
+            value[place, fold, column] = values[key][fold]
     rng = np.random.default_rng([seed, len(images), folds, 31])
-    total, counted = np.zeros((2, draws, folds))
+    total, counted = np.zeros((DRAWS, folds, len(keys))), np.zeros((DRAWS, folds, 1))
     of = labels[images]
     for label in np.unique(of):
         own = np.flatnonzero(of == label)
-        times = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
-        there = times @ tested[own]
+        times = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=DRAWS)
+        there = (times @ tested[own])[:, :, None]
+        sums = np.tensordot(times, value[own], 1)
         # a sample may miss every image that a fold tests of a class
-        means = np.divide(times @ value[own], there, out=np.zeros(there.shape), where=there > 0)
-        total += means
+        total += np.divide(sums, there, out=np.zeros(sums.shape), where=there > 0)
         counted += there > 0
-    return (total / np.maximum(counted, 1)).mean(1)
+    means = (total / np.maximum(counted, 1)).mean(1)
+    return {key: means[:, column] for column, key in enumerate(keys)}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ import numpy as np
 from zfnet.data.store import Prepared
 from zfnet.drawing.probe import Depth, Point, depth_chart
 from zfnet.errors import UserError
-from zfnet.folds import Fold, draw_folds, mean_per_class_accuracy
+from zfnet.folds import Fold, draw_folds
 from zfnet.linear import LinearSVM, Softmax, Span, fit_best, gram
 from zfnet.paper import PaperTable, Reported, tables
 from zfnet.progress import progress
 from zfnet.studies.code_files import Codes
-from zfnet.studies.result import Figure, Measured, Result, Table, load_result
+from zfnet.studies.left_out import rows_in_source
+from zfnet.studies.over_folds import UNTESTED, fold_means, resampled, spread
+from zfnet.studies.result import Figure, Measured, Result, Table
 
 CLASSIFIERS: dict[str, type[LinearSVM] | type[Softmax]] = {"svm": LinearSVM, "softmax": Softmax}
 WORDS = {"svm": "linear SVM", "softmax": "softmax"}
@@ -46,7 +48,7 @@ VARIANTS = {
     "the training images' mean taken off": ("centred", None),
     f"C = {FIXED_C:g}, not chosen": ("norm", FIXED_C),
 }
-UNTESTED = "an interval over test images, resampled within each class, for these nets and folds"
+TABLE = "table7"
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,13 @@ class Options:
     inner_folds: int = 2
     leave_out_overlap: bool = True
     sensitivity_folds: int = 1
-    draws: int = 2000
 
     def __post_init__(self) -> None:
         for key in ("svm_grid", "softmax_grid"):
             grid = getattr(self, key)
             if not grid or min(grid) <= 0:
                 raise UserError(f"study.probe.{key}={list(grid)}: give values of C above 0")
-        least = {"inner_folds": 2, "sensitivity_folds": 0, "draws": 100}
+        least = {"inner_folds": 2, "sensitivity_folds": 0}
         for key, low in least.items():
             if getattr(self, key) < low:
                 raise UserError(f"study.probe.{key}={getattr(self, key)}: must be at least {low}")
@@ -89,7 +90,6 @@ class Options:
             inner_folds=section.inner_folds,
             leave_out_overlap=section.leave_out_overlap,
             sensitivity_folds=section.sensitivity_folds,
-            draws=section.draws,
         )
 
 
@@ -97,8 +97,8 @@ class Options:
 class Target:
     """A target set and its protocol: labels (N,) of its images, names of its classes.
 
-    excluded: rows that are left out, None if it is not known which. paper: the column of Table 7
-    that stands beside ours, None if there is none.
+    excluded: rows that are left out. paper: the column of Table 7 that stands beside ours, None if
+    there is none.
     """
 
     name: str
@@ -107,22 +107,26 @@ class Target:
     train_per_class: int
     test_per_class: int | None
     folds: int
-    excluded: Collection[int] | None = None
+    excluded: Collection[int] = ()
     paper: str | None = None
 
 
 def run(cfg: Any, paths: Any) -> Result:
     """The stage: keys read are study.probe, targets and seed."""
     options = Options.read(cfg.study.probe)
-    codes = Codes.open(paths.codes)
-    duplicates = _duplicates(paths.result_of("overlap")) if options.leave_out_overlap else {}
-    targets = []
+    table = tables(paths.root)[TABLE]
     names = cfg.targets.keys()
-    for name in names:
-        section = cfg.targets[name]
-        if not section.run or section.protocol != "per_class":
-            continue
+    sections = {name: cfg.targets[name] for name in names}
+    chosen = {
+        name: section
+        for name, section in sections.items()
+        if section.run and section.protocol == "per_class"
+    }
+    codes = Codes.open(paths.codes) if chosen else None
+    targets = []
+    for name, section in chosen.items():
         prepared = Prepared.open(Path(paths.targets) / name)
+        out = rows_in_source(paths, name, "probe") if options.leave_out_overlap else {}
         targets.append(
             Target(
                 name=name,
@@ -131,44 +135,40 @@ def run(cfg: Any, paths: Any) -> Result:
                 train_per_class=section.probe_per_class,
                 test_per_class=section.test_per_class,
                 folds=section.folds,
-                excluded=None if duplicates is None else duplicates.get(name, ()),
-                paper=section.paper,
+                excluded=out.get(SPLIT, ()),
+                # the config names the set's table of accuracies; Table 7 has a column for each set
+                paper=name if section.paper is not None and name in table.columns else None,
             )
         )
-    return study(codes, targets, options, seed=cfg.seed, paper=tables(paths.root)["table7"])
-
-
-def _duplicates(folder: Path) -> dict[str, Collection[int]] | None:
-    """Rows of each target that are in the net's own data; None if stage overlap has not run."""
-    if not (folder / "result.json").is_file():
-        return None
-    found = load_result(folder)["extra"].get("duplicates", {})
-    return {name: rows for name, rows in found.items() if isinstance(rows, list)}
+    return study(codes, targets, options, seed=cfg.seed, paper=table)
 
 
 def study(
-    codes: Codes,
+    codes: Codes | None,
     targets: Sequence[Target],
     options: Options,
     *,
     seed: int = 0,
     paper: PaperTable | None = None,
 ) -> Result:
-    """Table 7 for one net on each of `targets`. Raises UserError if codes and labels differ."""
-    found = [measure(codes, target, options, seed) for target in targets]
+    """Table 7 for one net on each of `targets`; codes: None if there are no targets.
+
+    Raises UserError if codes and labels differ.
+    """
     draft = Result(
         study="probe",
         title="What each layer knows: linear classifiers on its features",
         paper="Table 7",
-        text="Nothing was measured: no target set with training images a class is switched on "
-        "(targets.<name>.run).",
-        net=codes.net,
-        tap=", ".join(f"{layer}: {path}" for layer, path in sorted(codes.taps.items())),
+        text="No target is run: nothing was measured. Set targets.<name>.run=true for a set with "
+        "training images a class.",
+        net="",
+        tap="",
         seed=seed,
     )
-    if not found:
+    if codes is None or not targets:
         print(f"probe: {draft.text}", file=sys.stderr)
         return draft
+    found = [measure(codes, target, options, seed) for target in targets]
     metrics: dict[str, Measured] = {}
     all_tables: dict[str, Table] = {}
     figures: list[Figure] = []
@@ -181,6 +181,8 @@ def study(
     names = [f"{first}_svm_{last}", f"{first}_trend", f"{first}_gain_{last}"]
     return replace(
         draft,
+        net=codes.net,
+        tap=", ".join(f"{layer}: {path}" for layer, path in sorted(codes.taps.items())),
         text=" ".join([_protocol(options), *(_told(one, options, paper) for one in found)]),
         metrics=metrics,
         tables=all_tables,
@@ -239,11 +241,8 @@ class Found:
 
     def accuracies(self, key: Key) -> np.ndarray:
         """Mean per-class accuracy of each fold, %."""
-        true = self.target.labels
-        return np.array([
-            100 * mean_per_class_accuracy(answer.predicted, true[fold.test], self.labels)
-            for answer, fold in zip(self.answers[key], self.folds, strict=True)
-        ])  # fmt: skip
+        labels, rows = self.target.labels, rows_of_tests(self.folds)
+        return 100 * fold_means(right(self.answers[key], rows, labels), rows, labels)
 
     def accuracy(self, key: Key) -> Measured:
         """Mean over the folds, %, with its interval over test images."""
@@ -251,7 +250,7 @@ class Found:
         own = self.accuracies(key)
         note = f"mean over {len(own)} folds"
         if len(own) > 1:
-            note += f", standard deviation {own.std(ddof=1):.2f}"
+            note += f", standard deviation {spread(own):.2f}"
         return self._measured(float(own.mean()), low, high, f"{note}; {UNTESTED}", "%")
 
     def gain(self, classifier: str, layer: int) -> Measured:
@@ -276,12 +275,17 @@ class Found:
         )
         return self._measured(float(rank_trend(means[None])[0]), low, high, note)
 
-    def rise(self, net: str) -> tuple[float, float, float]:
-        """The SVM's accuracy at the last layer minus that at the first: points, low, high."""
+    def rise(self, net: str) -> Measured:
+        """The SVM's accuracy at the last layer minus that at the first, points."""
         layers = self.layers("svm")
         last, first = (net, "svm", layers[-1]), (net, "svm", layers[0])
         low, high = np.quantile(self.draws[last] - self.draws[first], [0.025, 0.975])
-        return float(self.accuracies(last).mean() - self.accuracies(first).mean()), low, high
+        value = self.accuracies(last).mean() - self.accuracies(first).mean()
+        note = (
+            f"linear SVM on layer {layers[-1]} minus layer {layers[0]}, percentage points, the "
+            f"same images; {UNTESTED}"
+        )
+        return self._measured(float(value), low, high, note, "points")
 
     def _measured(
         self, value: float, low: float, high: float, note: str, unit: str = ""
@@ -301,7 +305,7 @@ def measure(codes: Codes, target: Target, options: Options, seed: int) -> Found:
         target.test_per_class,
         target.folds,
         seed,
-        target.excluded or (),
+        target.excluded,
         target.classes,
     )
     asked = {"svm": options.svm_layers, "softmax": options.softmax_layers}
@@ -333,8 +337,24 @@ def measure(codes: Codes, target: Target, options: Options, seed: int) -> Found:
                 answers.setdefault((net, name, layer), []).append(answer)
             for name, accuracy in (bench.variants(fold) if fold < tried else {}).items():
                 others.setdefault(name, {}).setdefault(layer, []).append(accuracy)
-    draws = resampled(target.labels, folds, answers, options.draws, seed)
+    rows = rows_of_tests(folds)
+    values = {key: right(each, rows, target.labels) for key, each in answers.items()}
+    drawn = resampled(values, rows, target.labels, seed)
+    draws = {key: 100 * means for key, means in drawn.items()}
     return Found(target, folds, answers, dims, others, draws)
+
+
+def rows_of_tests(folds: Sequence[Fold]) -> list[np.ndarray]:
+    """Test images of each fold, (n,)."""
+    return [fold.test for fold in folds]
+
+
+def right(
+    answers: Sequence[Answer], rows: Sequence[np.ndarray], labels: np.ndarray
+) -> list[np.ndarray]:
+    """1 for every right answer, (n,) float, fold by fold."""
+    pairs = zip(answers, rows, strict=True)
+    return [(answer.predicted == labels[own]).astype(np.float64) for answer, own in pairs]
 
 
 class Bench:
@@ -370,9 +390,9 @@ class Bench:
         for name, (scaling, fixed) in VARIANTS.items():
             grid = self.options.svm_grid if fixed is None else (fixed,)
             answer = self._answer("svm", fold, self._coordinates(fold, scaling), grid)
-            true = self.labels[self.test[fold]]
-            classes = np.unique(self.labels)
-            found[name] = 100 * mean_per_class_accuracy(answer.predicted, true, classes)
+            rows = [self.test[fold]]
+            means = fold_means(right([answer], rows, self.labels), rows, self.labels)
+            found[name] = 100 * float(means[0])
         return found
 
     def _coordinates(self, fold: int, scaling: str) -> tuple[np.ndarray, np.ndarray]:
@@ -398,38 +418,6 @@ class Bench:
         return Answer(fitted.predict(coordinates[1]), fitted.C)
 
 
-def resampled(
-    labels: np.ndarray,
-    folds: Sequence[Fold],
-    answers: Mapping[Key, Sequence[Answer]],
-    draws: int,
-    seed: int,
-) -> dict[Key, np.ndarray]:
-    """Accuracies, %, with the test images resampled within each class: (draws,) for each key.
-
-    An image that several folds test is drawn with all its answers. All keys share their draws, so
-    that differences are paired.
-    """
-    keys = list(answers)
-    classes = np.unique(labels)
-    share = np.zeros(len(labels))  # of an image in its class's accuracy, over all folds
-    right = np.zeros((len(labels), len(keys)))
-    for k, fold in enumerate(folds):
-        true = labels[fold.test]
-        count = np.bincount(np.searchsorted(classes, true), minlength=len(classes))
-        own = 1 / (len(folds) * count[np.searchsorted(classes, true)])
-        share[fold.test] += own
-        for column, key in enumerate(keys):
-            right[fold.test, column] += own * (answers[key][k].predicted == true)
-    rng = np.random.default_rng([seed, len(labels), 32])
-    total = np.zeros((draws, len(keys)))
-    for label in classes:
-        rows = np.flatnonzero((labels == label) & (share > 0))
-        times = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=draws)
-        total += (times @ right[rows]) / (times @ share[rows])[:, None]
-    return {key: 100 * total[:, column] / len(classes) for column, key in enumerate(keys)}
-
-
 def rank_trend(values: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each row of `values` (n, k) with 0..k−1: (n,).
 
@@ -452,6 +440,8 @@ def _metrics(found: Found) -> dict[str, Measured]:
         for classifier in CLASSIFIERS
         for layer in found.layers(classifier)
     }
+    if len(found.layers("svm")) > 1:
+        metrics[f"{name}_rise"] = found.rise("trained")
     many = len(found.layers("svm")) > 2
     if many:
         metrics[f"{name}_trend"] = found.trend("trained")
@@ -483,11 +473,11 @@ def _table7(found: Found, paper: PaperTable | None) -> Table:
         for layer in found.layers(classifier):
             own = found.accuracy(("trained", classifier, layer))
             row: list[Any] = [WORDS[classifier], layer, found.dims[layer], own.value]
-            row += [_spread(found, ("trained", classifier, layer)), own.low, own.high]
+            row += [spread(found.accuracies(("trained", classifier, layer))), own.low, own.high]
             if control:
                 key = ("untrained", classifier, layer)
                 gain = found.gain(classifier, layer)
-                row += [found.accuracy(key).value, _spread(found, key)]
+                row += [found.accuracy(key).value, spread(found.accuracies(key))]
                 row += [gain.value, gain.low, gain.high]
             there = _printed(paper, found.target, classifier, layer)
             row += [_test_counts(found), there.value if there else None]
@@ -545,7 +535,7 @@ def _facts(found: Found) -> dict[str, Any]:
     return {
         "classes": len(found.labels),
         "images": len(target.labels),
-        "left_out": None if target.excluded is None else len(target.excluded),
+        "left_out": len(target.excluded),
         "train_per_class": target.train_per_class,
         "short_classes": _short(found),
         "test_images": _test_counts(found),
@@ -563,11 +553,6 @@ def _short(found: Found) -> dict[str, int]:
 def _test_counts(found: Found) -> int:
     """Test images of a fold: the same number in each, since classes always leave as many."""
     return len(found.folds[0].test)
-
-
-def _spread(found: Found, key: Key) -> float | None:
-    own = found.accuracies(key)
-    return float(own.std(ddof=1)) if len(own) > 1 else None
 
 
 def _printed(
@@ -612,7 +597,7 @@ def _told(found: Found, options: Options, paper: PaperTable | None) -> str:
             + ", ".join(f"{name} trains on {count}" for name, count in short.items())
             + "."
         )
-    told.append(_left_out(target, options))
+    told.append(_left_out(target))
     missing = [str(layer) for layer in options.svm_layers if layer not in layers]
     if missing:
         told.append(f"The net has no layer {', '.join(missing)}, or no codes of it were made.")
@@ -635,14 +620,7 @@ def _told(found: Found, options: Options, paper: PaperTable | None) -> str:
     return " ".join(part for part in told if part)
 
 
-def _left_out(target: Target, options: Options) -> str:
-    if not options.leave_out_overlap:
-        return ""
-    if target.excluded is None:
-        return (
-            "Whether images of it are in the net's own training data was not looked into (stage "
-            "overlap has not run): none is left out."
-        )
+def _left_out(target: Target) -> str:
     count = len(target.excluded)
     return f"{count} images that are in the net's own data as well are left out." if count else ""
 
@@ -652,9 +630,11 @@ def _claim(found: Found) -> str:
     layers = found.layers("svm")
     if len(layers) < 2:
         return ""
-    value, low, high = found.rise("trained")
+    rise = found.rise("trained")
+    low, high = rise.low or 0.0, rise.high or 0.0
     told = (
-        f"From layer {layers[0]} to layer {layers[-1]} the SVM's accuracy changes by {value:+.1f} "
+        f"From layer {layers[0]} to layer {layers[-1]} the SVM's accuracy changes by "
+        f"{rise.value:+.1f} "
         f"points (95 % interval {low:+.1f} to {high:+.1f})"
     )
     steady = low > 0 or high < 0

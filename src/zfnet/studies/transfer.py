@@ -28,10 +28,11 @@ import numpy as np
 
 from zfnet import paper
 from zfnet.data.store import Prepared
-from zfnet.drawing.transfer import Curve, CurvePanel, learning_curves
+from zfnet.drawing.transfer import MARKER_WORDS, Curve, CurvePanel, learning_curves
 from zfnet.errors import UserError
 from zfnet.paper import PaperTable
 from zfnet.studies.code_files import Codes
+from zfnet.studies.left_out import rows_in_source
 from zfnet.studies.over_folds import fold_means, in_words
 from zfnet.studies.pascal import (
     Pascal,
@@ -40,7 +41,7 @@ from zfnet.studies.pascal import (
     precision_figure,
     tell_pascal,
 )
-from zfnet.studies.result import Figure, Measured, Result, Table, load_result
+from zfnet.studies.result import Figure, Measured, Result, Table
 from zfnet.studies.trials import (
     LAYER,
     PRETRAINED,
@@ -53,8 +54,15 @@ from zfnet.studies.trials import (
     measure_per_class,
 )
 
+MOST_NAMED = 12  # classes that a caption lists
 VOC = "voc"  # the protocol of Table 6
 UNFITTED = 5.0  # % of training images wrong from which a net from scratch was trained too little
+LOOKS = {PRETRAINED: 0, UNTRAINED: 1, SCRATCH: 2}  # of a method, in every panel
+DRAWN = {
+    PRETRAINED: "{0}, joined: layers 1-7 kept, new softmax",
+    UNTRAINED: "{0}, joined: layers 1-7 with random weights, new softmax",
+    SCRATCH: "{0}: the same net from scratch",
+}
 TITLE = "Transfer: features kept, a new softmax for other classes"
 
 
@@ -69,7 +77,7 @@ def run(cfg: Any, paths: Any) -> Result:
     for name, target in chosen.items():
         assert codes is not None
         prepared = Prepared.open(Path(paths.targets) / name)
-        doubles = duplicates(paths, name) if options.leave_out_overlap else {}
+        doubles = rows_in_source(paths, name, "transfer") if options.leave_out_overlap else {}
         if target["protocol"] == VOC:
             found.append(measure_pascal(name, target, prepared, codes, doubles, options, cfg.seed))
             continue
@@ -96,7 +104,7 @@ def study(
         study="transfer",
         title=TITLE,
         paper="Tables 4, 5, 6, Fig. 9",
-        text="Nothing was measured: no target set is to be run. Set targets.<name>.run=true.",
+        text="No target is run: nothing was measured. Set targets.<name>.run=true.",
         net=net,
         tap=f"{LAYER}.out",
         seed=seed,
@@ -142,12 +150,6 @@ def study(
             },
         },
     )  # fmt: skip
-
-
-def duplicates(paths: Any, target: str) -> dict[str, list[int]]:
-    """Rows of a target that the stage overlap found in the source set, by split."""
-    found = load_result(paths.result_of("overlap"))["extra"]["duplicates"].get(target, {})
-    return found if isinstance(found, dict) else {"train": found}
 
 
 def table_of(one: PerClass | Pascal, reported: Mapping[str, PaperTable]) -> PaperTable | None:
@@ -202,6 +204,12 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
+def _some(words: Sequence[str], most: int = MOST_NAMED) -> str:
+    """A list in words, its end left out where it is long."""
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def _notes(one: PerClass) -> str:
     tests = [np.unique(one.labels[f.test], return_counts=True)[1] for f in one.folds]
     least, most = min(t.min() for t in tests), max(t.max() for t in tests)
@@ -211,18 +219,23 @@ def _notes(one: PerClass) -> str:
         "paper does not say what its own spans."
     ]
     for size in one.sizes:
-        short = one.folds[0].short.get(size)
+        short = one.short(size)
         if short:
-            had = _span(list(short.values()))
+            listed = [f"{name} on {_span(had)}" for name, had in short.items()]
             verb = "class has" if len(short) == 1 else "classes have"
             told.append(
-                f"At {size} a class, {len(short)} {verb} fewer images than that, and train on "
-                f"{had}."
+                f"At {size} a class, {len(short)} {verb} fewer images than that in some fold: "
+                f"{_some(listed)}."
             )
+    untested = one.untested()
+    if untested:
+        told.append(
+            f"Of {_some(untested)} a fold has no test image left; its mean is over the others."
+        )
     if one.left_out:
         told.append(
             f"{one.left_out} images that the source set holds too were left out of the softmax's "
-            "training and of every test; some classes therefore train on fewer."
+            "training and of every test."
         )
     errors = one.train_errors()
     if errors:
@@ -263,19 +276,26 @@ def curve_figure(found: Sequence[PerClass], reported: Mapping[str, PaperTable], 
     """Fig. 9: accuracy by training images a class."""
     panels = [_panel(one, table_of(one, reported)) for one in found]
     names = ", ".join(one.name for one in found)
-    marks = "; hollow marks and crosses: the paper's" if any(p.printed for p in panels) else ""
+    methods = [m for m in DRAWN if any(m == method for one in found for method, _ in one.trials)]
+    marks = [DRAWN[method].format(MARKER_WORDS[LOOKS[method]]) for method in methods]
+    marks += ["bars: 95 % intervals over test images", "dashed: guessing"]
+    likes = {curve.like is not None for panel in panels for curve in panel.printed}
+    hollow = {True: "hollow marks", False: "grey marks"}
+    if likes:
+        printed = " and ".join(hollow[like] for like in (True, False) if like in likes)
+        marks.append(f"{printed}: the paper's")
+    told = "; ".join(marks)
     values = "; ".join(
         f"{one.name}, {WORDS[method]}: "
         + ", ".join(f"{one.accuracies[method, n].value:.0f} % at {n}" for n in one.sizes)
         for one in found
-        for method in (PRETRAINED, SCRATCH)
+        for method in methods
         if all((method, n) in one.trials for n in one.sizes)
     )
     return Figure(
         "transfer_curve",
-        f"Fig. 9: mean accuracy per class by training images a class, for {net} on {names}. Lines: "
-        "layers 1-7 kept, new softmax; squares: the same net from scratch; bars: 95 % intervals "
-        f"over test images{marks}.",
+        f"Fig. 9: mean accuracy per class by training images a class, for {net} on {names}. "
+        f"{told}.",
         f"Accuracy against training images a class. {values}.",
         functools.partial(learning_curves, panels),
     )
@@ -289,7 +309,8 @@ def _panel(one: PerClass, table: PaperTable | None) -> CurvePanel:
             continue
         got = [one.accuracies[method, n] for n in sizes]
         points = [(g.value, g.low, g.high) for g in got]
-        curves.append(Curve(WORDS[method], sizes, points, joined=method != SCRATCH))
+        joined = method != SCRATCH
+        curves.append(Curve(WORDS[method], sizes, points, LOOKS[method], joined))
     printed = []
     for key, row in table.rows.items() if table else ():
         cells = {n: row.cells.get(f"train{n}") for n in one.sizes}
@@ -297,7 +318,8 @@ def _panel(one: PerClass, table: PaperTable | None) -> CurvePanel:
         if there:
             points = [(value, None, None) for value in there.values()]
             name = f"paper: {row.label}"
-            printed.append(Curve(name, list(there), points, False, WORDS.get(key)))
+            like = WORDS.get(key) if any(key == method for method, _ in one.trials) else None
+            printed.append(Curve(name, list(there), points, joined=False, like=like))
     title = f"{one.name}, {len(one.classes)} classes"
     return CurvePanel(title, curves, printed, 100 / len(one.classes))
 

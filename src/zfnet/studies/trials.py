@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zfnet.errors import UserError
-from zfnet.folds import Fold, draw_folds
+from zfnet.folds import Fold, draw_folds, without
 from zfnet.linear import Linear, Softmax, Span, fit_best, gram
 from zfnet.progress import progress
 from zfnet.studies.code_files import Codes
@@ -175,6 +175,25 @@ class PerClass:
             for (method, size), trial in self.trials.items()
         }
 
+    def short(self, size: int) -> dict[str, tuple[int, int]]:
+        """Classes with fewer than `size` training images in a fold: fewest and most over the folds.
+
+        By name, those with the fewest first.
+        """
+        labels = sorted({label for fold in self.folds for label in fold.short.get(size, {})})
+        had = {
+            label: [fold.short.get(size, {}).get(label, size) for fold in self.folds]
+            for label in labels
+        }
+        ordered = sorted(had, key=lambda label: (min(had[label]), label))
+        return {self.classes[label]: (min(had[label]), max(had[label])) for label in ordered}
+
+    def untested(self) -> list[str]:
+        """Classes of which a fold has no test image left; that fold's mean is over the others."""
+        every = np.unique(self.labels)
+        lost = {int(c) for fold in self.folds for c in np.setdiff1d(every, self.labels[fold.test])}
+        return [self.classes[label] for label in sorted(lost)]
+
     def deviation(self, method: str, size: int) -> float | None:
         """Standard deviation over folds in points."""
         trial = self.trials[method, size]
@@ -264,9 +283,10 @@ class Scratch:
         """How the nets were trained, in words."""
         recipe = self.recipe
         dropout = "as built" if recipe["dropout"] is None else f"{recipe['dropout']:g}"
+        first = "as torchvision draws them" if recipe["init"] is None else recipe["init"]
         return (
             f"{self.steps} steps of {recipe['batch_size']} images, first rate {recipe['lr']:g}, "
-            f"first weights {recipe['init']}, dropout {dropout}, input "
+            f"first weights {first}, dropout {dropout}, input "
             f"{recipe['normalise'].replace('_', ' ')}"
         )
 
@@ -325,13 +345,10 @@ def measure_per_class(
     of the nets from scratch.
     """
     sizes = sorted({*target["train_per_class"], *target["curve_per_class"]})
-    folds = [
-        Fold({n: _without(rows, out) for n, rows in fold.train.items()}, _without(fold.test, out),
-             fold.short)
-        for fold in draw_folds(
-            labels, sizes, target["test_per_class"], target["folds"], seed, names=classes
-        )
-    ]  # fmt: skip
+    drawn = draw_folds(
+        labels, sizes, target["test_per_class"], target["folds"], seed, names=classes
+    )
+    folds = [without(fold, labels, out) for fold in drawn]
     trials: dict[tuple[str, int], Trial] = {}
     jobs = list(_jobs(name, target, sizes, folds, codes, options))
     bases: dict[str, Basis] = {}
@@ -390,7 +407,3 @@ def _softmax(
     grid = list(options.grid)
     found = fit_best(Softmax, x, labels[train], grid, seed=seed, inner_folds=options.inner_folds)
     return found, rest
-
-
-def _without(rows: np.ndarray, out: Collection[int]) -> np.ndarray:
-    return rows[~np.isin(rows, list(out))] if out else rows

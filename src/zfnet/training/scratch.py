@@ -9,7 +9,9 @@ there are no images to validate on, so it falls at fixed shares of a fixed numbe
 for every size, so that small sets are seen more often). The steps should be enough to fit the
 training images nearly without error; `train_error` tells whether they were.
 
-Each finished training is kept in the work folder at once; a stopped stage goes on with the next.
+Each finished training is kept in its target's work folder at once; a stopped stage goes on with
+the next. What a training does not depend on may change in between: other targets, or a target's
+number of folds and other sizes.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,27 +84,37 @@ def run(cfg: Any, paths: Any) -> dict[str, Any]:
     targets = chosen_targets(plain(cfg.targets))
     sets = {name: Prepared.open(Path(paths.targets) / name) for name in targets}
     seed = int(cfg.seed)
-    facts = {
+    shared = {
         "net": net.rebuild,
         "training": training,
         "options": options,
-        "targets": {n: [targets[n], sets[n].meta.fingerprint] for n in targets},
         "seed": seed,
         "device": device.type,
         "code": closure_hash(__name__),
         "torch": torch.__version__,
     }
-    work = WorkFolder(Path(paths.work), STAGE, key_of(facts))
-    with work.locked():
-        name_others(work)
+    works = {
+        name: WorkFolder(
+            Path(paths.work),
+            f"{STAGE}_{name}",
+            key_of({**shared, "target": depends_on(targets[name], sets[name])}),
+        )
+        for name in targets
+    }
+    with ExitStack() as locks:
+        for work in works.values():
+            locks.enter_context(work.locked())
+            name_others(work)
         jobs = [job for name in targets for job in plan(name, targets[name], sets[name], seed)]
         times = []
         for number, job in enumerate(jobs, 1):
             head = f"{job.target}, fold {job.number + 1}, {job.size} a class"
             head += f" ({number} of {len(jobs)})"
+            work = works[job.target]
             times.append(do(job, head, sets[job.target], net, training, device, work))
-        publish(jobs, net, training, work, Path(paths.scratch))
-        work.remove()
+        publish(jobs, net, training, works, Path(paths.work), Path(paths.scratch))
+        for work in works.values():
+            work.remove()
     return {
         "trainings": [time for time in times if time],
         "found_finished": sum(time is None for time in times),
@@ -130,10 +145,23 @@ def recipe_of(net: Net, training: Options, options: Options) -> Options:
     study.scratch's values are put in, and the schedule is the one at fixed shares of the steps.
     """
     recipe = {**training, **net.provenance.get("training", {}), "normalise": net.normalise.kind}
-    if net.rebuild["kind"] != "convnet":
-        recipe["dropout"] = None  # torchvision's nets: their own
     given = {key: value for key, value in options.items() if value is not None and key != "steps"}
+    if net.rebuild["kind"] != "convnet":  # torchvision's nets: their own
+        recipe["dropout"] = None
+        given["init"] = None
     return {**recipe, **given, "schedule": "steps", "epochs": options["steps"]}
+
+
+def depends_on(target: Options, prepared: Prepared) -> Options:
+    """What of a target one of its trainings depends on, whatever else its section says.
+
+    Neither the number of folds nor the sizes below the largest change what a fold holds.
+    """
+    return {
+        "largest": max([*target["train_per_class"], *target["curve_per_class"]], default=0),
+        "test_per_class": target["test_per_class"],
+        "images": prepared.meta.fingerprint,
+    }
 
 
 def chosen_targets(targets: Mapping[str, Options]) -> dict[str, Options]:
@@ -199,7 +227,7 @@ def do(
     work: WorkFolder,
 ) -> dict[str, Any] | None:
     """Do one training and keep what it found; None if an earlier run of the stage did it."""
-    file = work.final / job.target / f"{job.name}.npz"
+    file = finished(work, job)
     if file.is_file():
         say(f"{head}: finished before")
         return None
@@ -241,9 +269,11 @@ def do(
         f"{seconds:.1f} s"
     )
     if guessing:
+        drawn = training["init"] is None  # by torchvision
+        other = "another lr" if drawn else "init=he, normalise=standardise and dropout=0"
         say(
             f"WARNING: {head}: this net never left chance; scratch.json records it. Try a larger "
-            "study.scratch.steps, or its init=he, normalise=standardise and dropout=0"
+            f"study.scratch.steps, or its {other}"
         )
     return {"file": record["file"], "seconds": round(seconds, 2)}
 
@@ -403,37 +433,59 @@ def classify(
 
 
 # ------------------------------------------------------------------------------------ publishing
-def publish(jobs: Sequence[Job], net: Net, training: Options, work: WorkFolder, out: Path) -> None:
-    """Put the finished predictions and scratch.json where they belong, in one step."""
+def publish(
+    jobs: Sequence[Job],
+    net: Net,
+    training: Options,
+    works: Mapping[str, WorkFolder],
+    root: Path,
+    out: Path,
+) -> None:
+    """Put the predictions of `jobs` and scratch.json where they belong, in one step.
+
+    works: by target; root: the folder of work folders, where they are put together.
+    """
     listed: dict[str, list[Any]] = {}
-    for job in jobs:
-        record = json.loads(record_of(work, job).read_text(encoding="utf-8"))
-        listed.setdefault(job.target, []).append(record)
-    recipe = {key: value for key, value in training.items() if key not in ("epochs", "plateau")}
-    write_json(
-        work.final / "scratch.json",
-        {
-            "format": FORMAT,
-            "net": net.name,
-            "arch": net.arch,
-            "normalisation": "of each fold's own training images",
-            "steps": training["epochs"],
-            "recipe": recipe,
-            "targets": listed,
-        },
-    )
-    publish_folder(work.final, out)
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{STAGE}.", dir=root) as folder:
+        built = Path(folder)
+        for job in jobs:
+            work = works[job.target]
+            record = json.loads(record_of(work, job).read_text(encoding="utf-8"))
+            listed.setdefault(job.target, []).append(record)
+            place = built / record["file"]
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(finished(work, job), place)
+        left_out = ("epochs", "plateau")
+        write_json(
+            built / "scratch.json",
+            {
+                "format": FORMAT,
+                "net": net.name,
+                "arch": net.arch,
+                "normalisation": "of each fold's own training images",
+                "steps": training["epochs"],
+                "recipe": {key: each for key, each in training.items() if key not in left_out},
+                "targets": listed,
+            },
+        )
+        publish_folder(built, out)
+
+
+def finished(work: WorkFolder, job: Job) -> Path:
+    """Where the predictions of a finished training wait to be published."""
+    return work.final / f"{job.name}.npz"
 
 
 def record_of(work: WorkFolder, job: Job) -> Path:
     """Where the facts of a finished training wait for scratch.json."""
-    return work.path / "records" / job.target / f"{job.name}.json"
+    return work.path / "records" / f"{job.name}.json"
 
 
 def name_others(work: WorkFolder) -> None:
-    """Say on stderr which unfinished runs of this stage are kept, one line each."""
+    """Say on stderr which unfinished runs on the same target are kept, one line each."""
     for folder in work.others():
-        done = len(list(folder.glob("final/*/*.npz")))
+        done = len(list(folder.glob("final/*.npz")))
         say(f"kept: {folder}, {done} trainings from scratch with other settings; delete it when "
             "no longer wanted")  # fmt: skip
 

@@ -1,0 +1,85 @@
+"""A torchvision net from a weights file, carried over to a few tinted pictures of other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from zfnet import config
+from zfnet.data.prepare import prepare
+from zfnet.data.sample import ClassInfo, Sample
+from zfnet.models.external import build_model, torchvision_net
+from zfnet.models.net import Net, save_net
+from zfnet.studies import codes
+from zfnet.studies.result import Result, save_result
+
+ARCH, SIZE, PX = "resnet18", 72, 64
+TINTS = ((200, 90, 90), (90, 200, 90), (90, 90, 200))
+EACH = 10
+TARGET = {
+    "run": True, "train_per_class": [2, 4], "curve_per_class": [1], "test_per_class": 5, "folds": 2,
+    "scratch_folds": 1, "probe_per_class": 4, "paper": None,
+}  # fmt: skip
+
+
+class Tints:
+    """Noise about one colour a class."""
+
+    name = "tints"
+    classes = [ClassInfo(i, f"tint{i}", f"tint {i}") for i in range(len(TINTS))]  # noqa: RUF012
+    part_names: list[str] = []  # noqa: RUF012
+
+    def splits(self):
+        def picture(i: int) -> np.ndarray:
+            noise = np.random.default_rng(i).normal(0, 50, (SIZE, SIZE, 3))
+            return np.clip(TINTS[i % len(TINTS)] + noise, 0, 255).astype(np.uint8)
+
+        count = len(TINTS) * EACH
+        samples = [Sample(f"{i}", i % len(TINTS), image=picture(i)) for i in range(count)]
+        return {"train": samples, "val": []}
+
+
+class Section(dict):
+    """A part of a composed config, read by attributes."""
+
+    def __getattr__(self, key: str) -> Any:
+        if key not in self:
+            raise AttributeError(key)
+        return self[key]
+
+
+def as_section(value: Any) -> Any:
+    """The same with sections for dictionaries."""
+    if isinstance(value, dict):
+        return Section({key: as_section(each) for key, each in value.items()})
+    return value
+
+
+def write_overlap(folder: Path, duplicates: dict[str, Any]) -> None:
+    """What stage overlap says of targets, in `folder`/overlap."""
+    overlap = Result("overlap", "", "", "", "", "", extra={"duplicates": duplicates})
+    save_result(overlap, folder / "overlap", folder / "overlap.json")
+
+
+def carried_over(root: Path, folder: Path) -> tuple[Any, SimpleNamespace, Net]:
+    """The config, the paths and the net, its features written; the adopted weights are random."""
+    prepare(Tints(), folder / "targets" / "tints", size=SIZE, workers=1, val_may_be_empty=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        torch.save(build_model(ARCH, 1000).state_dict(), folder / "mine.pth")
+    net = torchvision_net(ARCH, folder / "mine.pth", Tints.classes, input_px=PX)
+    save_net(net, folder / "net")
+    composed = config.compose(root, ["device=cpu", "study.scratch.steps=2"])
+    composed["targets"] = {"tints": composed["targets"]["unseen"] | TARGET}
+    paths = SimpleNamespace(
+        root=root, net=folder / "net", targets=folder / "targets", codes=folder / "codes",
+        scratch=folder / "scratch", work=folder / "work", result_of=lambda name: folder / name,
+    )  # fmt: skip
+    cfg = as_section(composed)
+    codes.run(cfg, paths)
+    write_overlap(folder, {"tints": []})
+    return cfg, paths, net
