@@ -546,7 +546,7 @@ def _check_recipe(name: str, changes: Mapping[str, Any], training: Mapping[str, 
         merged = OmegaConf.merge(recipe, dict(training), dict(changes))
     except OmegaConfBaseException as error:
         raise UserError(f"nets.{name}.training: {str(error).splitlines()[0]}") from error
-    _check_training(f"nets.{name}.training", merged)
+    _check_training(f"nets.{name}.training", dict(merged))
 
 
 def refuse_machine_paths(config: Mapping[str, Any]) -> None:

@@ -137,7 +137,7 @@ def _broken_links(hrefs: list[str], file: Path) -> list[str]:
         if not path and not anchor:
             continue  # filled in when the viewer opens
         target = (file.parent / path).resolve() if path else file
-        if ":" in path or not target.is_file():
+        if ":" in path or not target.exists():
             broken.append(f"link {href} leads nowhere on this disk")
         elif anchor and f'id="{anchor}"' not in target.read_text(encoding="utf-8"):
             broken.append(f"link {href}: no such anchor")

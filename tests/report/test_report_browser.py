@@ -4,6 +4,7 @@ import os
 
 import browser
 import fabricate
+import fabricate_claims
 import pytest
 
 from zfnet.report.gather import gather
@@ -25,7 +26,8 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     root = fabricate.tree(folder / "run")
     fabricate.net(root, "resnet18", epochs=0, final=5.0)
-    return build(gather(root), folder / "reports").parent
+    fabricate_claims.write(root)
+    return build(gather(root), root / "reports").parent
 
 
 def test_every_page_is_whole(chromium, site):
@@ -77,3 +79,48 @@ def test_a_curve_tells_its_values_and_follows_the_colour_scheme(chromium, site):
         page.locator("#chart-error .hoverlayer text").first.wait_for()
         assert "ZFNet, training" in chart.locator(".hoverlayer").text_content()
         assert problems == []
+
+
+def test_the_verdicts_are_whole_with_every_row_open(chromium, site):
+    for width, scheme in ((browser.DESK, "light"), (browser.PHONE, "dark")):
+        with browser.opened(chromium, site / "index.html", width, scheme) as (page, problems):
+            rows = page.locator(".claim-row")
+            assert rows.count() == 4
+            assert page.locator(".evidence:visible").count() == 0
+            for i in range(4):
+                rows.nth(i).locator("summary").focus()
+                page.keyboard.press("Enter")
+            assert page.locator(".evidence:visible").count() == 4
+            assert page.evaluate(browser.INSPECT) == []
+            assert page.locator(".key-figure img:visible").count() == 3
+            assert problems == []
+
+
+def test_an_address_opens_the_row_and_the_number_that_it_names(chromium, site):
+    with browser.opened(chromium, site / "index.html") as (page, problems):
+        page.evaluate("location.hash = '#evidence_drops'")
+        page.locator("#evidence_drops .evidence").wait_for()
+        assert page.locator(".evidence:visible").count() == 1
+        page.locator("#evidence_drops a", has_text="purity_slope").click()
+        page.wait_for_url("**/features.html#number-purity_slope")
+        shown = page.locator("tr:target")
+        assert "0.104" in shown.text_content()
+        page.go_back()
+        page.locator("#nets_learn summary").click()
+        page.locator("#nets_learn a", has_text="val_top1_error").click()
+        page.locator("#number-zfnet-val_top1_error").wait_for()  # in a table that was folded
+        assert page.locator("details[open]").count() == 1
+        assert problems == []
+
+
+def test_a_closed_row_prints_as_a_line_of_the_table(chromium, site):
+    with browser.opened(chromium, site / "index.html") as (page, problems):
+        page.locator("#hierarchy summary").click()
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.locator(".evidence:visible").count() == 1
+        assert problems == []
+    with browser.opened(chromium, site / "run.html") as (page, problems):
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert page.locator("details:not([open])").count() > 0

@@ -70,8 +70,10 @@ def test_layers_of_many_maps_come_in_pages(site):
     first, second = (handed(site, f"features/layer2_{page}")[1] for page in (0, 1))
     assert [len(first["maps"]), len(second["maps"]), second["first"]] == [64, 6, 64]
     assert meta["layers"]["2"] == {
-        "maps": 70, "field": 43, "module": "layer2.relu", "dead": [1], "followed": [3, 66],
+        "maps": 70, "field": 43, "dead": [1], "followed": [3, 66],
+        "strongest": [9.25, 0, *[9.25] * 68], "purity": meta["layers"]["2"]["purity"],
     }  # fmt: skip
+    assert meta["layers"]["2"]["purity"][:4] == [0.3333, None, 0.3333, 0.3333]
     assert "filters" not in first
     # 70 images, 64 to a sheet
     assert [sheet["src"][-5:] for sheet in meta["images"]["sheets"]] == [".webp"] * 2
@@ -200,7 +202,66 @@ def test_a_result_of_an_older_version_names_the_stage_to_run(run, tmp_path):
     del study["arrays"]["unit"]
     prepared = Prepared.open(run / "data" / "prepared")
     with pytest.raises(UserError, match=r"no array unit.*dvc repro occlusion"):
-        explore_occlusion.write(study, made.CLASSES, prepared, tmp_path)
+        explore_occlusion.write(study, explore_occlusion.Outputs(made.CLASSES), prepared, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "path"),
+    [
+        ("occlusion", ("drawn_stride_px",)),
+        ("occlusion", ("ids",)),
+        ("features", ("top_k",)),
+        ("features", ("layers", "2", "dead")),
+        ("evolution", ("split",)),
+    ],
+)
+def test_a_result_that_says_too_little_costs_its_explorer_and_not_the_site(
+    run, tmp_path, study, path
+):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    file = root / "results" / study / "result.json"
+    result = json.loads(file.read_text())
+    holder = result["extra"]
+    for name in path[:-1]:
+        holder = holder[name]
+    del holder[path[-1]]
+    file.write_text(json.dumps(result))
+    out = build(gather(root), tmp_path / "site").parent
+    lost = "occlusion" if study == "occlusion" else "features"
+    assert not (out / f"{lost}_explorer.html").exists()
+    told = (out / "studies" / f"{study}.html").read_text()
+    assert f"has no extra {'.'.join(path)}: it was written by an older version" in told
+    assert f"dvc repro {study}" in told
+    assert len(list(out.glob("*_explorer.html"))) == 1
+
+
+def test_an_evolution_of_other_columns_is_named(run, tmp_path):
+    study, evolution = (load_result(run / "results" / name) for name in ("features", "evolution"))
+    evolution["tables"]["maps"]["columns"][2] = "settled"
+    prepared = Prepared.open(run / "data" / "prepared")
+    with pytest.raises(UserError, match=r"settled from epoch.*dvc repro evolution"):
+        explore_features.write(study, evolution, prepared, tmp_path)
+
+
+def test_the_studys_pages_lead_to_the_explorer(site):
+    for name, href in (
+        ("features", "features_explorer.html"),
+        ("evolution", "features_explorer.html"),
+        ("occlusion", "occlusion_explorer.html"),
+    ):
+        text = (site / "studies" / f"{name}.html").read_text().partition("<main")[2]
+        assert f'href="../{href}"' in text
+
+
+def test_a_class_that_the_net_does_not_know_is_not_called_the_true_one(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    file = root / "models" / "zfnet" / "final" / "net.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"class_index": [0, -1, 2]}))
+    _, meta = handed(build(gather(root), tmp_path / "site").parent, "occlusion/meta")
+    # images 6, 3, 4, 8 are of classes 0, 0, 1, 2
+    assert [item["known"] for item in meta["items"]] == [True, True, False, True]
 
 
 def test_features_alone_make_an_explorer_without_epochs(run, tmp_path):
@@ -223,8 +284,10 @@ def test_equal_results_give_equal_bytes(run, site, tmp_path):
 
 
 def test_scripts_use_nothing_that_a_file_may_not(site):
-    for name in ("explore.js", "explore_features.js", "explore_occlusion.js", "explore.css"):
-        text = (site / "assets" / name).read_text()
+    files = [file for file in (site / "assets").glob("*.*") if "plotly" not in file.name]
+    assert len(files) == 8
+    for file in files:
+        name, text = file.name, file.read_text()
         for word in ("fetch(", "XMLHttpRequest", "import ", "http:", "https:", "localStorage"):
             assert word not in text, f"{name}: {word}"
     for name in ("features_explorer.html", "occlusion_explorer.html"):
@@ -304,6 +367,119 @@ def test_features_answer_keys(chromium, site):
         page.locator("#epoch").focus()
         page.keyboard.press("Home")
         assert "Epoch 1 of 4" in page.locator("#epoch-now").text_content()
+        assert problems == []
+
+
+@needs_browser
+def test_arrow_keys_go_on_to_the_next_page_and_along_a_single_row(chromium, site):
+    with browser.opened(chromium, site / "features_explorer.html") as (page, problems):
+        page.locator("#map").fill("63")
+        page.locator("#map").press("Enter")
+        page.locator("#maps [aria-checked=true]").focus()
+        for key, number in (("ArrowRight", 64), ("ArrowLeft", 63)):
+            page.keyboard.press(key)
+            page.wait_for_function(f"document.querySelector('#map').value === '{number}'")
+            focused = "document.activeElement.getAttribute('aria-label')"
+            page.wait_for_function(f"{focused} === 'Map {number}'")
+        page.locator("#layers [aria-checked=true]").focus()
+        page.keyboard.press("ArrowUp")
+        page.wait_for_function("document.querySelector('#title').textContent.includes('Layer 1')")
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function("document.querySelector('#title').textContent.includes('Layer 2')")
+        assert problems == []
+
+
+@needs_browser
+def test_maps_are_sorted_over_all_pages_and_dead_ones_marked(chromium, site, tmp_path):
+    other = tmp_path / "site"
+    shutil.copytree(site, other)
+    file = other / "explore/features/meta.js"
+    _, meta = handed(other, "features/meta")
+    two = meta["layers"]["2"]
+    two["purity"] = [0.5] * 70
+    two["purity"][66], two["purity"][2], two["purity"][1] = 1, 0.9, None
+    two["strongest"][5] = 20
+    file.write_text(f'window.zfnetFeatures("meta", {json.dumps(meta)});\n')
+    with browser.opened(chromium, other / "features_explorer.html") as (page, problems):
+        numbers = "[...document.querySelectorAll('#maps [role=radio]')].map((b) => b.dataset.value)"
+        assert page.evaluate(numbers)[:3] == ["0", "1", "2"]
+        dead = page.locator("#maps .dead").get_attribute("aria-label")
+        assert dead == "Map 1, dead: never active"
+        assert page.locator("#dead-key").is_visible()
+        page.locator("#sort").select_option("purity")
+        page.wait_for_function("document.querySelector('#title').textContent.endsWith('map 66')")
+        assert page.evaluate(numbers)[:3] == ["66", "2", "0"]
+        assert page.locator("#maps").get_attribute("aria-label") == "Maps, places 1 to 64"
+        page.wait_for_function(DRAWN)
+        tiles = "[...document.querySelectorAll('#maps canvas')].map((c) => c.dataset.tile)"
+        assert "layer2_1.webp#36" in page.evaluate(tiles)[0]  # of the second sheet
+        assert page.locator("#back").is_disabled()
+        page.locator("#on").click()
+        page.wait_for_function("document.querySelector('#title').textContent.endsWith('map 2')")
+        page.locator("#page").select_option("1")
+        page.wait_for_function("document.querySelectorAll('#maps [role=radio]').length === 6")
+        assert page.evaluate(numbers)[-1] == "1"  # of no purity: last
+        page.locator("#sort").select_option("strongest")
+        page.wait_for_function("document.querySelector('#title').textContent.endsWith('map 5')")
+        page.locator("#layers [role=radio]").first.click()
+        page.wait_for_function("document.querySelector('#title').textContent.includes('Layer 1')")
+        assert not page.locator("#dead-key").is_visible()
+        assert problems == []
+
+
+# Holds back the script whose name ends so until window.release() is called.
+HELD = """(name) => {
+  const append = document.head.append.bind(document.head);
+  document.head.append = (tag) => {
+    if (tag.src && tag.src.endsWith(name)) window.release = () => append(tag);
+    else append(tag);
+  };
+}"""
+
+
+@needs_browser
+def test_what_is_read_late_is_not_shown_for_what_was_chosen_meanwhile(chromium, site):
+    with browser.opened(chromium, site / "features_explorer.html") as (page, problems):
+        page.evaluate(HELD, "layer2_1.js")
+        page.locator("#page").select_option("1")  # waits
+        page.locator("#layers [role=radio]").first.click()
+        page.wait_for_function("document.querySelector('#title').textContent.includes('Layer 1')")
+        page.evaluate("window.release()")
+        page.wait_for_timeout(200)
+        assert page.locator("#title").text_content() == "Layer 1, map 2"
+        assert page.locator("#maps [role=radio]").count() == 3
+        assert "5 px" in page.locator("#facts").text_content()
+        assert not page.locator("#trouble").is_visible()
+        assert problems == []
+    with browser.opened(chromium, site / "features_explorer.html") as (page, problems):
+        page.evaluate(HELD, "layer1_0.js")
+        page.locator("#layers [role=radio]").first.click()  # waits
+        page.locator("#layers [role=radio]").last.click()
+        page.locator("#map").fill("68")
+        page.locator("#map").press("Enter")
+        page.evaluate("window.release()")
+        page.wait_for_function("document.querySelector('#title').textContent.endsWith('map 68')")
+        page.wait_for_timeout(200)
+        assert page.locator("#maps [role=radio]").count() == 6
+        assert not page.locator("#trouble").is_visible()
+        assert problems == []
+
+
+@needs_browser
+def test_an_image_that_is_still_read_bears_pointer_keys_and_resize(chromium, site):
+    with browser.opened(chromium, site / "occlusion_explorer.html") as (page, problems):
+        page.locator("#heat-label .hm image").wait_for(state="attached")
+        page.evaluate(HELD, "image_2.js")
+        page.locator("#images [role=radio]").nth(2).click()
+        page.locator("#stage").hover()
+        page.locator("#stage").press("ArrowRight")
+        page.locator("#worst").click()
+        page.set_viewport_size({"width": 700, "height": 800})
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(100)
+        page.evaluate("window.release()")
+        page.wait_for_function("document.querySelector('#title').textContent.includes('3 of 4')")
+        assert "p(true class), kettle & pot" in page.locator("#p-name").text_content()
         assert problems == []
 
 
@@ -417,6 +593,8 @@ def test_what_cannot_be_read_is_told(chromium, site, tmp_path):
     with browser.opened(chromium, broken / "features_explorer.html") as (page, problems):
         page.locator("#layers [role=radio]").first.click()
         page.locator("#trouble", has_text="layer1_0.webp could not be read").wait_for()
+        page.locator("#layers [role=radio]").last.click()
+        page.locator("#trouble").wait_for(state="hidden")
         assert any("layer1_0.webp" in problem for problem in problems)
     with browser.opened(chromium, broken / "occlusion_explorer.html") as (page, _):
         page.locator("#trouble", has_text="meta.js could not be read").wait_for()

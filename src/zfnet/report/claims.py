@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from zfnet.report import formats
+from zfnet.report.pictures import Picture
 
 # How a verdict is marked; the words themselves stand beside the mark, so colour is never alone.
 MARKS = {
@@ -17,23 +19,61 @@ MARKS = {
     "out of scale": "open",
     "not measured": "none",
 }
+LEGEND = (
+    ("undecided", "the interval, corrected for all claims, includes both answers"),
+    ("out of scale", "the run is below what the claim needs, so its number is shown, not judged"),
+    ("not measured", "no number to judge by; the row says why"),
+)
+LESS = " − "  # between the keys of a number that is a difference
 
 
-def rows(document: Mapping[str, Any] | None, studies: Mapping[str, str]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Link:
+    """A page of the site, or a place on one: `href` relative to the site's root."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the evidence of one study or training stands in the site.
+
+    `numbers`: the place of each number, by key. `picture`: its key figure, small, which leads to
+    `figure`. `files`: the stage's files in the checkout, with an empty href where the site does not
+    lie beside them.
+    """
+
+    page: Link
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    figures: Sequence[Link] = ()
+    figure: str = ""
+    picture: Picture | None = None
+    explorer: Link | None = None
+    files: Sequence[Link] = ()
+
+
+def rows(document: Mapping[str, Any] | None, sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     """One row a claim, in the file's order; empty without a document.
 
-    `studies`: title of each study that has a page, by name.
+    `sources`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
     """
     claims = (document or {}).get("claims", {})
-    return [_row(name, claim, studies) for name, claim in claims.items()]
+    return [_row(name, claim, sources) for name, claim in claims.items()]
 
 
 def lead(document: Mapping[str, Any] | None) -> str:
     """How many claims came out how, in one sentence; "" without a document."""
     if not document:
         return ""
-    counts = [f"{count} {word}" for word, count in document["counts"].items() if count]
-    return f"Of {len(document['claims'])} claims: {', '.join(counts)}."
+    counts = [f"{word}: {count}" for word, count in document["counts"].items() if count]
+    return f"Of {len(document['claims'])} claims, {', '.join(counts)}."
+
+
+def legend(document: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What those verdicts mean that need a word, where they occur."""
+    counts = (document or {}).get("counts", {})
+    return [(word, text) for word, text in LEGEND if counts.get(word)]
 
 
 def notes(document: Mapping[str, Any] | None) -> list[str]:
@@ -50,58 +90,91 @@ def notes(document: Mapping[str, Any] | None) -> list[str]:
     return found
 
 
-def _row(name: str, claim: Mapping[str, Any], studies: Mapping[str, str]) -> dict[str, Any]:
+def _row(name: str, claim: Mapping[str, Any], sources: Mapping[str, Source]) -> dict[str, Any]:
     verdict = claim["verdict"]
     alone = claim.get("alone")
-    later = f"alone: {alone}" if alone and alone != verdict else ""
-    facts = [
-        ("Why", " ".join(filter(None, (claim["reason"], claim["more"])))),
-        ("Rule", f"{claim['rule']['text']}: {claim['rule']['why']}"),
-        ("Test", claim["test"]["text"]),
-        ("Trainings", claim["remark"]),
-        ("Mind", claim["caveat"]),
-        ("Seeds", _seeds(claim)),
-        ("To speak of the paper", "; ".join(_needs(claim))),
-        ("Committed", _committed(claim)),
-    ]
+    there = [sources[study] for study in claim["studies"] if study in sources]
+    measured = [entry for entry in claim["numbers"] if entry.get("value") is not None]
+    deciding = _deciding(claim, measured)
     return {
         "id": name,
         "claim": claim["claim"],
         "place": claim["place"],
         "measured": formats.measured(claim) if claim.get("value") is not None else formats.MISSING,
         "interval": formats.interval(claim),
+        "deciding": f"deciding, of {claim['of']}" if deciding else "",
         "paper": claim["paper"]["text"],
         "verdict": verdict,
-        "later": later,
+        "later": f"without correction: {alone}" if alone and alone != verdict else "",
         "mark": MARKS.get(verdict, "none"),
-        "facts": [{"name": key, "value": value, "note": ""} for key, value in facts if value],
-        "numbers": [_number(entry) for entry in claim["numbers"] if entry.get("value") is not None],
-        "pages": [
-            {"href": f"studies/{study}.html", "title": studies[study]}
-            for study in claim["studies"]
-            if study in studies
+        "facts": [
+            {"name": key, "value": value, "note": ""} for key, value in _facts(claim) if value
         ],
+        "numbers": [
+            _number(entry, sources) | {"decides": entry["key"] in deciding} for entry in measured
+        ],
+        "sources": there,
+        "explorers": list(dict.fromkeys(one.explorer for one in there if one.explorer)),
+        "files": [link for one in there for link in one.files],
     }
 
 
-def _number(entry: Mapping[str, Any]) -> list[Any]:
-    value = formats.measured(entry)
-    interval = formats.interval(entry)
-    return [f"{entry['study']}: {entry['key']}", value, interval, entry.get("n"), entry["note"]]
+def _facts(claim: Mapping[str, Any]) -> list[tuple[str, str | list[str]]]:
+    missing = claim.get("missing", "")
+    # Said once: the judge's sentence ends with what is missing, which has a line of its own here.
+    reason = claim["reason"].removesuffix(f" Not counted: {missing}.")
+    return [
+        ("Why", " ".join(filter(None, (reason, claim["more"])))),
+        ("Rule", f"{claim['rule']['text']}: {claim['rule']['why']}"),
+        ("Test", claim["test"]["text"]),
+        ("Trainings", claim["remark"]),
+        ("Caution", claim["caveat"]),
+        ("Not there", "" if missing in reason else missing.split("; ")),
+        ("Seeds", _seeds(claim)),
+        ("Needed to judge the paper", _needs(claim)),
+        ("Committed", _committed(claim)),
+    ]
+
+
+def _deciding(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The key of the number that decides, or both keys of a pair; none where there is only one."""
+    deciding = claim.get("deciding", "")
+    keys = [entry["key"] for entry in measured]
+    return [deciding] if deciding in keys else deciding.split(LESS) if deciding else []
+
+
+def _number(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> dict[str, Any]:
+    links = []
+    for part in entry["key"].split(LESS):
+        study, _, key = part.rpartition(": ")  # what is taken off may be another study's
+        source = sources.get(study or entry["study"])
+        links.append(Link(source.numbers.get(key, "") if source else "", part))
+    return {
+        "study": entry["study"],
+        "links": links,
+        "value": formats.measured(entry),
+        "interval": formats.interval(entry),
+        "n": entry.get("n"),
+        "note": entry["note"],
+    }
 
 
 def _seeds(claim: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, claim.get("seeds", [])))
-    if claim.get("seen_seeds"):
-        return f"{seeds}; numbers of this very seed were known when the rule was written"
-    return seeds
+    seen = claim.get("seen_seeds")
+    if not seen:
+        return seeds
+    which = f"seed {seen[0]}" if len(seen) == 1 else f"seeds {', '.join(map(str, seen))}"
+    return f"{seeds}; numbers of {which} were known when the rule was written"
 
 
 def _needs(claim: Mapping[str, Any]) -> list[str]:
+    """What the claim needs and the run does not have, with what it has and why it is needed."""
     unmet = [need for need in claim["needs"] if not need["met"]]
-    return [f"{need['need']} (here {formats.number(need['here'])})" for need in unmet]
+    told = claim.get("unmet", [need["need"] for need in unmet])
+    return [f"{text}: {need['why']}" for text, need in zip(told, unmet, strict=True)]
 
 
 def _committed(claim: Mapping[str, Any]) -> str:
-    edits = [f"{edit['date']}: {edit['reason']}" for edit in claim.get("edits", [])]
+    edits = [f"edited {edit['date']}: {edit['reason']}" for edit in claim.get("edits", [])]
     return "; ".join([str(claim["committed"]), *edits])

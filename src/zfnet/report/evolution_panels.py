@@ -14,7 +14,7 @@ from PIL import Image
 
 from zfnet.data.store import Prepared
 from zfnet.drawing.grid import image_grid
-from zfnet.report.explore_features import EPOCH_PX, Layer, _epoch_tiles
+from zfnet.report.explore_features import EPOCH_PX, Layer, epoch_tiles
 from zfnet.report.explore_sheets import View, check_rows
 
 SECTION = "evolution"  # the study, and what the names of its panels begin with
@@ -57,7 +57,7 @@ def panels(study: Mapping[str, Any], root: Path) -> Iterator[tuple[int, str, Pan
         maps = _chosen(layer)
         told = ", ".join(map(str, maps))
         kept, members = layer.array("pictured").tolist(), layer.array("maps").tolist()
-        tiles = [_epoch_tiles(layer, kept.index(m), members.index(m), view) for m in maps]
+        tiles = [epoch_tiles(layer, kept.index(m), members.index(m), view) for m in maps]
         for index, epoch in enumerate(extra["epochs"]):
             caption = (
                 f"Layer {layer.number}, epoch {epoch}: projection (left) and image patch (right) "
@@ -95,5 +95,5 @@ def _layers(study: Mapping[str, Any]) -> list[Layer]:
 def _chosen(layer: Layer) -> list[int]:
     """At most MAPS of the maps whose pictures were kept: those of the paper's figure first."""
     kept = layer.array("pictured").tolist()
-    shown = [m for m in layer.facts.get("shown", []) if m in kept]
+    shown = [m for m in layer.study["extra"]["layers"][layer.number].get("shown", []) if m in kept]
     return sorted([*shown, *(m for m in kept if m not in shown)][:MAPS])

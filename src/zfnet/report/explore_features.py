@@ -22,11 +22,13 @@ from zfnet.report.explore_sheets import (
     check_rows,
     image_sheets,
     load_array,
+    older,
     pages,
     rounded,
     square,
-    write_call,
+    told,
 )
+from zfnet.report.scripts import write_call
 
 MAPS_A_SHEET = 64
 FOLLOWED_A_SHEET = 32
@@ -53,11 +55,9 @@ class Layer:
         """Whether the result holds that array."""
         return f"layer{self.number}_{name}" in self.study["arrays"]
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `extra.layers` says of it."""
-        told: dict[str, Any] = self.study["extra"]["layers"][self.number]
-        return told
+    def told(self, name: str) -> Any:
+        """What `extra.layers` says of it under `name`."""
+        return told(self.study, "layers", self.number, name)
 
 
 def write(
@@ -67,10 +67,9 @@ def write(
 
     study, evolution: results as `load_result` gives them. UserError where an array is missing.
     """
-    extra = study["extra"]
-    view = View(prepared, extra["split"], extra["input_px"])
-    names = [item.name for item in prepared.classes]
-    layers = [Layer(number, study) for number in extra["layers"]]
+    split, px, top_k = (told(study, name) for name in ("split", "input_px", "top_k"))
+    view = View(prepared, split, px)
+    layers = [Layer(number, study) for number in told(study, "layers")]
     for layer in layers:
         check_rows(layer.array("images"), view, "features")
     rows = {int(row) for layer in layers for row in np.unique(layer.array("images"))}
@@ -81,39 +80,41 @@ def write(
         shown = {}
         for layer in layers:
             followed = _followed(evolution, layer.number)
-            for number, maps in pages(range(layer.facts["maps"]), MAPS_A_SHEET):
+            told_maps: list[dict[str, Any]] = []
+            for number, maps in pages(range(layer.told("maps")), MAPS_A_SHEET):
                 data = _page(sheets, layer, list(maps), number, view, places)
                 write_call(site / _script(layer.number, number), CALL, f"{layer.number}/{number}",
                            data)  # fmt: skip
+                told_maps += data["maps"]
             shown[layer.number] = {
-                "maps": layer.facts["maps"],
-                "field": layer.facts["field"][0],
-                "module": layer.facts["module"],
-                "dead": layer.facts["dead"],
+                "maps": layer.told("maps"),
+                "field": layer.told("field")[0],
+                "dead": layer.told("dead"),
                 "followed": followed,
+                "strongest": [one["values"][0] for one in told_maps],
+                "purity": [_purity(one) for one in told_maps],
             }
             if followed and evolution is not None:
                 _write_evolution(sheets, evolution, layer.number, prepared, site)
     meta = {
-        "px": extra["input_px"],
-        "k": extra["top_k"],
-        "classes": names,
+        "px": px,
+        "k": top_k,
+        "classes": [item.name for item in prepared.classes],
         "layers": shown,
         "images": images,
         "maps_a_sheet": MAPS_A_SHEET,
         "followed_a_sheet": FOLLOWED_A_SHEET,
-        "epochs": _told(evolution).get("epochs", []),
-        "threshold": _told(evolution).get("threshold"),
+        "epochs": _account(evolution).get("epochs", []),
+        "threshold": _account(evolution).get("threshold"),
     }
     write_call(site / FOLDER / "meta.js", CALL, "meta", meta)
     return {
         "net": study["net"],
-        "split": extra["split"],
-        "top_k": extra["top_k"],
-        "px": extra["input_px"],
+        "split": split,
+        "top_k": top_k,
         "maps": sum(layer["maps"] for layer in shown.values()),
         "images": len(places),
-        "layers": [{"number": number} | facts for number, facts in shown.items()],
+        "layers": [{"number": number, "maps": one["maps"]} for number, one in shown.items()],
         "meta": f"{FOLDER}/meta.js",
     }
 
@@ -130,17 +131,17 @@ def _page(
     corners, boxes = layer.array("corners")[maps], layer.array("boxes")[maps]
     projections = layer.array("projections")
     canvas = tuple(projections.shape[2:4])
-    tiles, told = [], []
+    tiles, listed = [], []
     for i, m in enumerate(maps):
         crops = np.asarray(projections[m])
         for rank in range(values.shape[1]):
             active = bool(values[i, rank] > 0)
             patch = _patch(view, images[i, rank], corners[i, rank], boxes[i, rank], canvas, active)
             tiles += [signed_thumbnail(crops[rank], TILE_PX), square(patch, TILE_PX)]
-        told.append(_map(layer, m, values[i], images[i], boxes[i], view, places))
+        listed.append(_map(layer, m, values[i], images[i], boxes[i], view, places))
     k = values.shape[1]
     sheet = sheets.add(f"{FOLDER}/layer{layer.number}_{number}.webp", tiles, columns=2 * k)
-    data = {"first": maps[0], "sheet": sheet.plain(), "maps": told}
+    data = {"first": maps[0], "sheet": sheet.plain(), "maps": listed}
     if layer.has("filters"):
         filters = [np.asarray(layer.array("filters")[m]) for m in maps]
         side = sheets.add(f"{FOLDER}/layer{layer.number}_filters_{number}.webp", filters, columns=8)
@@ -184,8 +185,13 @@ def _map(
     }
 
 
+def _purity(one: Mapping[str, Any]) -> float | None:
+    """The share of the most common class among the images that excite the map, 0..1."""
+    return rounded([one["common"][1] / one["exciting"]])[0] if one["common"] else None
+
+
 # ------------------------------------------------------------------------------------- evolution
-def _told(evolution: dict[str, Any] | None) -> dict[str, Any]:
+def _account(evolution: dict[str, Any] | None) -> dict[str, Any]:
     """The study's own account; empty without the study, or where the net had no snapshots."""
     extra: dict[str, Any] = evolution["extra"] if evolution else {}
     return extra if extra.get("epochs") else {}
@@ -193,7 +199,7 @@ def _told(evolution: dict[str, Any] | None) -> dict[str, Any]:
 
 def _followed(evolution: dict[str, Any] | None, layer: str) -> list[int]:
     """Maps of the layer whose pictures the evolution study kept."""
-    if evolution is None or layer not in _told(evolution).get("layers", {}):
+    if evolution is None or layer not in _account(evolution).get("layers", {}):
         return []
     kept = Layer(layer, evolution)
     return kept.array("pictured").tolist() if kept.has("pictured") else []
@@ -204,25 +210,25 @@ def _write_evolution(
 ) -> None:
     """Sheets and scripts of a layer's followed maps: one row a map, two tiles an epoch."""
     layer = Layer(number, evolution)
-    view = View(prepared, evolution["extra"]["split"], evolution["extra"]["input_px"])
+    view = View(prepared, told(evolution, "split"), told(evolution, "input_px"))
     check_rows(layer.array("images"), view, "evolution")
     members = {int(m): i for i, m in enumerate(layer.array("maps"))}
     settled = _settled(evolution, number)
     pictured = layer.array("pictured").tolist()
     for page, maps in pages(list(enumerate(pictured)), FOLLOWED_A_SHEET):
-        tiles, told = [], {}
+        tiles, by_map = [], {}
         for kept, m in maps:
-            tiles += _epoch_tiles(layer, kept, members[m], view)
-            told[str(m)] = _epochs_of(layer, members[m], view) | {"settled": settled.get(m)}
+            tiles += epoch_tiles(layer, kept, members[m], view)
+            by_map[str(m)] = _epochs_of(layer, members[m], view) | {"settled": settled.get(m)}
         epochs = len(tiles) // (2 * len(maps))
         name = f"{FOLDER}/layer{number}_epochs_{page}"
         sheet = sheets.add(f"{name}.webp", tiles, columns=2 * epochs)
         order = [m for _, m in maps]
-        data = {"sheet": sheet.plain(), "order": order, "maps": told}
+        data = {"sheet": sheet.plain(), "order": order, "maps": by_map}
         write_call(site / f"{name}.js", CALL, f"{number}/epochs/{page}", data)
 
 
-def _epoch_tiles(layer: Layer, kept: int, member: int, view: View) -> list[np.ndarray]:
+def epoch_tiles(layer: Layer, kept: int, member: int, view: View) -> list[np.ndarray]:
     """For each epoch the projection and the patch of the map's strongest activation."""
     crops = np.asarray(layer.array("projections")[kept])
     values, images = layer.array("values")[member], layer.array("images")[member]
@@ -248,8 +254,11 @@ def _epochs_of(layer: Layer, member: int, view: View) -> dict[str, Any]:
 
 def _settled(evolution: dict[str, Any], layer: str) -> dict[int, list[Any]]:
     """Map: (epoch of settling or None, whether before the last), from the study's own table."""
-    table = evolution["tables"]["maps"]
+    table = evolution["tables"].get("maps", {"columns": [], "rows": []})
     at = {name: i for i, name in enumerate(table["columns"])}
+    for name in ("layer", "map", "settled from epoch", "settled before the end"):
+        if name not in at:
+            raise older(evolution, f"has no table maps with the column “{name}”")
     return {
         int(row[at["map"]]): [row[at["settled from epoch"]], row[at["settled before the end"]]]
         for row in table["rows"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from zfnet.report.explore_sheets import (
     pages,
     rounded,
     square,
-    write_call,
+    told,
 )
+from zfnet.report.scripts import write_call
 
 IMAGES_A_SHEET = 16
 IMAGE_PX = 320
@@ -27,18 +29,34 @@ FOLDER = "explore/occlusion"
 CALL = "zfnetOcclusion"
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """A net's outputs: their `names`, and of each class of the data its output (None: the same).
+
+    −1 in `index`: a class that the net does not know.
+    """
+
+    names: list[str]
+    index: list[int] | None = None
+
+    def of(self, label: int) -> int:
+        """The output that stands for a label of the data, −1 for none."""
+        return label if self.index is None else self.index[label]
+
+
 def write(
-    study: dict[str, Any], outputs: list[str], prepared: Prepared, site: Path
+    study: dict[str, Any], outputs: Outputs, prepared: Prepared, site: Path
 ) -> dict[str, Any]:
     """Write sheets and scripts below `site`/explore/occlusion; what the template shows.
 
-    outputs: the net's classes by output index. UserError where an array is missing.
+    UserError where the result lacks something.
     """
-    extra = study["extra"]
-    view = View(prepared, extra["split"], extra["input_px"])
+    split, px, size = (told(study, name) for name in ("split", "input_px", "size_px"))
+    layer = str(study["tap"]).partition(".")[0]
+    view = View(prepared, split, px)
     rows = load_array(study, "images")
     check_rows(rows, view, "occlusion")
-    _check_ids(extra["ids"], rows, view)
+    _check_ids(told(study, "ids"), rows, view)
     with Sheets(site) as sheets:
         places, images = image_sheets(
             sheets, view, rows.tolist(), FOLDER, px=IMAGE_PX, a_sheet=IMAGES_A_SHEET
@@ -50,12 +68,11 @@ def write(
         write_call(site / FOLDER / f"image_{i}.js", CALL, str(i), data)
         items.append(_listed(study, i, places[row], view, row, outputs))
     meta = {
-        "px": extra["input_px"],
-        "size": extra["size_px"],
-        "layer": str(study["tap"]).partition(".")[0],
-        "fill": extra["fill"],
-        "fill_rgb": extra.get("fill_rgb"),
-        "outputs": outputs,
+        "px": px,
+        "size": size,
+        "layer": layer,
+        "fill_rgb": study["extra"].get("fill_rgb"),
+        "outputs": outputs.names,
         "images": images,
         "projections": projections,
         "items": items,
@@ -63,15 +80,14 @@ def write(
     write_call(site / FOLDER / "meta.js", CALL, "meta", meta)
     return {
         "net": study["net"],
-        "split": extra["split"],
-        "px": extra["input_px"],
-        "size": extra["size_px"],
-        "layer": meta["layer"],
+        "split": split,
+        "px": px,
+        "size": size,
+        "layer": layer,
         "count": len(items),
-        "drawn": min(extra["drawn"], len(items)),
-        "items": items,
-        "stride": extra["stride_px"],
-        "drawn_stride": extra["drawn_stride_px"],
+        "drawn": min(told(study, "drawn"), len(items)),
+        "stride": told(study, "stride_px"),
+        "drawn_stride": told(study, "drawn_stride_px"),
         "projected": bool(projections),
         "meta": f"{FOLDER}/meta.js",
     }
@@ -98,7 +114,7 @@ def _projection_sheets(sheets: Sheets, study: dict[str, Any]) -> list[dict[str, 
 
 def _one(study: dict[str, Any], i: int) -> dict[str, Any]:
     """One image's maps, at the finer step where the study drew it: lists over places, row-wise."""
-    fine = "drawn_" if i < study["extra"]["drawn"] and "drawn_rows" in study["arrays"] else ""
+    fine = "drawn_" if i < told(study, "drawn") and "drawn_rows" in study["arrays"] else ""
 
     def array(name: str) -> np.ndarray:
         return np.asarray(load_array(study, f"{fine}{name}"))
@@ -113,19 +129,20 @@ def _one(study: dict[str, Any], i: int) -> dict[str, Any]:
 
 
 def _listed(
-    study: dict[str, Any], i: int, place: int, view: View, row: int, outputs: list[str]
+    study: dict[str, Any], i: int, place: int, view: View, row: int, outputs: Outputs
 ) -> dict[str, Any]:
     def value(name: str) -> Any:
         return load_array(study, name)[i].item()
 
+    label, watched = int(view.split.labels[row]), int(value("outputs"))
     return {
         "id": view.split.ids[row],
         "place": place,
-        "true": view.split.meta.classes[int(view.split.labels[row])].name,
-        "watched": int(value("outputs")),
+        "true": view.split.meta.classes[label].name,
         "p": rounded([value("clean_probability")])[0],
         "label": int(value("clean_label")),
-        "name": outputs[int(value("outputs"))],
+        "name": outputs.names[watched],
+        "known": outputs.of(label) == watched,
         "activity": rounded([value("clean_activity")])[0],
         "map": int(value("unit")),
     }

@@ -5,7 +5,6 @@ A page shows one tile of a sheet at a time, so a large run costs files, not requ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,12 +141,27 @@ def image_sheets(
 def load_array(study: dict[str, Any], name: str) -> np.ndarray:
     """An array of a study's result, mapped from the disk. UserError if the result lacks it."""
     if name not in study["arrays"]:
-        raise UserError(
-            f"results/{study['study']}/result.json lists no array {name}: it was written by an "
-            f"older version. Run `uv run dvc repro {study['study']}`."
-        )
+        raise older(study, f"lists no array {name}")
     loaded: np.ndarray = np.load(study["arrays"][name]["path"], mmap_mode="r")
     return loaded
+
+
+def told(study: dict[str, Any], *path: str) -> Any:
+    """What `extra` of a study's result says under `path`. UserError if the result lacks it."""
+    found = study.get("extra")
+    for name in path:
+        if not isinstance(found, dict) or name not in found:
+            raise older(study, f"has no extra {'.'.join(path)}")
+        found = found[name]
+    return found
+
+
+def older(study: dict[str, Any], lack: str) -> UserError:
+    """The error of a result that lacks something, to be raised."""
+    return UserError(
+        f"results/{study['study']}/result.json {lack}: it was written by an older version. Run "
+        f"`uv run dvc repro {study['study']}`."
+    )
 
 
 def check_rows(rows: np.ndarray, view: View, study: str) -> None:
@@ -157,13 +171,6 @@ def check_rows(rows: np.ndarray, view: View, study: str) -> None:
             f"results/{study} names image {int(rows.max())} of the split {view.split.name}, which "
             f"holds {len(view)}: it belongs to other data. Run `uv run dvc repro {study}`."
         )
-
-
-def write_call(file: Path, function: str, key: str, value: Any) -> None:
-    """Write a script that hands `value` to a page: what a page opened from disk can read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    file.write_text(f"window.{function}({json.dumps(key)}, {text});\n", encoding="utf-8")
 
 
 def rounded(values: np.ndarray | Iterable[float], digits: int = 4) -> list[float | None]:

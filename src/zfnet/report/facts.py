@@ -396,12 +396,31 @@ def study_facts(study: Mapping[str, Any], timing: Mapping[str, Any] | None) -> l
 def metric(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     """A study's measured number as the pages print it."""
     return {
+        "key": name,
+        "id": anchor(name),
         "name": words(name),
         "value": formats.measured(value),
         "interval": formats.interval(value),
         "n": value.get("n"),
         "note": value.get("note", ""),
     }
+
+
+def anchor(key: str) -> str:
+    """The id of a number's row on its page."""
+    return f"number-{key}"
+
+
+def net_metrics(net: NetRun) -> list[dict[str, Any]]:
+    """A net's own numbers; words (its status) are left out."""
+    numbers = {
+        key: value
+        for key, value in net.metrics.items()
+        if not isinstance(value.get("value"), str | bool)
+    }
+    return [
+        metric(key, value) | {"id": anchor(f"{net.name}-{key}")} for key, value in numbers.items()
+    ]
 
 
 def telling_metrics(

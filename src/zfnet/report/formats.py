@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from zfnet.reading import decimal, decimals
+
 THIN = "\u202f"  # narrow no-break space, between a number and its unit
 MISSING = "–"
 
@@ -15,7 +17,7 @@ def measured(value: Mapping[str, Any]) -> str:
     number = value.get("value")
     if number is None:
         return "not defined"
-    return with_unit(_decimal(number, _places(value)), value.get("unit", ""))
+    return with_unit(decimal(number, _places(value)), value.get("unit", ""))
 
 
 def interval(value: Mapping[str, Any]) -> str:
@@ -24,7 +26,11 @@ def interval(value: Mapping[str, Any]) -> str:
     if low is None or high is None:
         return ""
     places = _places(value)
-    return f"{_decimal(low, places)} to {_decimal(high, places)}"
+    return f"{decimal(low, places)} to {decimal(high, places)}"
+
+
+def _places(value: Mapping[str, Any]) -> int:
+    return decimals(value.get("value"), value.get("low"), value.get("high"))
 
 
 def with_unit(number: str, unit: str) -> str:
@@ -76,18 +82,3 @@ def date(iso: str | None) -> str:
 def share(value: float, of: float) -> float:
     """`value` as percent of `of`, kept within 0..100."""
     return 0.0 if of <= 0 else min(100.0, max(0.0, 100.0 * value / of))
-
-
-def _places(value: Mapping[str, Any]) -> int:
-    """Decimals that leave two digits of the interval's half width, or three digits in all."""
-    number, low, high = value.get("value"), value.get("low"), value.get("high")
-    if low is not None and high is not None and high > low:
-        return min(6, max(0, 1 - math.floor(math.log10((high - low) / 2))))
-    if not number or number == int(number):
-        return 0
-    return min(6, max(0, 2 - math.floor(math.log10(abs(number)))))
-
-
-def _decimal(value: float, places: int) -> str:
-    text = f"{value:,.{places}f}"
-    return text.replace("-", "\u2212")

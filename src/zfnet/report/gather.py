@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zfnet.errors import UserError
+from zfnet.reading import read_json, read_yaml
 from zfnet.studies.result import load_result
 
 PACKAGES = (
@@ -124,9 +124,9 @@ def gather(root: Path) -> Evidence:
     """Read every stage's files under `root`. Raises UserError for a file that cannot be parsed."""
     config_file = root / "build" / "config.yaml"
     config_text = config_file.read_text(encoding="utf-8") if config_file.is_file() else None
-    config = _read_yaml(config_file) if config_text else {}
+    config = read_yaml(config_file) if config_text else {}
     timings = {
-        file.stem: _read_json(file)
+        file.stem: read_json(file)
         for file in sorted((root / "timing").glob("*.json"))
         if file.stem not in LATER
     }
@@ -144,32 +144,10 @@ def gather(root: Path) -> Evidence:
         studies=_in_paper_order(studies),
         planned=[name for name in declared or {} if name not in (*studies, *SHARED)],
         timings=timings,
-        tracking=_read_json(root / "results" / "track.json", missing_ok=True) or None,
-        claims=_read_json(root / "results" / "claims.json", missing_ok=True) or None,
+        tracking=read_json(root / "results" / "track.json", missing_ok=True) or None,
+        claims=read_json(root / "results" / "claims.json", missing_ok=True) or None,
         code=_code(root),
     )
-
-
-def _read_json(file: Path, missing_ok: bool = False) -> dict[str, Any]:
-    if missing_ok and not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): run the stage that writes it.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{file} holds no JSON object: run the stage that writes it.")
-    return value
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML ({error}): run `dvc repro compose`.") from None
-    return value if isinstance(value, dict) else {}
 
 
 def _read_rows(file: Path) -> list[dict[str, str]]:
@@ -181,10 +159,10 @@ def _read_rows(file: Path) -> list[dict[str, str]]:
 
 def _prepared(root: Path) -> PreparedData | None:
     folder = root / "data" / "prepared"
-    meta = _read_json(folder / "meta.json", missing_ok=True)
+    meta = read_json(folder / "meta.json", missing_ok=True)
     if not meta:
         return None
-    timing = _read_json(root / "timing" / "prepare.json", missing_ok=True)
+    timing = read_json(root / "timing" / "prepare.json", missing_ok=True)
     # Prepare walks the source when it runs, so the day it started is the day of the scan.
     return PreparedData(meta, _read_rows(folder / "quarantine.csv"), timing.get("started"))
 
@@ -205,10 +183,10 @@ def _rank(order: list[str], name: str) -> int:
 def _net(root: Path, folder: Path, timing: dict[str, Any] | None) -> NetRun:
     final = folder / "final"
     rows = _read_rows(final / "history.csv")
-    metrics = _read_json(root / "metrics" / f"train_{folder.name}.json", missing_ok=True)
+    metrics = read_json(root / "metrics" / f"train_{folder.name}.json", missing_ok=True)
     return NetRun(
         name=folder.name,
-        info=_read_json(final / "net.json"),
+        info=read_json(final / "net.json"),
         history={key: [_number(row[key]) for row in rows] for key in rows[0]} if rows else None,
         departures=_departures(final / "departures.json"),
         metrics={key: _measured(value) for key, value in metrics.items()},

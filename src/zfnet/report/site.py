@@ -6,11 +6,9 @@ page from its result.json alone.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,9 @@ from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
 from zfnet.report import charts, claims, explorers, facts, formats, pictures
-from zfnet.report.gather import Evidence
+from zfnet.report.claims import Link, Source
+from zfnet.report.gather import Evidence, NetRun
+from zfnet.report.scripts import write_global
 
 HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
@@ -26,14 +26,6 @@ ROWS_SHOWN = 40
 FILES_SHOWN = 200
 STUDIES_IN_NAV = 5
 FOLDED = "all_"  # prefix of the names of figures that a page folds away
-
-
-@dataclass(frozen=True)
-class Link:
-    """A page of the site: `href` relative to its root."""
-
-    href: str
-    text: str
 
 
 def short(title: str) -> str:
@@ -96,26 +88,27 @@ class _Site:
         self.chance = facts.chance_error(evidence)
         self.figures = {name: self._figures(name) for name in evidence.studies}
         self.explorers = explorers.build_all(evidence, out)
+        self.cards = {name: self._card(name) for name in evidence.studies}
 
     # ------------------------------------------------------------------------------- pages
     def index(self) -> None:
         """The first page: what ran, whether the nets work, a card for each study."""
         evidence = self.evidence
-        titles = {name: study["title"] for name, study in evidence.studies.items()}
         rows = facts.error_rows(evidence.nets)
         notes = {row["note"] for row in rows if row["note"]}
         self._write(
             "index.html",
             "index.html.j2",
             lead=facts.lead(self.evidence),
-            claims=claims.rows(evidence.claims, titles),
+            claims=claims.rows(evidence.claims, self._sources()),
             claims_lead=claims.lead(evidence.claims),
+            claims_legend=claims.legend(evidence.claims),
             claims_notes=claims.notes(evidence.claims),
             glance=facts.glance(self.evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
             chance=self.chance,
-            cards=[self._card(name) for name in self.evidence.studies]
+            cards=[*self.cards.values()]
             + [facts.planned_card(name) for name in self.evidence.planned],
         )
 
@@ -125,7 +118,7 @@ class _Site:
         drawn = charts.training_charts(nets, self._levels())
         if drawn:
             self._plotly()
-            _write_script(self.out / "data" / "training.js", "ZFNET_CHARTS", drawn)
+            write_global(self.out / "data" / "training.js", "ZFNET_CHARTS", drawn)
         columns, rows = facts.net_table(nets)
         self._write(
             "training.html",
@@ -137,6 +130,7 @@ class _Site:
             charts=drawn,
             filters=self._filters(),
             histories=[facts.history_table(net) for net in nets if net.history],
+            numbers=[(net.title, facts.net_metrics(net)) for net in nets],
         )
 
     def run(self) -> None:
@@ -184,12 +178,13 @@ class _Site:
             paragraphs=[text.strip() for text in str(study["text"]).split("\n\n") if text.strip()],
             facts=facts.study_facts(study, self.evidence.timings.get(name)),
             metrics=metrics,
-            notes=any(item["note"] for item in metrics),
             figures=[item for item in self.figures[name] if not item["folded"]],
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
             arrays=[_array_row(name, *item) for item in study["arrays"].items()],
-            explorer=next((item for item in self.explorers if item.study == name), None),
+            name=name,
+            files=self._files(f"results/{name}"),
+            explorer=next((item for item in self.explorers if name in item.told), None),
             previous=self._link(names[place - 1]) if place else None,
             next=self._link(names[place + 1]) if place + 1 < len(names) else None,
         )
@@ -251,6 +246,50 @@ class _Site:
             )
         return placed
 
+    def _sources(self) -> dict[str, Source]:
+        """Where the evidence behind the claims stands: the studies' pages, the nets' trainings."""
+        claims = (self.evidence.claims or {}).get("claims", {}).values()
+        asked = {study for claim in claims for study in claim["studies"]}
+        training = Source(Link("training.html", "Training"))  # of a net that was not trained here
+        sources = {name: training for name in asked if name.startswith("train_")}
+        sources |= {f"train_{net.name}": self._net_source(net) for net in self.evidence.nets}
+        return sources | {name: self._study_source(name) for name in self.evidence.studies}
+
+    def _study_source(self, name: str) -> Source:
+        page = self._link(name)
+        shown = [item for item in self.figures[name] if not item["folded"]]
+        card = self.cards[name]
+        return Source(
+            page=page,
+            numbers={
+                key: f"{page.href}#{facts.anchor(key)}"
+                for key in self.evidence.studies[name]["metrics"]
+            },
+            figures=[Link(f"{page.href}#{item['anchor']}", item["title"]) for item in shown],
+            figure=card["figure"],
+            picture=card["picture"],
+            explorer=next(
+                (
+                    Link(item.href, item.title)
+                    for item in self.explorers
+                    if item.href and name in item.told
+                ),
+                None,
+            ),
+            files=[self._files(f"results/{name}")],
+        )
+
+    def _net_source(self, net: NetRun) -> Source:
+        numbers = {item["key"]: f"training.html#{item['id']}" for item in facts.net_metrics(net)}
+        page = Link("training.html", f"Training of {net.title}")
+        return Source(page, numbers, files=[self._files(f"models/{net.name}/final")])
+
+    def _files(self, folder: str) -> Link:
+        """A folder of the checkout, with an href where the site lies in that checkout."""
+        root, out = self.evidence.root.resolve(), self.out.resolve()
+        there = out.parent == root and (root / folder).is_dir()
+        return Link(f"../{folder}/" if there else "", f"{folder}/")
+
     def _levels(self) -> dict[str, tuple[str, float]]:
         levels = {} if self.chance is None else {"error": ("chance", self.chance)}
         limit = self.evidence.config.get("training", {}).get("max_filter_rms")
@@ -273,12 +312,15 @@ class _Site:
         ]
         extra = study.get("extra") or {}
         named = [figure for figure in figures if figure["name"] == extra.get("card")]
-        chosen = [figure["path"] for figure in named or figures[len(figures) // 2 :]]
+        chosen = named or figures[len(figures) // 2 :]
+        paths = [figure["path"] for figure in chosen]
+        href = f"studies/{name}.html"
         return {
-            "href": f"studies/{name}.html",
+            "href": href,
+            "figure": f"{href}#figure-{chosen[0]['name']}" if chosen else href,
             "title": study["title"],
             "paper": study["paper"],
-            "picture": pictures.card(chosen, self.out, f"studies/{name}") if chosen else None,
+            "picture": pictures.card(paths, self.out, f"studies/{name}") if chosen else None,
             "metrics": facts.telling_metrics(study["metrics"], 3, extra.get("headline", ())),
         }
 
@@ -302,10 +344,3 @@ class _Site:
 def _array_row(study: str, name: str, item: Mapping[str, Any]) -> list[str]:
     shape = " × ".join(map(str, item["shape"])) or "scalar"
     return [name, shape, item["dtype"], f"results/{study}/{item['file']}"]
-
-
-def _write_script(file: Path, variable: str, value: Any) -> None:
-    """Write `value` as a script that sets a global: what a page opened from disk can read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    file.write_text(f"window.{variable} = {text};\n", encoding="utf-8")

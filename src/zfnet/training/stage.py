@@ -105,7 +105,8 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
             write_json(Path(job.final).with_name(TIMING), timing)
         timings.append(timing)
     place = launch.find_place(first.training["devices"], first.training["nodes"])
-    if None in timings or (place is not None and place.rank):
+    done = [timing for timing in timings if timing is not None]
+    if len(done) < len(jobs) or (place is not None and place.rank):
         return None
     for job in jobs[1:]:
         publish_folder(Path(job.final), Path(jobs[0].final) / f"seed_{job.seed}")
@@ -116,7 +117,7 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
     publish_folder(Path(jobs[0].final), Path(first.final))
     for job in jobs:
         shutil.rmtree(Path(job.final).parent)
-    return {**timings[0], "seeds": timings}
+    return {**done[0], "seeds": done}
 
 
 def waiting(first: Job, seed: int, prepared: Prepared, device: torch.device) -> Job:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zfnet.reading import decimals
 from zfnet.studies.result import Measured
-from zfnet.verdicts.judge import NOT_MEASURED, SEEDS, Judgement, decimals
+from zfnet.verdicts.judge import NOT_MEASURED, SEEDS, Judgement
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def headline(numbers: Mapping[str, Mapping[str, Measured]], judgement: Judgement
                 one = over if over is not None and over.value == over.value else one
                 if one.value == one.value:
                     group, _, rest = name.partition(".")
-                    places = decimals(one)
+                    places = decimals(one.value, one.low, one.high)
                     value = round(one.value, places) + 0.0  # no −0.0
                     found.setdefault(group, {})[rest] = value if places else int(value)
     return found

@@ -15,7 +15,10 @@ window.zfnetExplore = (function () {
           const tag = document.createElement("script");
           tag.src = src;
           tag.onload = done;
-          tag.onerror = () => failed(new Error(src + " could not be read"));
+          tag.onerror = function () {
+            scripts.delete(src); // another try may find it
+            failed(new Error(src + " could not be read"));
+          };
           document.head.append(tag);
         })
       );
@@ -30,7 +33,10 @@ window.zfnetExplore = (function () {
       const ready = image.decode().then(() => image);
       pictures.set(
         src,
-        ready.catch(() => Promise.reject(new Error(src + " could not be read")))
+        ready.catch(function () {
+          pictures.delete(src);
+          throw new Error(src + " could not be read");
+        })
       );
     }
     return pictures.get(src);
@@ -39,6 +45,7 @@ window.zfnetExplore = (function () {
   // A canvas of one tile; `draw` fills it once the sheet is there.
   function canvas(label) {
     const item = document.createElement("canvas");
+    item.dataset.drawn = "";
     if (label) {
       item.setAttribute("role", "img");
       item.setAttribute("aria-label", label);
@@ -72,8 +79,27 @@ window.zfnetExplore = (function () {
     return Promise.allSettled(before).then(() => script("assets/plotly.min.js"));
   }
 
-  // A radio group of buttons: one stop of the Tab key, arrows choose.
-  function choices(group, choose) {
+  // A page's data: `data` holds what its scripts hand to window[call], `need` reads one of them;
+  // `start` is called once the page and "meta" are there.
+  function page(call, folder, start) {
+    const data = {};
+    window[call] = function (key, value) {
+      data[key] = value;
+    };
+    document.addEventListener("DOMContentLoaded", function () {
+      if (data.meta) start(data.meta);
+      else tell(new Error(folder + "meta.js could not be read"));
+    });
+    function need(key, file) {
+      if (data[key]) return Promise.resolve(data[key]);
+      return script(folder + file + ".js").then(() => data[key]);
+    }
+    return { data, need };
+  }
+
+  // A radio group of buttons: one stop of the Tab key, arrows choose. `beyond` is told how far an
+  // arrow goes over the first or last of them.
+  function choices(group, choose, beyond) {
     group.setAttribute("role", "radiogroup");
     const items = () => Array.from(group.querySelectorAll('[role="radio"]'));
 
@@ -85,10 +111,11 @@ window.zfnetExplore = (function () {
       });
     }
 
+    // in a single row Up and Down do what Left and Right do
     function columns(all) {
       const top = all[0].offsetTop;
       const next = all.findIndex((item) => item.offsetTop > top);
-      return next < 0 ? all.length : next;
+      return next < 0 ? 1 : next;
     }
 
     group.addEventListener("click", function (event) {
@@ -110,7 +137,10 @@ window.zfnetExplore = (function () {
       if (!(event.key in steps)) return;
       event.preventDefault();
       const there = all[here + steps[event.key]];
-      if (!there) return;
+      if (!there) {
+        if (beyond) beyond(steps[event.key]);
+        return;
+      }
       there.focus();
       choose(Number(there.dataset.value));
     });
@@ -138,43 +168,12 @@ window.zfnetExplore = (function () {
     if (box.right > frame.right) list.scrollLeft += box.right - frame.right + 8;
   }
 
-  function colour(name) {
-    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  }
-
-  // A plotly layout in the page's own colours and fonts.
+  // A plot's layout: small, and not to be dragged, since the pages are touched to look about.
   function layout(more) {
-    const axis = {
-      gridcolor: colour("--line"),
-      linecolor: colour("--line-strong"),
-      zerolinecolor: colour("--line-strong"),
-      tickcolor: colour("--line-strong"),
-      automargin: true,
-      fixedrange: true,
-    };
-    return Object.assign(
-      {
-        autosize: true,
-        paper_bgcolor: "rgba(0,0,0,0)",
-        plot_bgcolor: "rgba(0,0,0,0)",
-        font: { family: colour("--sans"), size: 12, color: colour("--ink") },
-        margin: { l: 44, r: 10, t: 8, b: 40 },
-        dragmode: false,
-        hoverlabel: {
-          bgcolor: colour("--raised"),
-          bordercolor: colour("--line-strong"),
-          font: { color: colour("--ink"), family: colour("--sans"), size: 12 },
-        },
-      },
-      more,
-      { xaxis: Object.assign({}, axis, more.xaxis), yaxis: Object.assign({}, axis, more.yaxis) }
-    );
-  }
-
-  const config = { responsive: true, displaylogo: false, displayModeBar: false };
-
-  function onScheme(redraw) {
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    const common = { margin: { l: 44, r: 10, t: 8, b: 40 }, dragmode: false };
+    const plot = window.zfnetPlots.layout(Object.assign(common, more), { fixedrange: true });
+    plot.font.size = 12;
+    return plot;
   }
 
   function number(value) {
@@ -182,11 +181,24 @@ window.zfnetExplore = (function () {
     return String(Number(value.toPrecision(3)));
   }
 
-  // What could not be read is told on the page.
+  // What could not be read is told on the page, until something else could.
   function tell(error) {
     const place = document.getElementById("trouble");
     place.textContent = error.message + ": build the report again.";
     place.hidden = false;
+  }
+
+  function calm() {
+    document.getElementById("trouble").hidden = true;
+  }
+
+  // Lays a box over a picture of px x px: `rect` is y0, x0, y1, x1 in those px.
+  function frame(box, [y0, x0, y1, x1], px) {
+    const share = (value) => (100 * value) / px + "%";
+    box.style.top = share(y0);
+    box.style.left = share(x0);
+    box.style.height = share(y1 - y0);
+    box.style.width = share(x1 - x0);
   }
 
   // One entry of a list of facts.
@@ -202,7 +214,6 @@ window.zfnetExplore = (function () {
   }
 
   return {
-    script, canvas, draw, plotly, choices, choice, reveal, colour, layout, config, onScheme,
-    number, tell, fact,
+    page, canvas, draw, plotly, choices, choice, reveal, frame, layout, number, tell, calm, fact,
   };
 })();

@@ -2,22 +2,28 @@
 "use strict";
 (function () {
   const x = window.zfnetExplore;
+  const plots = window.zfnetPlots;
   const folder = "explore/features/";
-  const data = {};
-  window.zfnetFeatures = function (key, value) {
-    data[key] = value;
-  };
+  const { data, need } = x.page("zfnetFeatures", folder, start);
   const at = (id) => document.getElementById(id);
-  const state = { layer: "", map: 0, pick: 0, epoch: -1 };
+  const state = { layer: "", map: 0, pick: 0, epoch: -1, sort: "index" };
+  const orders = {};
   let meta, maps, pairs, layers;
 
-  function need(key, file) {
-    if (data[key]) return Promise.resolve(data[key]);
-    return x.script(folder + file + ".js").then(() => data[key]);
-  }
   const pageOf = (map) => Math.floor(map / meta.maps_a_sheet);
   const page = (layer, number) => need(layer + "/" + number, "layer" + layer + "_" + number);
   const info = () => meta.layers[state.layer];
+
+  // Every map of the layer in the chosen order: by number, or first those with most of it.
+  function order() {
+    const key = state.layer + "/" + state.sort;
+    if (!orders[key]) {
+      const values = info()[state.sort];
+      orders[key] = Array.from({ length: info().maps }, (_, map) => map);
+      if (values) orders[key].sort((a, b) => (values[b] ?? -1) - (values[a] ?? -1) || a - b);
+    }
+    return orders[key];
+  }
 
   // ------------------------------------------------------------------------------ choosing
   function chooseLayer(index) {
@@ -29,17 +35,45 @@
     choose({ map: Math.max(0, Math.min(info().maps - 1, map)), pick: 0 });
   }
 
+  function step(by) {
+    const map = order()[order().indexOf(state.map) + by];
+    if (map !== undefined) chooseMap(map);
+  }
+
+  function chooseOrder(sort) {
+    state.sort = sort;
+    if (sort === "index") choose({});
+    else chooseMap(order()[0]); // what one sorts for stands first
+  }
+
   function choose(what) {
-    const before = Object.assign({}, state);
     Object.assign(state, what);
-    const order = Object.keys(meta.layers);
-    layers.mark(order.indexOf(state.layer));
-    const turned = state.layer !== before.layer || pageOf(state.map) !== pageOf(before.map);
+    layers.mark(Object.keys(meta.layers).indexOf(state.layer));
+    remember();
+    return whenRead(function (found) {
+      const focused = at("maps").contains(document.activeElement);
+      const number = pageOf(order().indexOf(state.map));
+      const key = [state.layer, state.sort, number].join("/");
+      if (at("maps").dataset.page !== key) {
+        at("maps").dataset.page = key;
+        overview(number);
+      }
+      showMap(found);
+      if (focused) at("maps").querySelector('[aria-checked="true"]').focus({ preventScroll: true });
+    });
+  }
+
+  function remember() {
     history.replaceState(null, "", "#" + [state.layer, state.map, state.pick].join("."));
+  }
+
+  // Calls `show` with the page of the chosen map, unless another was chosen while it was read.
+  function whenRead(show) {
     return page(state.layer, pageOf(state.map))
       .then(function (found) {
-        if (turned || !at("maps").childElementCount) overview(found);
-        showMap(found);
+        if (found !== data[state.layer + "/" + pageOf(state.map)]) return;
+        x.calm();
+        show(found);
       })
       .catch(x.tell);
   }
@@ -59,36 +93,44 @@
     return meta.layers[layer].followed[0] || 0;
   }
 
-  function overview(found) {
-    const count = found.maps.length;
+  // A page of the layer's maps in the chosen order, whose pictures may lie on any of its sheets.
+  function overview(number) {
     const followed = new Set(info().followed);
     const dead = new Set(info().dead);
-    const items = found.maps.map(function (one, i) {
-      const map = found.first + i;
-      const more = dead.has(map) ? ", never active" : followed.has(map) ? ", followed" : "";
+    const layer = state.layer;
+    const start = number * meta.maps_a_sheet;
+    const shown = order().slice(start, start + meta.maps_a_sheet);
+    const items = shown.map(function (map) {
+      const more = dead.has(map) ? ", dead: never active" : followed.has(map) ? ", followed" : "";
       const item = x.choice(map, "Map " + map + more);
       const picture = x.canvas();
-      x.draw(picture, found.sheet, i * 2 * meta.k).catch(x.tell);
+      page(layer, pageOf(map))
+        .then((found) => x.draw(picture, found.sheet, (map - found.first) * 2 * meta.k))
+        .catch(x.tell);
       const name = document.createElement("span");
       name.textContent = map;
       item.append(picture, name);
       item.classList.toggle("followed", followed.has(map));
+      item.classList.toggle("dead", dead.has(map));
       return item;
     });
     at("maps").replaceChildren(...items);
-    const last = found.first + count - 1;
-    at("maps").setAttribute("aria-label", "Maps " + found.first + " to " + last);
+    at("maps").setAttribute("aria-label", "Maps, " + span(number));
+    at("dead-key").hidden = !dead.size;
     const pages = Math.ceil(info().maps / meta.maps_a_sheet);
     at("pages").hidden = pages < 2;
     at("page").replaceChildren(
-      ...Array.from({ length: pages }, function (_, number) {
-        const start = number * meta.maps_a_sheet;
-        const end = Math.min(info().maps, start + meta.maps_a_sheet) - 1;
-        return new Option(start + " to " + end, number, false, number === pageOf(state.map));
-      })
+      ...Array.from({ length: pages }, (_, i) => new Option(span(i), i, false, i === number))
     );
     at("map").max = info().maps - 1;
     at("of").textContent = "0 to " + (info().maps - 1);
+  }
+
+  // The maps, or where they are sorted the places, of a page.
+  function span(number) {
+    const start = number * meta.maps_a_sheet;
+    const end = Math.min(info().maps, start + meta.maps_a_sheet);
+    return state.sort === "index" ? start + " to " + (end - 1) : "places " + (start + 1) + " to " + end;
   }
 
   // ------------------------------------------------------------------------------ one map
@@ -96,8 +138,8 @@
     const i = state.map - found.first;
     const one = found.maps[i];
     at("map").value = state.map;
-    at("back").disabled = state.map === 0;
-    at("on").disabled = state.map === info().maps - 1;
+    at("back").disabled = state.map === order()[0];
+    at("on").disabled = state.map === order()[order().length - 1];
     maps.mark(state.map);
     const chosen = at("maps").querySelector('[aria-checked="true"]');
     if (chosen) x.reveal(chosen, at("maps"));
@@ -158,10 +200,8 @@
 
   function choosePick(rank) {
     state.pick = rank;
-    history.replaceState(null, "", "#" + [state.layer, state.map, state.pick].join("."));
-    page(state.layer, pageOf(state.map))
-      .then((found) => showPick(found, found.maps[state.map - found.first]))
-      .catch(x.tell);
+    remember();
+    whenRead((found) => showPick(found, found.maps[state.map - found.first]));
   }
 
   function showPick(found, one) {
@@ -172,7 +212,7 @@
     const name = meta.classes[one.labels[rank]];
     at("whole").setAttribute("aria-label", "The whole image " + one.ids[rank] + ", class " + name);
     x.draw(at("whole"), sheet, place % meta.images.a_sheet).catch(x.tell);
-    frame(at("field"), one.boxes[rank]);
+    x.frame(at("field"), one.boxes[rank], meta.px);
     at("field").hidden = !(one.values[rank] > 0);
     const list = at("pick");
     list.replaceChildren();
@@ -182,14 +222,6 @@
     x.fact(list, "Activation", one.values[rank] > 0 ? x.number(one.values[rank]) : "0: not active");
     x.fact(list, "Receptive field", "rows " + y0 + " to " + y1 + ", columns " + x0 + " to " + x1 + " px");
     x.fact(list, "Image", one.ids[rank]);
-  }
-
-  function frame(item, [y0, x0, y1, x1]) {
-    const share = (value) => (100 * value) / meta.px + "%";
-    item.style.top = share(y0);
-    item.style.left = share(x0);
-    item.style.height = share(y1 - y0);
-    item.style.width = share(x1 - x0);
   }
 
   // ------------------------------------------------------------------------------ evolution
@@ -302,7 +334,7 @@
     const where = meta.epochs[state.epoch];
     return {
       type: "line", x0: where, x1: where, yref: "paper", y0: 0, y1: 1,
-      line: { color: x.colour("--accent"), width: 2 },
+      line: { color: plots.colour("--accent"), width: 2 },
     };
   }
 
@@ -321,41 +353,37 @@
       {
         type: "scatter", mode: "lines", name: "counts as settled", x: ends,
         y: [meta.threshold, meta.threshold], hoverinfo: "skip",
-        line: { color: x.colour("--soft"), width: 1.5, dash: "dot" },
+        line: { color: plots.colour("--soft"), width: 1.5, dash: "dot" },
       },
     ];
     const layout = x.layout({
       hovermode: "x unified",
       margin: { l: 44, r: 10, t: 28, b: 40 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
+      legend: plots.legend,
       xaxis: { title: { text: "epoch" } },
       yaxis: { title: { text: "cosine to the last epoch" }, range: [-0.3, 1.05] },
       shapes: [upright()],
     });
-    window.Plotly.react(at("similarity"), traces, layout, x.config);
+    window.Plotly.react(at("similarity"), traces, layout, plots.config);
   }
 
   // ------------------------------------------------------------------------------ start
-  function start() {
-    meta = data.meta;
+  function start(found) {
+    meta = found;
     layers = x.choices(at("layers"), chooseLayer);
-    maps = x.choices(at("maps"), chooseMap);
+    maps = x.choices(at("maps"), chooseMap, step);
     pairs = x.choices(at("pairs"), choosePick);
-    at("back").addEventListener("click", () => chooseMap(state.map - 1));
-    at("on").addEventListener("click", () => chooseMap(state.map + 1));
+    at("back").addEventListener("click", () => step(-1));
+    at("on").addEventListener("click", () => step(1));
     at("map").addEventListener("change", () => chooseMap(Math.round(Number(at("map").value) || 0)));
     at("page").addEventListener("change", () =>
-      chooseMap(Number(at("page").value) * meta.maps_a_sheet)
+      chooseMap(order()[Number(at("page").value) * meta.maps_a_sheet])
     );
+    at("sort").addEventListener("change", () => chooseOrder(at("sort").value));
     at("epoch").addEventListener("input", () => chooseEpoch(Number(at("epoch").value)));
     window.addEventListener("hashchange", () => choose(fromHash()));
-    x.onScheme(() => window.Plotly && chart());
+    plots.onScheme(() => window.Plotly && chart());
     at("explorer").hidden = false;
     choose(fromHash());
   }
-
-  document.addEventListener("DOMContentLoaded", function () {
-    if (data.meta) start();
-    else x.tell(new Error(folder + "meta.js could not be read"));
-  });
 })();

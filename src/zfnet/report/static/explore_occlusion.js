@@ -7,20 +7,14 @@
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
     "#f0e442", "#7f7f7f", "#8c564b", "#4b4e9e", "#a6c64c", "#b8a9c9",
   ];
-  const data = {};
-  const config = Object.assign({}, x.config, { responsive: false }); // heats() follows the window
-  window.zfnetOcclusion = function (key, value) {
-    data[key] = value;
-  };
+  const plots = window.zfnetPlots;
+  const { data, need } = x.page("zfnetOcclusion", folder, start);
+  const config = Object.assign({}, plots.config, { responsive: false }); // heats() follows the window
   const at = (id) => document.getElementById(id);
   const state = { image: 0, row: 0, col: 0 };
   let meta, images, waiting;
 
-  function need(key) {
-    if (data[key]) return Promise.resolve(data[key]);
-    return x.script(folder + "image_" + key + ".js").then(() => data[key]);
-  }
-  const maps = () => data[state.image];
+  const maps = () => data[state.image]; // undefined while an image's script is read
   const item = () => meta.items[state.image];
   const percent = (value) => (100 * value) / meta.px + "%";
 
@@ -32,12 +26,15 @@
     if (chosen) x.reveal(chosen, at("images"));
     history.replaceState(null, "", "#" + state.image);
     const wanted = state.image;
-    return need(state.image)
+    return need(wanted, "image_" + wanted)
       .then(function () {
         if (wanted !== state.image) return;
+        x.calm();
         showImage();
         worst("p");
-        x.plotly().then(heats).catch(x.tell);
+        x.plotly()
+          .then(() => wanted === state.image && heats())
+          .catch(x.tell);
       })
       .catch(x.tell);
   }
@@ -54,7 +51,7 @@
     at("id").textContent = one.id;
     for (const box of document.querySelectorAll(".object")) {
       box.hidden = !maps().box;
-      if (maps().box) frame(box, maps().box);
+      if (maps().box) x.frame(box, maps().box, meta.px);
     }
     const size = meta.size;
     for (const square of document.querySelectorAll(".occluder")) {
@@ -66,21 +63,19 @@
       x.draw(at("projection"), meta.projections[number], state.image % meta.images.a_sheet).catch(x.tell);
       at("projection").setAttribute("aria-label", "Projection of map " + one.map + " to the image");
     }
-    at("p-name").textContent = "p(" + one.name + ")";
-    at("p-head").textContent = "p(" + one.name + ")";
+    at("p-name").textContent = at("p-head").textContent = probability(one);
     at("map-name").textContent = "Map " + one.map + " of layer " + meta.layer;
-    at("map-head").textContent = "Activity of map " + one.map + ", layer " + meta.layer;
+    at("map-head").textContent = "Activity of map " + one.map;
   }
 
-  function frame(box, [y0, x0, y1, x1]) {
-    box.style.top = percent(y0);
-    box.style.left = percent(x0);
-    box.style.height = percent(y1 - y0);
-    box.style.width = percent(x1 - x0);
+  // The class whose probability is watched: the true one, or the net's own where it knows no such.
+  function probability(one) {
+    return (one.known ? "p(true class), " : "p(top class without occluder), ") + one.name;
   }
 
   // ------------------------------------------------------------------------------ one place
   function move(row, col) {
+    if (!maps()) return;
     const rows = maps().rows.length;
     const cols = maps().cols.length;
     state.row = Math.max(0, Math.min(rows - 1, row));
@@ -139,13 +134,14 @@
   }
 
   function follow(event) {
+    if (!maps()) return;
     const box = event.currentTarget.getBoundingClientRect();
     const y = ((event.clientY - box.top) / box.height) * meta.px;
     const left = ((event.clientX - box.left) / box.width) * meta.px;
     move(nearest(maps().rows, y), nearest(maps().cols, left));
   }
 
-  const worst = (what) => move(...leastOf(maps()[what]));
+  const worst = (what) => maps() && move(...leastOf(maps()[what]));
 
   function keys(event) {
     const far = event.shiftKey ? 4 : 1;
@@ -172,6 +168,7 @@
   }
 
   function cursors() {
+    if (!maps()) return;
     for (const id of ["heat-activity", "heat-p", "heat-label"]) {
       if (at(id).classList.contains("js-plotly-plot")) {
         window.Plotly.relayout(at(id), { shapes: outline() });
@@ -226,6 +223,7 @@
   }
 
   function heats() {
+    if (!maps()) return;
     const now = maps();
     const one = item();
     heat("heat-activity", { z: now.activity, colorscale: "Viridis",
@@ -256,7 +254,8 @@
         return entry;
       })
     );
-    at("heat-p").setAttribute("aria-label", "Heat map: p(" + one.name + ") by the occluder’s place, " +
+    at("heat-p").setAttribute("aria-label", "Heat map: " + probability(one) +
+      ", by the occluder’s place, " +
       x.number(Math.min(...now.p.flat())) + " to " + x.number(Math.max(...now.p.flat())));
     at("heat-activity").setAttribute("aria-label", "Heat map: activity of map " + one.map +
       " by the occluder’s place, " + x.number(Math.min(...now.activity.flat())) + " to " +
@@ -279,8 +278,8 @@
     at("images").replaceChildren(...items);
   }
 
-  function start() {
-    meta = data.meta;
+  function start(found) {
+    meta = found;
     images = x.choices(at("images"), chooseImage);
     list();
     for (const square of document.querySelectorAll(".occluder.filled")) {
@@ -294,15 +293,10 @@
     at("stage").addEventListener("keydown", keys);
     at("worst").addEventListener("click", () => worst("p"));
     at("quiet").addEventListener("click", () => worst("activity"));
-    x.onScheme(() => window.Plotly && heats());
+    plots.onScheme(() => window.Plotly && heats());
     window.addEventListener("resize", () => window.Plotly && heats());
     window.addEventListener("hashchange", () => chooseImage(Number(location.hash.slice(1)) || 0));
     at("explorer").hidden = false;
     chooseImage(Number(location.hash.slice(1)) || 0);
   }
-
-  document.addEventListener("DOMContentLoaded", function () {
-    if (data.meta) start();
-    else x.tell(new Error(folder + "meta.js could not be read"));
-  });
 })();

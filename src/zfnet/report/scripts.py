@@ -1,0 +1,27 @@
+"""Data for pages that are opened from disk: scripts, since there a page may not fetch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def script_text(value: Any) -> str:
+    """`value` as a JavaScript literal of plain JSON, without blanks. ValueError for a NaN."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def write_global(file: Path, variable: str, value: Any) -> None:
+    """Write a script that sets a global variable to `value`."""
+    _write(file, f"window.{variable} = {script_text(value)};\n")
+
+
+def write_call(file: Path, function: str, key: str, value: Any) -> None:
+    """Write a script that hands `value` under `key` to a page's global function."""
+    _write(file, f"window.{function}({script_text(key)}, {script_text(value)});\n")
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,195 @@
+"""The verdict table: every word marked, every number led to its place, nothing dropped."""
+
+import copy
+
+import fabricate
+import fabricate_claims as made
+import pytest
+
+from zfnet.report import claims
+from zfnet.report.claims import Link, Source
+from zfnet.report.gather import gather
+from zfnet.report.site import build
+from zfnet.verdicts import judge
+
+
+@pytest.fixture(scope="module")
+def document():
+    return made.made()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    root = fabricate.tree(tmp_path_factory.mktemp("claims") / "run")
+    made.write(root)
+    return build(gather(root), root / "reports").parent
+
+
+def row(document, name, **changes):
+    """The row of one claim as changed, where features and occlusion have pages."""
+    changed = copy.deepcopy(document)
+    changed["claims"][name] |= changes
+    sources = {
+        study: Source(Link(f"studies/{study}.html", study), {key: f"studies/{study}.html#n-{key}"})
+        for study, key in (("features", "purity_slope"), ("occlusion", "inside_minus_outside"))
+    }
+    return next(one for one in claims.rows(changed, sources) if one["id"] == name)
+
+
+def fact(row, name):
+    return next((one["value"] for one in row["facts"] if one["name"] == name), None)
+
+
+def test_every_verdict_has_a_mark():
+    assert set(claims.MARKS) == set(judge.WORDS)
+    assert claims.MARKS["contradicted"] == claims.MARKS["fails here"] == "against"
+    assert {word for word, _ in claims.LEGEND} <= set(judge.WORDS)
+
+
+def test_the_table_is_summed_up(document):
+    assert claims.lead(document) == (
+        "Of 4 claims, holds here: 1, fails here: 1, out of scale: 1, not measured: 1."
+    )
+    assert [word for word, _ in claims.legend(document)] == ["out of scale", "not measured"]
+    notes = claims.notes({**document, "edits": [{"date": "2026-11-23", "reason": "A slip."}]})
+    assert notes[0] == "Holm Claims judged here: 2."
+    assert "prove nothing about photographs" in notes[1]
+    assert notes[2] == "Rules edited on 2026-11-23: A slip."
+    photos = {**document, "run": {**document["run"], "rendered": False}}
+    assert len(claims.notes(photos)) == 1
+
+
+def test_without_a_document_there_is_no_table():
+    assert claims.rows(None, {}) == claims.notes(None) == claims.legend(None) == []
+    assert claims.lead(None) == ""
+
+
+def test_a_row_leads_to_its_numbers_and_marks_the_one_that_decides(document):
+    both = row(document, "evidence_drops")
+    assert [one["study"] for one in both["numbers"]] == ["occlusion", "features"]
+    assert both["numbers"][0]["links"] == [
+        Link("studies/occlusion.html#n-inside_minus_outside", "inside_minus_outside")
+    ]
+    assert [one["decides"] for one in both["numbers"]] == [False, True]
+    assert both["deciding"] == "deciding, of 2"
+    assert [one.page.text for one in both["sources"]] == ["occlusion", "features"]
+    alone = row(document, "hierarchy")
+    assert alone["deciding"] == ""
+    assert [one["decides"] for one in alone["numbers"]] == [False]
+    assert row(document, "wider")["sources"] == []
+
+
+def test_a_pair_that_decides_marks_both_its_numbers(document):
+    both = row(document, "evidence_drops", deciding="purity_slope − inside_minus_outside")
+    assert [one["decides"] for one in both["numbers"]] == [True, True]
+
+
+def test_a_difference_leads_to_both_its_numbers(document):
+    numbers = copy.deepcopy(document["claims"]["hierarchy"]["numbers"])
+    numbers[0]["key"] = "purity_slope − occlusion: inside_minus_outside"
+    (found,) = row(document, "hierarchy", numbers=numbers)["numbers"]
+    assert [link.href for link in found["links"]] == [
+        "studies/features.html#n-purity_slope",
+        "studies/occlusion.html#n-inside_minus_outside",
+    ]
+    numbers[0]["key"] = "elsewhere"
+    (found,) = row(document, "hierarchy", numbers=numbers)["numbers"]
+    assert found["links"] == [Link("", "elsewhere")]
+
+
+def test_missing_numbers_are_told_once(document):
+    both = row(document, "evidence_drops")
+    assert fact(both, "Not there") == ["occlusion has no drop_outside_box in this run"]
+    assert "drop_outside_box" not in fact(both, "Why")
+    assert fact(both, "Why").endswith("< 0.0001.")
+    none = row(document, "wider")
+    assert none["measured"] == "–"
+    assert fact(none, "Why") == "train_zfnet_wide has not run here."
+    assert fact(none, "Not there") is None
+    assert fact(row(document, "hierarchy"), "Not there") is None
+
+
+def test_needs_say_what_there_is_and_why(document):
+    needs = fact(row(document, "hierarchy"), "Needed to judge the paper")
+    assert needs == [
+        "classes ≥ 10 (here 4): few classes are told by colour",
+        "images ≥ 5,000 (here 2,400): fewer are learned by heart",
+    ]
+    met = [{**need, "met": True} for need in document["claims"]["hierarchy"]["needs"]]
+    found = row(document, "hierarchy", needs=met, unmet=[])
+    assert fact(found, "Needed to judge the paper") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "text"),
+    [
+        ({}, "Caution", "Few classes."),
+        ({"caveat": ""}, "Caution", None),
+        ({"seeds": [0, 1]}, "Seeds", "0, 1"),
+        (
+            {"seeds": [0, 1], "seen_seeds": [1]},
+            "Seeds",
+            "0, 1; numbers of seed 1 were known when the rule was written",
+        ),
+        (
+            {"seeds": [0, 1], "seen_seeds": [0, 1]},
+            "Seeds",
+            "0, 1; numbers of seeds 0, 1 were known when the rule was written",
+        ),
+        ({}, "Committed", "2026-11-22"),
+        (
+            {"edits": [{"date": "2026-11-23", "reason": "A slip."}]},
+            "Committed",
+            "2026-11-22; edited 2026-11-23: A slip.",
+        ),
+    ],
+)
+def test_facts_of_a_row(document, changes, name, text):
+    assert fact(row(document, "hierarchy", **changes), name) == text
+
+
+def test_the_correction_is_seen_beside_the_verdict(document):
+    changed = row(document, "hierarchy", verdict="undecided")
+    assert changed["later"] == "without correction: holds here"
+    assert changed["mark"] == "open"
+    assert row(document, "hierarchy")["later"] == ""
+
+
+def test_a_document_of_an_older_version_makes_a_table(document):
+    older = copy.deepcopy(document)
+    for claim in older["claims"].values():
+        for name in ("deciding", "of", "missing", "unmet"):
+            claim.pop(name, None)
+    rows = claims.rows(older, {})
+    assert len(rows) == 4
+    assert "classes ≥ 10: few classes" in " ".join(fact(rows[0], "Needed to judge the paper"))
+
+
+# ---------------------------------------------------------------------------------- on the page
+def test_the_evidence_is_one_click_away(site):
+    html = (site / "index.html").read_text(encoding="utf-8")
+    parts = html.split('<details class="claim-row" id="')[1:]
+    rows = {part.partition('"')[0]: part.partition("</details>")[0] for part in parts}
+    assert list(rows) == list(made.CLAIMS)
+    assert "Hiding &lt;the object&gt; &amp; its parts hurts." in rows["evidence_drops"]
+    for href in (
+        "studies/features.html#number-purity_slope", "studies/features.html#figure-layer_4",
+        "studies/features.html#figure-layer_2", "studies/features.html", "run.html#config",
+        "../results/features/",
+    ):  # fmt: skip
+        assert f'href="{href}"' in rows["hierarchy"], href
+    assert 'src="studies/features/card.webp"' in rows["hierarchy"]
+    assert "figure-maps" in rows["evidence_drops"]
+    assert "figure-layer_4" in rows["evidence_drops"]
+    assert 'href="training.html#number-zfnet-val_top1_error"' in rows["nets_learn"]
+    assert 'href="../models/zfnet/final/"' in rows["nets_learn"]
+    assert 'href="training.html"' in rows["wider"]
+    assert '<tr id="number-purity_slope">' in (site / "studies/features.html").read_text()
+
+
+def test_a_site_elsewhere_names_the_files_without_a_link(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    made.write(root)
+    html = (build(gather(root), tmp_path / "site").parent / "index.html").read_text()
+    assert "<code>results/features/</code>" in html
+    assert "../results" not in html
