@@ -228,7 +228,11 @@ def test_each_picture_shows_its_own_epoch(tmp_path):
 
 def test_a_wide_layer_shows_the_paper_figures_maps_first_and_no_more_than_a_few(tmp_path):
     kept = list(range(10, 60))
-    layer = SimpleNamespace(array=lambda name: np.array(kept), facts={"shown": [58, 3, 40]})
+    layer = SimpleNamespace(
+        array=lambda name: np.array(kept),
+        number="1",
+        study={"extra": {"layers": {"1": {"shown": [58, 3, 40]}}}},
+    )
     chosen = evolution_panels._chosen(layer)
     assert len(chosen) == evolution_panels.MAPS
     assert {40, 58} < set(chosen)
