@@ -48,7 +48,7 @@ def test_every_verdict_has_a_mark():
 
 def test_the_table_is_summed_up(document):
     assert claims.lead(document) == (
-        "Of 4 claims, holds here: 1, fails here: 1, out of scale: 1, not measured: 1."
+        "4 claims of the paper: holds here 1, fails here 1, out of scale 1, not measured 1."
     )
     assert [word for word, _ in claims.legend(document)] == ["out of scale", "not measured"]
     notes = claims.notes({**document, "edits": [{"date": "2026-11-23", "reason": "A slip."}]})

@@ -203,7 +203,7 @@ def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
     assert "Depth \\| matters. (Table 3) | 18.8 points (14.2 to 23.7)" in lines[2]
     assert lines[2].endswith("| **holds here** |")
     assert lines[3].endswith("| **undecided** (without correction: holds here) |")
-    assert "holds here: 1, undecided: 1" in blocks[0].text
+    assert "holds here 1, undecided 1" in blocks[0].text
     (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
     assert grid.panels[0].table_name == "claims"
     assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['verdicts']}']"

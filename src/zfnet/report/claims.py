@@ -66,8 +66,8 @@ def lead(document: Mapping[str, Any] | None) -> str:
     """How many claims came out how, in one sentence; "" without a document."""
     if not document:
         return ""
-    counts = [f"{word}: {count}" for word, count in document["counts"].items() if count]
-    return f"Of {len(document['claims'])} claims, {', '.join(counts)}."
+    counts = [f"{word} {count}" for word, count in document["counts"].items() if count]
+    return f"{len(document['claims'])} claims of the paper: {', '.join(counts)}."
 
 
 def legend(document: Mapping[str, Any] | None) -> list[tuple[str, str]]:
