@@ -205,7 +205,7 @@ def _write_code_hashes(root: Path) -> None:
     from zfnet.closure import closure_hashes
 
     names = [name for name in _stage_names(root) if name != "compose"]
-    hashes = closure_hashes({name: stages.module_of(name) for name in names}, root / "src")
+    hashes = closure_hashes({name: stages.module_of(name) for name in names})
     text = json.dumps(hashes, indent=1) + "\n"
     (root / conf.CODE_FILE).write_text(text, encoding="utf-8")
 
