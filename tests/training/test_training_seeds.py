@@ -165,3 +165,17 @@ def test_students_interval_by_hand() -> None:
     assert (low, high) == (pytest.approx(-0.484138, abs=1e-5), pytest.approx(4.484138, abs=1e-5))
     assert student([1, 2, 3], limits=(0, 4)) == (0, 4)
     assert student([1.0]) == (None, None)
+
+
+def test_a_helping_process_publishes_nothing_though_all_seeds_are_finished(
+    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started by torchrun with training.devices=-1, which stands for the GPUs there are."""
+    for key, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(key, value)
+    paths = places(tmp_path)
+    monkeypatch.setattr(stage, "timing_of", lambda job: {"epochs": []})
+    with pytest.raises(SystemExit) as stopped:
+        run(config(model_seeds=2, epochs=1, devices=-1), paths)
+    assert stopped.value.code == 0
+    assert not paths.final.exists()

@@ -96,7 +96,10 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
     """
     prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
     jobs = [waiting(first, first.seed + k, prepared, device) for k in range(seeds)]
-    name_waiting(first, [Path(job.final).parent for job in jobs])
+    place = launch.find_place(processes(first, device), first.training["nodes"])
+    helps = place is not None and place.rank > 0
+    if not helps:
+        name_waiting(first, [Path(job.final).parent for job in jobs])
     finished = [timing_of(job) for job in jobs]  # asked before any begins: every rank sees the same
     timings = []
     for job, found in zip(jobs, finished, strict=True):
@@ -104,9 +107,8 @@ def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | N
         if timing is not None and not found:
             write_json(Path(job.final).with_name(TIMING), timing)
         timings.append(timing)
-    place = launch.find_place(first.training["devices"], first.training["nodes"])
     done = [timing for timing in timings if timing is not None]
-    if len(done) < len(jobs) or (place is not None and place.rank):
+    if helps or len(done) < len(jobs):
         return None
     for job in jobs[1:]:
         publish_folder(Path(job.final), Path(jobs[0].final) / f"seed_{job.seed}")
@@ -184,9 +186,7 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
     None in the processes of a distributed training other than the first.
     """
     device = pick_device(job.device)
-    devices = job.training["devices"]
-    if devices == -1:
-        devices = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
+    devices = processes(job, device)
     world = devices * job.training["nodes"]
     if job.training["batch_size"] % world:
         raise UserError(
@@ -209,6 +209,14 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
         timing = finish(job, prepared, work, module, book, device)
         work.remove()
     return timing
+
+
+def processes(job: Job, device: torch.device) -> int:
+    """How many processes train on this machine; -1 in the config: one for every GPU there is."""
+    devices = int(job.training["devices"])
+    if devices != -1:
+        return devices
+    return max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
 
 
 def merged(training: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
