@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+AT_CHANCE = "at chance"  # status of a net that guesses, and in the notes of its numbers
+
 
 def at_chance(train_loss: float, classes: int, within: float = 0.05) -> bool:
     """Whether a training loss (nat) is still within 5 % of log(classes), that of guessing.

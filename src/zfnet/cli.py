@@ -226,6 +226,10 @@ def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
     data_root = _bind_to_machine(config, root, net if stage == "train" else None)
     cfg = conf.StageConfig(config, stages.declared_keys(root, stage, net), stage)
     paths = stages.pipeline_paths(root, stage, net, file.resolve(), data_root)
+    if stage == "train":
+        nets = config["nets"].items()
+        others = {name: each for name, each in nets if each["seeds"] > 0 and name != net}
+        paths = replace(paths, others=others)
     _execute(stage, net, cfg, _with_live_logger(paths, config, stage, net), started)
     return 0
 
@@ -448,9 +452,8 @@ def _deps(rest: list[str]) -> int:
     from zfnet.config import find_root
 
     for stage in rest or _stage_names(find_root()):
-        print(f"{stage}:")
-        for path in import_closure(stages.module_of(stage)):
-            print(f"  - src/{path.as_posix()}")
+        files = import_closure(stages.module_of(stage))
+        print("\n".join([f"{stage}:", *(f"  - src/{path.as_posix()}" for path in files)]))
     return 0
 
 

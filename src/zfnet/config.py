@@ -153,6 +153,7 @@ class TrainingConfig:
     precision: str = "32-true"  # 32-true | bf16-mixed
     channels_last: bool = True
     compile: bool = False
+    threads: int | None = None  # of a training on a CPU, others beside it; null: all cores
     devices: int = 1  # processes on this machine, one GPU each; -1: every GPU there is
     nodes: int = 1
 

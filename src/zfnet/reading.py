@@ -12,6 +12,8 @@ from typing import Any
 
 from zfnet.errors import UserError
 
+LESS = " − "  # between the keys of a number that is a difference
+
 
 def read_json(file: Path, missing_ok: bool = False) -> dict[str, Any]:
     """The JSON object in `file`; {} for an absent one if `missing_ok`.

@@ -14,7 +14,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Paths:
     config: Path
     data_root: Path  # the machine's data folder: what a study reads beside the prepared images
     live_logger: Callable[[dict[str, Any]], None] | None = None  # called with each epoch's row
+    # sections of nets that the pipeline trains after this one, if no earlier run did, by name
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def work(self) -> Path:

@@ -14,6 +14,8 @@ from zfnet.errors import UserError
 from zfnet.report import publish, records, track, wandb_report
 from zfnet.report.gather import gather
 
+pytestmark = pytest.mark.usefixtures("no_account")
+
 CLAIM = {
     "place": "Table 3",
     "claim": "Depth | matters.",
@@ -103,14 +105,6 @@ def replay(root, mode="offline"):
         root / "results" / "track.json", {"mode": mode, "group": group, "runs": runs}
     )
     return {run["name"]: run["id"] for run in runs}
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_a_net_at_chance_is_named_on_the_first_page(tmp_path):
     metrics["status"] = fabricate.measured("at chance")
     fabricate.write_json(tmp_path / "metrics" / "train_zfnet.json", metrics)
     build(gather(tmp_path), tmp_path / "reports")
-    assert "never left chance" in page(tmp_path / "reports", "index.html")
+    assert "ended at chance" in page(tmp_path / "reports", "index.html")
 
 
 def test_many_studies_share_one_entry_in_the_head(tmp_path):

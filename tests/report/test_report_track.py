@@ -17,6 +17,8 @@ from zfnet.report import evolution_panels, records, track
 from zfnet.report.gather import gather
 from zfnet.report.pictures import LARGE_PNG
 
+pytestmark = pytest.mark.usefixtures("no_account")
+
 CLAIM = {
     "place": "Table 3", "claim": "Depth matters.", "verdict": "holds here", "value": 18.8,
     "low": 14.2, "high": 23.7, "n": 600, "unit": "points", "paper": {"text": "+33 points"},
@@ -51,14 +53,6 @@ def inspect(folder, *arguments):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 def test_offline_runs_can_be_read_back(tmp_path, capfd):

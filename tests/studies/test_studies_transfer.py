@@ -257,10 +257,10 @@ def test_features_that_tell_nothing_do_not_beat_a_good_net_from_scratch(tmp_path
     found = trials.measure_per_class(
         "pets", TARGET, labels, CLASSES, codes, scratch, [], OPTIONS, 0
     )
-    assert "2 of 2 nets never left chance" in transfer.tell(found, {})
+    assert "2 of 2 nets ended at chance" in transfer.tell(found, {})
     assert "suffice" not in transfer.tell(found, {})
-    assert "never left chance" in found.metrics()["pets_few_images"].note
-    assert "never left chance" in transfer.per_class_table(found, None, "net").caption
+    assert "ended at chance" in found.metrics()["pets_few_images"].note
+    assert "ended at chance" in transfer.per_class_table(found, None, "net").caption
 
 
 def test_images_of_the_source_set_neither_train_nor_test(stage, labels):

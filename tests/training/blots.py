@@ -48,6 +48,7 @@ TRAINING = {
     "precision": "32-true",
     "channels_last": True,
     "compile": False,
+    "threads": None,
     "devices": 1,
     "nodes": 1,
 }

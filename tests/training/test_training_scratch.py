@@ -18,7 +18,7 @@ from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import convnet_net, load_net, save_net
 from zfnet.models.spec import build_spec
 from zfnet.studies.trials import Scratch
-from zfnet.training import scratch
+from zfnet.training import scratch, sharing
 
 TARGET = {
     "run": True,
@@ -156,6 +156,33 @@ def test_stopped_and_run_again_it_keeps_what_was_finished(
     assert "2 trainings from scratch with other settings" in capsys.readouterr().err
 
 
+def test_trainings_at_the_same_time_find_what_they_find_alone(
+    places: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    alone, beside = places(tmp_path / "alone"), places(tmp_path / "beside")
+    cfg = config(threads=1)
+    monkeypatch.setattr(sharing, "cores", lambda: 1)
+    scratch.run(cfg, alone)
+    monkeypatch.setattr(sharing, "cores", lambda: 2)
+    in_this_process = []
+    monkeypatch.setattr(scratch, "fit", lambda *args: in_this_process.append(args))
+    timing = scratch.run(cfg, beside)
+    assert not in_this_process
+    assert files(beside.scratch) == files(alone.scratch)
+    assert [each["file"] for each in timing["trainings"]] == [
+        f"blots/fold{fold}_n{size}.npz" for fold in (0, 1) for size in (2, 5)
+    ]
+    # a fault of one is told as ever, and those that were finished are kept
+    monkeypatch.undo()
+    monkeypatch.setattr(scratch, "closure_hash", lambda module: "code")
+    monkeypatch.setattr(sharing, "cores", lambda: 2)
+    with pytest.raises(UserError, match=r"lower study\.scratch\.lr"):
+        scratch.run(config(threads=1, lr=1e30), places(tmp_path / "bad"))
+
+
 def stopped_before_publishing(cfg: Any, paths: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scratch, "publish", lambda *args: 1 / 0)
@@ -270,7 +297,7 @@ def test_enough_steps_learn_the_training_images(
     few = json.loads((tmp_path / "few" / "scratch" / "scratch.json").read_text())
     assert few["targets"]["blots"][0]["at_chance"]
     said = capsys.readouterr().err
-    assert "never left chance" in said
+    assert "ended at chance" in said
     assert "init=he" in said
     paths = places(tmp_path / "many")
     scratch.run(config(once, steps=150, lr=0.002, **LEARNS), paths)
@@ -323,11 +350,11 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     assert record["recipe"]["init"] is None
     wished = scratch.recipe_of(load_net(paths.net), TRAINING, OPTIONS | {"init": "he"})
     assert wished["init"] is None  # there is no choice
-    # a net that never left chance is given advice that it can follow
+    # a net that ended at chance is given advice that it can follow
     cfg.study.scratch["lr"] = 1e-9
     scratch.run(cfg, paths)
     advice = capsys.readouterr().err.split("WARNING")[-1]
-    assert "never left chance" in advice
+    assert "ended at chance" in advice
     assert "init=he" not in advice
     assert np.load(paths.scratch / "blots" / "fold0_n2.npz")["predicted"].shape == (12,)
     rows = np.array([0, 3, 5])

@@ -11,8 +11,8 @@ from zfnet.drawing.style import CATEGORICAL, figure
 
 TITLE_POINTS = 13
 TEXT_POINTS = 11.5
-MARKERS = "o^sDv"
-MARKER_WORDS = ("Circles", "Triangles", "Squares", "Diamonds", "Pointed downwards")
+MARKERS = "o^s"
+MARKER_WORDS = ("Circles", "Triangles", "Squares")
 PRINTED_MARKERS = "x+12"
 GREY = "#666666"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zfnet.reading import LESS
 from zfnet.report import formats
 from zfnet.report.pictures import Picture
 
@@ -24,7 +25,6 @@ LEGEND = (
     ("out of scale", "the run is below what the claim needs, so its number is shown, not judged"),
     ("not measured", "no number to judge by; the row says why"),
 )
-LESS = " − "  # between the keys of a number that is a difference
 
 
 @dataclass(frozen=True)

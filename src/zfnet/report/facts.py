@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from zfnet.chance import AT_CHANCE
 from zfnet.report import charts, formats
 from zfnet.report.gather import TITLES, Evidence, NetRun
 
@@ -54,7 +55,7 @@ def error_rows(nets: list[NetRun]) -> list[dict[str, Any]]:
                 "high": None if high is None else formats.share(high, 100),
                 "n": error.get("n"),
                 "note": error.get("note", ""),
-                "lost": net.metrics.get("status", {}).get("value") == "at chance",
+                "lost": net.metrics.get("status", {}).get("value") == AT_CHANCE,
             }
         )
     return rows

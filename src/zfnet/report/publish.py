@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -20,6 +19,7 @@ from zfnet.errors import UserError
 from zfnet.report.gather import Evidence, gather
 from zfnet.report.records import records_of
 from zfnet.report.track import need_login, offline_folders, wandb_folder
+from zfnet.report.wandb_report import Place, build
 
 INSTALL = "uv run --extra publish zfnet publish"
 REPLAY = "uv run dvc repro track"
@@ -41,16 +41,6 @@ class Service(Protocol):
 
     def save(self, report: Any, draft: bool) -> None:
         """Save the report, which then has an id and a url. Raises UserError if that fails."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the runs and the report go, and the ids of the runs by what they are about."""
-
-    entity: str
-    project: str
-    group: str
-    runs: dict[str, str]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,8 +71,6 @@ def main(argv: Sequence[str], root: Path, main_root: Path, service: Service | No
 
 def publish(root: Path, main_root: Path, service: Service, draft: bool = False) -> str:
     """Upload, write the report and return its address; a report of the same group is rewritten."""
-    from zfnet.report.wandb_report import build
-
     evidence = gather(root)
     tracking = _replayed(evidence)
     runs = {run["name"]: run["id"] for run in tracking["runs"]}
@@ -90,11 +78,11 @@ def publish(root: Path, main_root: Path, service: Service, draft: bool = False) 
     module = service.reports()
     own = evidence.config.get("tracking") or {}
     default = service.login()
-    target = Target(own.get("entity") or default, str(own["project"]), tracking["group"], runs)
+    place = Place(own.get("entity") or default, str(own["project"]), tracking["group"], runs)
     if folders:
-        service.sync(folders, target.entity, target.project)
-    report = build(module, evidence, target)
-    return _save(service, report, target, main_root / "wandb" / REMEMBERED, draft)
+        service.sync(folders, place.entity, place.project)
+    report = build(module, evidence, place)
+    return _save(service, report, place, main_root / "wandb" / REMEMBERED, draft)
 
 
 def _replayed(evidence: Evidence) -> dict[str, Any]:
@@ -134,10 +122,10 @@ def _folders(main_root: Path, runs: dict[str, str]) -> list[Path]:
     return [folders[-1] for folders in found.values()]
 
 
-def _save(service: Service, report: Any, target: Target, file: Path, draft: bool) -> str:
+def _save(service: Service, report: Any, place: Place, file: Path, draft: bool) -> str:
     """Save the report, in place of the one that this group had, and remember where it is."""
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    key = "/".join((target.entity, target.project, target.group))
+    key = "/".join((place.entity, place.project, place.group))
     report.id = known.get(key, "")
     service.save(report, draft)
     file.parent.mkdir(exist_ok=True)

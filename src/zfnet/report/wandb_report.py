@@ -7,7 +7,8 @@ Order, titles, words and numbers come from where the site takes them: `gather`, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from zfnet.report import claims, facts, formats
 from zfnet.report.evolution_panels import SECTION, panel_keys
@@ -25,24 +26,14 @@ ROWS_A_GRID = 29  # of its rows make a square of all its columns
 MARGIN = 4  # rows that a panel's head and caption take
 
 
-class Place(Protocol):
-    """Where the runs are."""
+@dataclass(frozen=True)
+class Place:
+    """Where the runs and the report go, and the ids of the runs by what they are about."""
 
-    @property
-    def entity(self) -> str:
-        """Who owns them."""
-
-    @property
-    def project(self) -> str:
-        """W&B project."""
-
-    @property
-    def group(self) -> str:
-        """The pipeline run's group."""
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """Id of each run by what it is about."""
+    entity: str
+    project: str
+    group: str
+    runs: Mapping[str, str]
 
 
 def build(wr: Any, evidence: Evidence, place: Place) -> Any:

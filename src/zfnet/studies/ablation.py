@@ -3,8 +3,8 @@
 Twelve rows in two groups, as in Zeiler & Fergus 2014, Table 3: seven on the replica of Krizhevsky
 et al.'s net, five on the net of Fig. 3. Every row is a net of its own, trained by the same recipe;
 this study reads the answers that training saved for each image and needs no torch. A row that the
-experiment does not train says so, one that never left chance is marked and kept, and a thirteenth
-row then gives the same net from another initialisation.
+experiment does not train says so, one that ended at chance is marked and kept, and a thirteenth row
+gives the net without 3, 4, 6, 7 at a lower learning rate.
 
 Each row is compared with its group's full net on the same images: difference of top-1 validation
 error with an interval over images, McNemar's exact test, Holm's correction over the paper's rows;

@@ -204,10 +204,10 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _some(words: Sequence[str], most: int = MOST_NAMED) -> str:
+def _some(words: Sequence[str]) -> str:
     """A list in words, its end left out where it is long."""
-    more = len(words) - most
-    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
+    more = len(words) - MOST_NAMED
+    return ", ".join(words[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _notes(one: PerClass) -> str:

@@ -106,11 +106,11 @@ class Trial:
 
     @property
     def stuck(self) -> str:
-        """How many of the nets from scratch never left chance, in words; "" for none."""
+        """How many of the nets from scratch ended at chance, in words; "" for none."""
         count = sum(self.guessing)
         if not count:
             return ""
-        return f"{count} of {len(self.guessing)} nets never left chance"
+        return f"{count} of {len(self.guessing)} nets ended at chance"
 
     def right(self, labels: np.ndarray) -> list[np.ndarray]:
         """1 for every right answer, (n,) float, fold by fold."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,23 +18,12 @@ from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.models.net import save_weights
 from zfnet.training.files import write_text, write_whole
+from zfnet.training.history import Row, epoch_line, history_csv, say
 from zfnet.training.module import NEVER, Classifier
 from zfnet.training.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
 GPU_CHECK_STEPS = 50  # on a GPU the loss is looked at this often, to keep it busy
-Row = dict[str, Any]  # an epoch's numbers by COLUMNS; val_top5_error None with few classes
-COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_top1_error",
-    "val_loss",
-    "val_top1_error",
-    "val_top5_error",
-    "filters_rescaled",
-    "largest_filter_rms",
-)
 ADVICE = (
     "try a lower training.lr, or training.init=scaled below the paper's width; "
     "training.max_filter_rms=0.1 keeps single filters from running away"
@@ -67,7 +53,8 @@ class WholeCheckpoints(CheckpointIO):
 class Logbook(Callback):
     """Keeps the history, and writes row, snapshot and checkpoint after every epoch, in this order.
 
-    Its state travels in the checkpoint. `live` is called with each new row.
+    Its state travels in the checkpoint. `live` is called with each new row; `label` begins the
+    lines that it prints.
     """
 
     def __init__(
@@ -76,7 +63,9 @@ class Logbook(Callback):
         snapshots: bool,
         classes: int,
         live: Callable[[dict[str, Any]], None] | None = None,
+        label: str = "",
     ) -> None:
+        self.label = label
         self.work = work
         self.snapshots = snapshots
         self.classes = classes
@@ -99,7 +88,7 @@ class Logbook(Callback):
         assert isinstance(pl_module, Classifier)
         pl_module.val_errors = [row["val_top1_error"] for row in self.rows]
         if self.resumed_at and trainer.is_global_zero:
-            say(f"resumed after epoch {self.resumed_at} from {self.work.path}")
+            say(f"{self.label}resumed after epoch {self.resumed_at} from {self.work.path}")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -161,17 +150,17 @@ class Logbook(Callback):
 
     def _tell(self, trainer: pl.Trainer, row: Row) -> None:
         epochs = int(trainer.max_epochs or 0)
-        say(epoch_line(row, epochs, self.times))
+        say(self.label + epoch_line(row, epochs, self.times))
         if self.live is not None:
             self.live({key: value for key, value in row.items() if value is not None})
         epoch = row["epoch"]
         begun = not at_chance(row["train_loss"], self.classes, within=0.01)
         if epoch == min(CHANCE_EPOCHS, epochs) and not begun:
             say(
-                f"WARNING: after {epoch} epochs the training loss is {row['train_loss']:.4f}, that "
-                f"of guessing among {self.classes} classes: this net has not begun to learn. Try "
-                "training.init=scaled (the paper's 0.01 is too small below its width), a higher "
-                "training.lr, or training.init=he with a lower one"
+                f"WARNING: {self.label}after {epoch} epochs the training loss is "
+                f"{row['train_loss']:.4f}, that of guessing among {self.classes} classes: this net "
+                "has not begun to learn. Try training.init=scaled (the paper's 0.01 is too small "
+                "below its width), a higher training.lr, or training.init=he with a lower one"
             )
 
 
@@ -216,44 +205,3 @@ def check_loss(trainer: pl.Trainer, module: Classifier) -> None:
             f"the loss is no longer a number (epoch {trainer.current_epoch + 1}, step {step}): the "
             f"training diverged at learning rate {module.rate:g}; {ADVICE}"
         )
-
-
-def history_csv(rows: list[Row]) -> str:
-    """Return the history as CSV: one line an epoch, errors in %, empty where not measured."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        values = [row[name] for name in COLUMNS]
-        writer.writerow([f"{v:.8g}" if isinstance(v, float) else v for v in values])
-    return out.getvalue()
-
-
-def epoch_line(row: Row, epochs: int, times: list[dict[str, float | int]]) -> str:
-    """Return what a person wants to see of an epoch, in one line."""
-    top5 = f" (top-5 {row['val_top5_error']:.1f} %)" if row["val_top5_error"] is not None else ""
-    recent = [t["seconds"] for t in times[-5:]]
-    left = (epochs - len(times)) * sum(recent) / len(recent)
-    filters = row["filters_rescaled"]
-    return (
-        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.3f}  "
-        f"train error {row['train_top1_error']:.1f} %  val {row['val_top1_error']:.1f} %{top5}  "
-        f"lr {row['lr']:.3g}  {times[-1]['images_per_second']:.0f} images/s  "
-        f"{filters} filter{'' if filters == 1 else 's'} scaled back"
-        + (f"  {duration(left)} left" if left else "")
-    )
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as "45 s", "3 min 20 s" or "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def say(line: str) -> None:
-    """Print one line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Builds a net and trains it with Lightning, from the last whole epoch or from the start."""
+"""Trains a net with Lightning, from the last whole epoch or from the start."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
-from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import convnet_net
-from zfnet.models.spec import build_spec
-from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints, say
-from zfnet.training.launch import TERMINATED, Job, Place
+from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints
+from zfnet.training.fresh import build
+from zfnet.training.history import say
+from zfnet.training.launch import Job, Place
 from zfnet.training.loader import Loader, reading_threads, share_of_cores
 from zfnet.training.module import Classifier
+from zfnet.training.sharing import TERMINATED, use_threads
 from zfnet.training.work import WorkFolder
 
 LIGHTNINGS_LOGGERS = (
@@ -34,27 +35,6 @@ LIGHTNINGS_LOGGERS = (
     "lightning_fabric",
     "lightning_fabric.utilities.rank_zero",
 )
-
-
-def build(job: Job, prepared: Prepared) -> ConvNet:
-    """Return the net of the config with its first weights, which depend on the seed alone."""
-    model, training = job.model, job.training
-    spec = build_spec(
-        model["arch"],
-        num_classes=len(prepared.classes),
-        input_px=model["input_px"],
-        width=model["width"],
-        without=model["without"],
-        fc_units=model["fc_units"],
-        middle_maps=model["middle_maps"],
-        grouped=model["grouped"],
-        lrn=model["lrn"],
-        dropout=training["dropout"],
-        changes=model["changes"],
-    )
-    net = ConvNet(spec)
-    init_weights(net, training["init"], width=model["width"], seed=job.seed)
-    return net
 
 
 def fit(
@@ -74,8 +54,8 @@ def fit(
     model.train()
     if training["compile"]:
         model.compile()
-    book = Logbook(work, job.snapshots, len(prepared.classes), live)
-    set_threads(device, place)
+    book = Logbook(work, job.snapshots, len(prepared.classes), live, job.label)
+    set_threads(device, place, training["threads"])
     with quiet_lightning():
         trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)
         loaders = make_loaders(job, prepared, device, place, trainer)
@@ -163,10 +143,17 @@ def make_loaders(
     )
 
 
-def set_threads(device: torch.device, place: Place) -> None:
-    """Share the cores among the CPU processes of a machine: torchrun allows each only one."""
-    if device.type == "cpu" and place.by == "torchrun":
+def set_threads(device: torch.device, place: Place, threads: int | None) -> None:
+    """Use `threads` threads on a CPU, or all cores; several processes of a training share them.
+
+    Those have to be told: torchrun allows each only one.
+    """
+    if device.type != "cpu":
+        return
+    if place.by == "torchrun":
         torch.set_num_threads(share_of_cores())
+    else:
+        use_threads(device, threads)
 
 
 @contextmanager

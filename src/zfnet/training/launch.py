@@ -23,8 +23,8 @@ from types import FrameType
 from typing import Any
 
 from zfnet.errors import UserError
+from zfnet.training.sharing import TERMINATED
 
-TERMINATED = 143  # 128 + SIGTERM, the shell's custom
 POLL_SECONDS = 0.5
 
 
@@ -43,6 +43,7 @@ class Job:
     epochs: str
     metrics: str
     snapshots: bool = False  # keep the weights of every epoch
+    label: str = ""  # begins the lines that it prints, where others print theirs in between
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ for every size, so that small sets are seen more often). The steps should be eno
 training images nearly without error; `train_error` tells whether they were.
 
 Each finished training is kept in its target's work folder at once; a stopped stage goes on with
-the next. What a training does not depend on may change in between: other targets, or a target's
-number of folds and other sizes.
+the next. Where training.threads leaves cores idle, several are done at the same time. What a
+training does not depend on may change in between: other targets, or a target's number of folds and
+other sizes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +56,7 @@ from zfnet.training.files import publish_folder, write_json
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
+from zfnet.training.sharing import at_once, end_with, use_threads
 from zfnet.training.step import (
     make_optimizer,
     memory_format_of,
@@ -106,12 +113,7 @@ def run(cfg: Any, paths: Any) -> dict[str, Any]:
             locks.enter_context(work.locked())
             name_others(work)
         jobs = [job for name in targets for job in plan(name, targets[name], sets[name], seed)]
-        times = []
-        for number, job in enumerate(jobs, 1):
-            head = f"{job.target}, fold {job.number + 1}, {job.size} a class"
-            head += f" ({number} of {len(jobs)})"
-            work = works[job.target]
-            times.append(do(job, head, sets[job.target], net, training, device, work))
+        times = do_all(jobs, paths, training, device, works)
         publish(jobs, net, training, works, Path(paths.work), Path(paths.scratch))
         for work in works.values():
             work.remove()
@@ -217,21 +219,66 @@ def job_seed(seed: int, target: str, fold: int, size: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
+def do_all(
+    jobs: Sequence[Job],
+    paths: Any,
+    training: Options,
+    device: torch.device,
+    works: Mapping[str, WorkFolder],
+) -> list[dict[str, Any] | None]:
+    """Do the trainings, at the same time where cores are left; what `do` returns of each."""
+    calls = []
+    for number, job in enumerate(jobs, 1):
+        head = f"{job.target}, fold {job.number + 1}, {job.size} a class ({number} of {len(jobs)})"
+        target, work = Path(paths.targets) / job.target, works[job.target]
+        calls.append((job, head, target, Path(paths.net), training, device, work))
+    left = sum(not finished(works[job.target], job).is_file() for job in jobs)
+    count = min(at_once(training, device), left)
+    if count < 2:
+        return [do(*call) for call in calls]
+    say(f"scratch: {left} trainings, {count} at the same time")
+    # new processes: one forked from a process whose threads hold locks may wait for ever
+    with ProcessPoolExecutor(count, get_context("spawn"), begin, (os.getpid(),)) as pool:
+        futures = [pool.submit(do, *call) for call in calls]
+        try:
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"scratch: one of {count} processes was ended from outside, perhaps for want of "
+                "memory; run again to go on (training.threads=null trains one net at a time)"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those under way are finished and kept
+            raise
+
+
+def begin(parent: int) -> None:
+    """Prepare a process that trains for another one: silent bars, and gone when that is gone."""
+    os.environ["ZFNET_PROGRESS"] = "0"
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this process says so
+    end_with(parent)
+
+
 def do(
     job: Job,
     head: str,
-    prepared: Prepared,
-    net: Net,
+    target: Path,
+    studied: Path,
     training: Options,
     device: torch.device,
     work: WorkFolder,
 ) -> dict[str, Any] | None:
-    """Do one training and keep what it found; None if an earlier run of the stage did it."""
+    """Do one training and keep what it found; None if an earlier run of the stage did it.
+
+    target: folder of the prepared set; studied: of the net whose architecture is trained.
+    """
     file = finished(work, job)
     if file.is_file():
         say(f"{head}: finished before")
         return None
     started = time.perf_counter()
+    use_threads(device, training["threads"])
+    prepared, net = Prepared.open(target), load_net(studied)
     split = prepared.split("train")
     rows, steps = job.fold.train[job.size], training["epochs"]
     model, normalise = fresh(net, split, rows, len(prepared.classes), training, job.seed)
@@ -272,7 +319,7 @@ def do(
         drawn = training["init"] is None  # by torchvision
         other = "another lr" if drawn else "init=he, normalise=standardise and dropout=0"
         say(
-            f"WARNING: {head}: this net never left chance; scratch.json records it. Try a larger "
+            f"WARNING: {head}: this net ended at chance; scratch.json records it. Try a larger "
             f"study.scratch.steps, or its {other}"
         )
     return {"file": record["file"], "seconds": round(seconds, 2)}

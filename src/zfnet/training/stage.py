@@ -2,6 +2,7 @@
 
 Nothing is published before the last epoch is done; until then the training lives in a work folder
 (see `work`) and goes on from its last whole epoch when run again, to the same weights bit for bit.
+A finished one waits there until all that its net needs are done.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zfnet import MAIN_NET
-from zfnet.chance import at_chance
+from zfnet.chance import AT_CHANCE, at_chance
 from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 from zfnet.intervals import student
 from zfnet.machine import pick_device
 from zfnet.models.net import Net, convnet_net, load_weights, save_net
-from zfnet.training import launch
-from zfnet.training.callbacks import Logbook, history_csv, say
+from zfnet.training import beside, launch
 from zfnet.training.evaluate import (
     error,
     error_metrics,
@@ -37,15 +37,19 @@ from zfnet.training.evaluate import (
     save_predictions,
 )
 from zfnet.training.files import publish_folder, write_json, write_text
-from zfnet.training.fit import build, fit
-from zfnet.training.launch import Job, stopped_by_sigterm
-from zfnet.training.module import Classifier
+from zfnet.training.fresh import build
+from zfnet.training.history import history_csv, say
+from zfnet.training.launch import Job, Place, stopped_by_sigterm
 from zfnet.training.recipe import departures
-from zfnet.training.work import KEY_DIGITS, WAITS, WorkFolder, key_of
+from zfnet.training.sharing import at_once
+from zfnet.training.work import KEY_DIGITS, WAITS, TakenError, WorkFolder, key_of
+
+if TYPE_CHECKING:
+    from zfnet.training.callbacks import Logbook
+    from zfnet.training.module import Classifier
 
 Live = Callable[[dict[str, Any]], None]
-AT_CHANCE = "at chance"  # a net's status in its metrics
-TIMING = "timing.json"  # beside a finished training that waits for those of other seeds
+TIMING = "timing.json"  # beside a finished training that waits to be published
 
 
 def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
@@ -59,14 +63,35 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     config's seed and those places, each other one lies whole in paths.final/seed_<seed>/.
     nets.<net>.training is what this net's recipe changes of the config's. A net with `weights`, or
     from torchvision, is adopted: evaluated, not trained.
+    paths.others, if there are any, are sections of other nets that the pipeline is about to train:
+    where training.threads leaves cores idle they are trained at the same time and wait in
+    paths.work for their own stage (see `beside`). They change nothing that this stage writes.
     Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
     SystemExit(0) in processes of a distributed training other than the first.
     """
-    model = plain(cfg.nets[net])
-    seeds, changed = max(1, model.pop("seeds")), model.pop("training")
+    first, seeds = job_of(net, plain(cfg.nets[net]), cfg, paths)
+    live = getattr(paths, "live_logger", None)
+    others = {} if live is not None else getattr(paths, "others", {})
+    with stopped_by_sigterm():
+        if is_adopted(first):
+            timing = train(first, live)
+        else:
+            timing = train_all(first, seeds, live, still_to_train(others, cfg, paths))
+    if timing is None:
+        raise SystemExit(0)
+    return timing
+
+
+def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any) -> tuple[Job, int]:
+    """The first training of `net`, whose section is `model`, and how many seeds it has.
+
+    paths.final and the like are those of the stage's own net, whichever net is asked for.
+    """
+    section = dict(model)
+    seeds, changed = max(1, section.pop("seeds")), section.pop("training")
     first = Job(
         net=net,
-        model=model,
+        model=section,
         training=merged(plain(cfg.training), changed),
         seed=int(cfg.seed),
         device=str(cfg.device),
@@ -77,66 +102,118 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
         metrics=str(paths.metrics),
         snapshots=net == MAIN_NET,
     )
-    live = getattr(paths, "live_logger", None)
-    with stopped_by_sigterm():
-        if seeds == 1 or is_adopted(first):
-            timing = train(first, live)
-        else:
-            timing = train_seeds(first, seeds, live)
-    if timing is None:
-        raise SystemExit(0)
-    return timing
+    return first, seeds
 
 
-def train_seeds(first: Job, seeds: int, live: Live | None) -> dict[str, Any] | None:
+def still_to_train(sections: Any, cfg: Any, paths: Any) -> list[Job]:
+    """The trainings of other nets that no earlier run did, as they will wait to be published."""
+    found = []
+    for net, section in sections.items():
+        first, seeds = job_of(net, plain(section), cfg, paths)
+        if is_adopted(first):
+            continue
+        done = beside.published(paths.timing.with_name(f"train_{net}.json"), paths.folder_of(net))
+        found += [job for job in waiting_jobs(first, seeds) if key_in_name(job) not in done]
+    return found
+
+
+def train_all(
+    first: Job, seeds: int, live: Live | None, others: list[Job]
+) -> dict[str, Any] | None:
     """Train one net a seed, then publish all of them at once; the first one's timing, and theirs.
 
-    A finished net waits in the work folder: a stop loses the unfinished one's last epoch at most.
-    None as `train`.
+    A finished net waits in the work folder: a stop loses the unfinished ones' last epoch at most.
+    `others` are trained where cores are left.
+    None in the processes of a distributed training other than the first.
     """
-    prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
-    jobs = [waiting(first, first.seed + k, prepared, device) for k in range(seeds)]
+    device = pick_device(first.device)
+    jobs = waiting_jobs(first, seeds)
     place = launch.find_place(processes(first, device), first.training["nodes"])
     helps = place is not None and place.rank > 0
     if not helps:
         name_waiting(first, [Path(job.final).parent for job in jobs])
     finished = [timing_of(job) for job in jobs]  # asked before any begins: every rank sees the same
-    timings = []
-    for job, found in zip(jobs, finished, strict=True):
-        timing = found or train(job, live if job.seed == first.seed else None)
-        if timing is not None and not found:
-            write_json(Path(job.final).with_name(TIMING), timing)
-        timings.append(timing)
+    count = at_once(first.training, device) if place == Place() else 1
+    if count > 1:
+        left = [job for job in (*jobs, *others) if timing_of(job) is None]
+        with beside.helpers(left, count):
+            finish_free(left, first.net, live)
+        finished = [timing_of(job) for job in jobs]
+    timings = [
+        found or train(job, live if job.seed == first.seed else None)
+        for job, found in zip(jobs, finished, strict=True)
+    ]
     done = [timing for timing in timings if timing is not None]
     if helps or len(done) < len(jobs):
         return None
-    for job in jobs[1:]:
-        publish_folder(Path(job.final), Path(jobs[0].final) / f"seed_{job.seed}")
-    write_json(Path(jobs[0].final) / "seeds.json", {"seeds": [job.seed for job in jobs]})
+    collect(first, jobs)
+    return {**done[0], "seeds": done} if seeds > 1 else done[0]
+
+
+def finish_free(jobs: list[Job], net: str, live: Live | None) -> None:
+    """Do those of `jobs` that are neither finished nor under way in another process, in order.
+
+    One of another net than `net` that fails says so and is left to its own stage.
+    """
+    first = next((job.seed for job in jobs if job.net == net), None)
+    for job in jobs:
+        mine = job.net == net
+        try:
+            if timing_of(job) is None:
+                train(job, live if mine and job.seed == first else None)
+        except TakenError:
+            continue
+        except UserError as error:
+            if mine:
+                raise
+            say(f"{job.label}{error} (train@{job.net} will try again)")
+
+
+def collect(first: Job, jobs: list[Job]) -> None:
+    """Publish the finished trainings of one net, and clear the places where they waited."""
+    main = Path(jobs[0].final)
     every = [json.loads(Path(job.metrics).read_text(encoding="utf-8")) for job in jobs]
-    write_json(Path(first.metrics), {**every[0], **over_seeds(every), "status": worst(every, jobs)})
+    metrics = every[0]
+    if len(jobs) > 1:
+        for job in jobs[1:]:
+            publish_folder(Path(job.final), main / f"seed_{job.seed}")
+        write_json(main / "seeds.json", {"seeds": [job.seed for job in jobs]})
+        metrics = {**metrics, **over_seeds(every), "status": worst(every, jobs)}
+    write_json(Path(first.metrics), metrics)
     publish_folder(Path(jobs[0].epochs), Path(first.epochs))
-    publish_folder(Path(jobs[0].final), Path(first.final))
+    publish_folder(main, Path(first.final))
     for job in jobs:
         shutil.rmtree(Path(job.final).parent)
-    return {**done[0], "seeds": done}
 
 
-def waiting(first: Job, seed: int, prepared: Prepared, device: torch.device) -> Job:
-    """The training of another seed, which publishes into the work folder for the time being."""
-    job = replace(first, seed=seed, snapshots=first.snapshots and seed == first.seed)
-    key = key_of(depends_on(job, prepared, device))
-    place = Path(first.work) / f"{first.net}-{key}{WAITS}"
-    return replace(
-        job,
-        final=str(place / "final"),
-        epochs=str(place / "epochs"),
-        metrics=str(place / "metrics.json"),
-    )
+def waiting_jobs(first: Job, seeds: int) -> list[Job]:
+    """The trainings of a net, one a seed, which publish into the work folder for the time being."""
+    prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
+    found = []
+    for seed in range(first.seed, first.seed + seeds):
+        job = replace(first, seed=seed, snapshots=first.snapshots and seed == first.seed)
+        key = key_of(depends_on(job, prepared, device))
+        place = Path(first.work) / f"{first.net}-{key}{WAITS}"
+        label = f"{first.net}, seed {seed}: " if seeds > 1 else f"{first.net}: "
+        found.append(
+            replace(
+                job,
+                final=str(place / "final"),
+                epochs=str(place / "epochs"),
+                metrics=str(place / "metrics.json"),
+                label=label if at_once(first.training, device) > 1 else "",
+            )
+        )
+    return found
+
+
+def key_in_name(job: Job) -> str:
+    """The key of a training that will wait to be published."""
+    return Path(job.final).parent.name.removeprefix(f"{job.net}-").removesuffix(WAITS)
 
 
 def name_waiting(first: Job, ours: list[Path]) -> None:
-    """Say which finished trainings of this net, of other settings, still wait for other seeds."""
+    """Say which finished trainings of this net, of other settings, still wait."""
     digits = "[0-9a-f]" * KEY_DIGITS
     for folder in sorted(Path(first.work).glob(f"{first.net}-{digits}{WAITS}")):
         if folder not in ours:
@@ -198,15 +275,22 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
         return None if place is not None and place.rank else adopt(job, device)
     if place is None:
         return launch.start(job, devices, live)
+    from zfnet.training.fit import fit  # Lightning: a stage that only publishes does without
+
     prepared = Prepared.open(Path(job.prepared))
     work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
     if place.rank:
         fit(job, prepared, work, device, place, None)
         return None
     with work.locked():
+        found = timing_of(job)  # by another process, in the moment before the lock was ours
+        if found:
+            work.remove()
+            return found
         work.name_others()
         module, book = fit(job, prepared, work, device, place, live)
-        timing = finish(job, prepared, work, module, book, device)
+        timing = {**finish(job, prepared, work, module, book, device), "key": work.key}
+        write_json(Path(job.final).with_name(TIMING), timing)
         work.remove()
     return timing
 
@@ -271,7 +355,7 @@ def finish(
         "parameters": measured(sum(p.numel() for p in model.parameters())),
     }
     if guessing:
-        say(f"WARNING: {job.net} never left chance; metrics record it as status 'at chance'")
+        say(f"WARNING: {job.net} ended at chance; metrics record it as status '{AT_CHANCE}'")
     kept = list(range(1, len(book.rows) + 1)) if book.snapshots else []
     save_predictions(work.final / "train_predictions.npz", training)
     publish(job, prepared, work, net, predictions, history_csv(book.rows), kept, metrics)

@@ -18,7 +18,11 @@ from zfnet.errors import UserError
 
 KEY_DIGITS = 12
 LOCK = "lock"
-WAITS = "-done"  # ends the name of a finished training that waits for those of other seeds
+WAITS = "-done"  # ends the name of a finished training that waits to be published
+
+
+class TakenError(UserError):
+    """Another process works in this folder."""
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -37,6 +41,7 @@ class WorkFolder:
     def __init__(self, root: Path, net: str, key: str) -> None:
         self.root = root
         self.net = net
+        self.key = key
         self.path = root / f"{net}-{key}"
         self.checkpoints = self.path / "checkpoints"
         self.snapshots = self.path / "epochs"
@@ -45,7 +50,7 @@ class WorkFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises UserError if another process has it."""
+        """Hold the folder for this process. Raises TakenError if another process has it."""
         lock = self._lock()
         try:
             yield
@@ -110,7 +115,7 @@ class WorkFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 file.close()
-                raise UserError(
+                raise TakenError(
                     f"{self.path}: another process trains this very net; wait for it, or stop it"
                 ) from error
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:

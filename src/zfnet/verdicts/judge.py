@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from zfnet import MAIN_NET
+from zfnet.chance import AT_CHANCE
 from zfnet.errors import UserError
 from zfnet.intervals import holm
-from zfnet.reading import decimal, decimals, read_json, read_yaml
+from zfnet.reading import LESS, decimal, decimals, read_json, read_yaml
 from zfnet.studies.result import Measured, plain
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Claim, Claims, Need, Number, amount, read_claims
@@ -35,9 +36,6 @@ HOLDS, FAILS = "holds here", "fails here"
 UNDECIDED, OUT_OF_SCALE, NOT_MEASURED = "undecided", "out of scale", "not measured"
 WORDS = (REPRODUCED, CONTRADICTED, HOLDS, FAILS, UNDECIDED, OUT_OF_SCALE, NOT_MEASURED)
 RENDERED = ("synthetic", "unseen")
-# How studies mark a number of a net that guesses, and how a training's status calls it.
-AT_CHANCE = ("at chance", "left chance")
-GUESSING = "at chance"
 NO_EVIDENCE = "ended at chance, a failure to train and no evidence"
 ADOPTED = "adopted"
 OWN = ("claims", "headline", "verdicts")  # numbers that come from here
@@ -287,7 +285,7 @@ def _taken_off(
     if other.measured is None:
         return Part(number, other.key, None, other.why)
     elsewhere = "" if number.minus.study == number.study else f"{number.minus.study}: "
-    name = f"{key} − {elsewhere}{other.key}"
+    name = f"{key}{LESS}{elsewhere}{other.key}"
     return Part(number, name, rules.less(measured, other.measured), passed or other.why)
 
 
@@ -297,7 +295,7 @@ def _fault(study: str, key: str, measured: Measured | None) -> str:
         return f"{study} has no {key} in this run"
     if measured.value != measured.value:
         return f"{study} could not give {key}" + (f": {measured.note}" if measured.note else "")
-    if any(words in measured.note for words in AT_CHANCE):
+    if AT_CHANCE in measured.note:
         return f"{study} has {key} of a net that {NO_EVIDENCE}"
     return ""
 
@@ -323,7 +321,11 @@ def _collect(claim: Claim, evidence: Evidence) -> tuple[list[list[Part]], list[P
 def _chains(parts: Sequence[Part], kind: str) -> list[list[Part]]:
     """The parts that were measured; of an order, runs of neighbours, as a gap has no step."""
     if kind != "order":
-        found = [[part for part in parts if part.measured is not None]]
+        once: dict[tuple[str, str, float], Part] = {}  # one that stands in for another counts once
+        for part in parts:
+            if part.measured is not None:
+                once.setdefault((part.number.study, part.key, part.number.less), part)
+        found = [list(once.values())]
     else:
         runs = groupby(parts, key=lambda part: part.measured is not None)
         found = [list(run) for there, run in runs if there]
@@ -334,7 +336,7 @@ def _names(chains: Sequence[Sequence[Part]], kind: str) -> tuple[str, ...]:
     """What each check is of, in the order of `rules.decide`."""
     if kind != "order":
         return tuple(part.key for chain in chains for part in chain)
-    return tuple(f"{b.key} − {a.key}" for chain in chains for a, b in pairwise(chain))
+    return tuple(f"{b.key}{LESS}{a.key}" for chain in chains for a, b in pairwise(chain))
 
 
 def _whys(parts: Sequence[Part]) -> str:
@@ -352,7 +354,7 @@ def judge_claim(claim: Claim, evidence: Evidence) -> Verdict:
     # What is not about a net's training is measured on the main net all the same.
     for net in claim.nets or (MAIN_NET,):
         known = evidence.run.nets.get(net)
-        if known is not None and known.status == GUESSING:
+        if known is not None and known.status == AT_CHANCE:
             return replace(nothing, reason=f"{net} {NO_EVIDENCE}.")
         if known is not None and known.status == ADOPTED and net in claim.nets:
             return replace(nothing, reason=f"{net} was adopted: its training is not known here.")

@@ -26,9 +26,9 @@ class VerdictPaths(Protocol):
 
     @property
     def metrics(self) -> Path:
-        """Beside it lies claims.json, counts and verdicts; itself in a run by hand.
+        """The file beside which claims.json, headline.json and verdicts.json are written.
 
-        Beside it lie also headline.json and verdicts.json, which `dvc metrics` shows.
+        claims.json has counts and verdicts; `dvc metrics` shows the other two.
         """
 
 
@@ -40,9 +40,8 @@ def run(cfg: Any, paths: VerdictPaths) -> None:
     """
     evidence = gather(paths.root)
     judgement = judge_all(read_claims(paths.root), evidence)
-    by_hand = paths.metrics.name == "metrics.json"
     _write(paths.results.with_name("claims.json"), document(judgement))
-    _write(paths.metrics if by_hand else paths.metrics.with_name("claims.json"), summary(judgement))
+    _write(paths.metrics.with_name("claims.json"), summary(judgement))
     _write(paths.metrics.with_name("headline.json"), headline(evidence.numbers, judgement))
     _write(paths.metrics.with_name("verdicts.json"), words(judgement))
     write_plots(paths.root, paths.results.with_name("plots"))

@@ -1,0 +1,197 @@
+"""Trainings beside each other: the same nets, found finished by their own stages; no orphans."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from zfnet.errors import UserError
+from zfnet.training import beside, sharing, stage
+
+Config = Callable[..., SimpleNamespace]
+Places = Callable[..., SimpleNamespace]
+CPU = torch.device("cpu")
+WEIGHTS = ("weights.pt", "history.csv", "val_predictions.npz", "train_predictions.npz")
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "cores", lambda: 2)
+
+
+@pytest.fixture
+def pair(config: Config, places: Places) -> Callable[..., tuple[Any, Any, Any]]:
+    """Makes config and paths of zfnet, with alexnet as the other net, and paths of alexnet."""
+
+    def make(root: Path, **changes: Any) -> tuple[Any, Any, Any]:
+        def paths(net: str, **more: Any) -> Any:
+            found = places(root, timing=root / "timing" / f"train_{net}.json", **more)
+            found.final, found.epochs = (root / "models" / net / n for n in ("final", "epochs"))
+            found.metrics = root / "metrics" / f"train_{net}.json"
+            found.folder_of = lambda other: root / "models" / other / "final"
+            return found
+
+        cfg = config(threads=1, epochs=1, **changes)
+        cfg.nets["alexnet"] = {**cfg.nets["zfnet"], "arch": "alexnet"}
+        others = {"alexnet": cfg.nets["alexnet"]}
+        return cfg, paths("zfnet", others=others), paths("alexnet", others={})
+
+    return make
+
+
+def test_how_many_fit() -> None:
+    assert sharing.at_once({"threads": None}, CPU) == 1
+    assert sharing.at_once({"threads": 1}, CPU) == 2
+    assert sharing.at_once({"threads": 2}, CPU) == 1
+    assert sharing.at_once({"threads": 3}, CPU) == 1
+    assert sharing.at_once({"threads": 1}, torch.device("cuda")) == 1
+
+
+def test_many_cores_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "cores", lambda: 64)
+    assert sharing.at_once({"threads": 1}, CPU) == sharing.AT_MOST
+    assert sharing.at_once({"threads": 32}, CPU) == 2
+
+
+def test_a_net_is_the_same_with_others_beside_it(
+    pair: Any, config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, zfnet, alexnet = pair(tmp_path / "beside", model_seeds=2)
+    timing = stage.run(cfg, zfnet)
+    assert [each["device"] for each in timing["seeds"]] == ["cpu", "cpu"]
+    assert not alexnet.final.exists()
+    waiting = sorted(alexnet.work.glob("alexnet-*-done"))
+    assert len(waiting) == 2
+    monkeypatch.setattr(stage, "train", lambda job, live=None: 1 / 0)  # nothing is left to train
+    found = stage.run(cfg, alexnet, "alexnet")
+    assert not any(alexnet.work.iterdir())
+    assert {each["key"] for each in found["seeds"]} == {
+        folder.name.removeprefix("alexnet-").removesuffix("-done") for folder in waiting
+    }
+    monkeypatch.undo()
+    monkeypatch.setattr(sharing, "cores", lambda: 1)
+    alone = places(tmp_path / "alone")
+    for net, made in (("zfnet", zfnet), ("alexnet", alexnet)):
+        stage.run(cfg, alone, net)
+        for name in WEIGHTS:
+            for at in ("", "seed_4/"):
+                left = (made.final / f"{at}{name}").read_bytes()
+                assert left == (alone.final / f"{at}{name}").read_bytes()
+
+
+def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> None:
+    cfg, zfnet, alexnet = pair(tmp_path)
+    alexnet.timing.parent.mkdir()
+    alexnet.timing.write_text(json.dumps(stage.run(cfg, alexnet, "alexnet")))
+    key = json.loads(alexnet.timing.read_text())["key"]
+    stage.run(cfg, zfnet)
+    assert not list(zfnet.work.glob("alexnet-*"))
+    cfg.training["lr"] = 0.002  # another net
+    stage.run(cfg, zfnet)
+    (other,) = zfnet.work.glob("alexnet-*-done")
+    assert key not in other.name
+
+
+def test_a_lost_net_is_trained_again(pair: Any, tmp_path: Path) -> None:
+    cfg, _, alexnet = pair(tmp_path)
+    alexnet.timing.parent.mkdir()
+    alexnet.timing.write_text(json.dumps(stage.run(cfg, alexnet, "alexnet")))
+    assert len(beside.published(alexnet.timing, alexnet.final)) == 1
+    assert beside.published(alexnet.timing, alexnet.final / "gone") == set()
+    alexnet.timing.write_text("{")
+    assert beside.published(alexnet.timing, alexnet.final) == set()
+    assert beside.published(tmp_path / "no.json", alexnet.final) == set()
+
+
+def test_tracking_that_watches_trains_one_net_at_a_time(pair: Any, tmp_path: Path) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    rows: list[Any] = []
+    zfnet.live_logger = rows.append
+    stage.run(cfg, zfnet)
+    assert len(rows) == 1
+    assert not list(zfnet.work.glob("alexnet-*"))
+
+
+def test_a_fault_of_another_net_is_told_and_left_to_its_stage(
+    pair: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cfg, zfnet, alexnet = pair(tmp_path)
+    cfg.nets["alexnet"]["training"] = {"lr": 1e30}
+    zfnet.others["alexnet"]["training"] = {"lr": 1e30}
+    stage.run(cfg, zfnet)
+    assert (zfnet.final / "weights.pt").is_file()
+    said = capfd.readouterr().err
+    assert "alexnet: the loss is no longer a number" in said
+    assert "train@alexnet will try again" in said
+    with pytest.raises(UserError, match="no longer a number"):
+        stage.run(cfg, alexnet, "alexnet")
+
+
+def test_a_fault_of_the_net_itself_stops_the_helpers(
+    pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    started: list[Any] = []
+    begin = subprocess.Popen
+
+    def noting(*arguments: Any, **more: Any) -> Any:
+        started.append(begin(*arguments, **more))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noting)
+    monkeypatch.setattr(stage, "train", lambda job, live=None: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stage.run(cfg, zfnet)
+    assert [process.poll() is not None for process in started] == [True]
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody asked for its status does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+def test_a_helper_ends_with_the_process_that_started_it(pair: Any, tmp_path: Path) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    cfg.training["epochs"] = 100_000
+    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet)
+    jobs = [dataclasses.asdict(job) for job in stage.waiting_jobs(first, 1)]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    starts = (
+        "import os, subprocess, sys, time;"
+        "command = [sys.executable, '-m', 'zfnet.training.beside', sys.argv[1], str(os.getpid())];"
+        "print(subprocess.Popen(command, stdout=2).pid, flush=True);"
+        "sys.stdin.read()"
+    )
+    starter = subprocess.Popen(
+        [sys.executable, "-c", starts, str(tmp_path / "jobs.json")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert starter.stdout is not None
+    helper = int(starter.stdout.readline())
+    until(lambda: any(zfnet.work.glob("zfnet-*/checkpoints/epoch_*.ckpt")))
+    assert runs(helper)
+    starter.kill()
+    starter.communicate()
+    until(lambda: not runs(helper))
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait until something is true; fail after a minute."""
+    ends = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
