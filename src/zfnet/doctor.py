@@ -124,8 +124,8 @@ def _work(root: Path) -> list[tuple[str, str, str]]:
         else:
             found.append((GOOD, "training", f"{size}: in use, leave it"))
     for folder in sorted(work.glob(f"*-{digits}{WAITS}")):
-        text = "finished, waits for trainings of other seeds; delete it when no longer wanted"
-        found.append((NOTE, "one seed", f"{folder} ({_size(folder) / 2**20:.0f} MiB): {text}"))
+        text = "finished, waits for its stage; delete it when no longer wanted"
+        found.append((NOTE, "finished net", f"{folder} ({_size(folder) / 2**20:.0f} MiB): {text}"))
     return found
 
 

@@ -284,7 +284,11 @@ def stage(rising, tmp_path, root, monkeypatch):
     prepared = SimpleNamespace(split=lambda name: split, classes=names)
     monkeypatch.setattr(probe.Prepared, "open", lambda path: prepared)
     paths = SimpleNamespace(
-        codes=rising.path, targets=tmp_path, root=root, result_of=lambda name: tmp_path / name
+        codes=rising.path,
+        targets=tmp_path,
+        root=root,
+        work=tmp_path / "work",
+        result_of=lambda name: tmp_path / name,
     )
     return cfg, paths
 
@@ -296,6 +300,38 @@ def test_the_stage_measures_the_targets_that_are_on(stage, tmp_path) -> None:
     assert list(found.extra["targets"]) == ["made"]
     assert found.extra["targets"]["made"]["test_images"] == 25
     assert "left out" not in found.text
+
+
+def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatch) -> None:
+    cfg, paths = stage
+    write_overlap(tmp_path, {"made": []})
+    cfg.study.probe.sensitivity_folds = 1
+    whole = probe.run(cfg, paths)
+    layer, begun = probe.Bench.layer, []
+
+    def stopping(bench, *given):
+        begun.append(given)
+        if len(begun) == 4:
+            raise KeyboardInterrupt
+        return layer(bench, *given)
+
+    monkeypatch.setattr(probe.Bench, "layer", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        probe.run(cfg, paths)
+    again = probe.run(cfg, paths)
+    assert len(begun) == 4 + 2 * len(RISING) - 3
+    assert again.metrics == whole.metrics
+    assert again.tables == whole.tables
+    assert not any(paths.work.iterdir())
+    # what another seed needs is not what was kept
+    begun.clear()
+    with pytest.raises(KeyboardInterrupt):
+        probe.run(cfg, paths)
+    begun[:] = [()] * 4
+    cfg.seed = 1
+    probe.run(cfg, paths)
+    assert len(begun) == 4 + 2 * len(RISING)
+    assert len(list(paths.work.glob("probe-*"))) == 1  # that of the seed before
 
 
 def test_without_a_target_nothing_is_read_and_that_is_said(stage, capsys) -> None:

@@ -13,6 +13,9 @@ alone), how features are scaled (one number a layer and fold: `zfnet.linear`), w
 Two things vary, and are told apart. The deviation over folds is the paper's ±; folds share images,
 so it says nothing of new ones. The intervals are over test images, resampled within each class, all
 layers and both nets on the same draws: they hold for these nets and classifiers on new images.
+
+At the size of Caltech-101 a layer's classifiers take minutes; those of each finished layer are kept
+in paths.work until all are done, and a stopped study goes on with the next.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.drawing.probe import Depth, Point, depth_chart
 from zfnet.errors import UserError
@@ -33,10 +37,13 @@ from zfnet.folds import Fold, draw_folds
 from zfnet.linear import LinearSVM, Softmax, Span, fit_best, gram
 from zfnet.paper import PaperTable, Reported, tables
 from zfnet.progress import progress
+from zfnet.reading import read_json
 from zfnet.studies.code_files import Codes
 from zfnet.studies.left_out import rows_in_source
 from zfnet.studies.over_folds import UNTESTED, fold_means, resampled, spread
 from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.training.files import write_json
+from zfnet.training.work import WorkFolder, key_of
 
 CLASSIFIERS: dict[str, type[LinearSVM] | type[Softmax]] = {"svm": LinearSVM, "softmax": Softmax}
 WORDS = {"svm": "linear SVM", "softmax": "softmax"}
@@ -140,7 +147,38 @@ def run(cfg: Any, paths: Any) -> Result:
                 paper=name if section.paper is not None and name in table.columns else None,
             )
         )
-    return study(codes, targets, options, seed=cfg.seed, paper=table)
+    if codes is None:
+        return study(None, [], options, seed=cfg.seed, paper=table)
+    work = WorkFolder(Path(paths.work), "probe", _key(codes, targets, options, cfg.seed))
+    with work.locked():
+        found = study(codes, targets, options, seed=cfg.seed, paper=table, keep=work.path)
+        work.remove()
+    return found
+
+
+def _key(codes: Codes, targets: Sequence[Target], options: Options, seed: int) -> str:
+    """Of all that the classifiers depend on; features by their files' sizes and times."""
+    files = [(file, file.stat()) for file in sorted(codes.path.rglob("*.npy"))]
+    return key_of(
+        {
+            "features": [
+                [file.relative_to(codes.path).as_posix(), stat.st_size, stat.st_mtime_ns]
+                for file, stat in files
+            ],
+            "targets": [
+                asdict(target)
+                | {
+                    "labels": target.labels.tolist(),
+                    "classes": list(target.classes),
+                    "excluded": sorted(map(int, target.excluded)),
+                }
+                for target in targets
+            ],
+            "options": asdict(options),
+            "seed": int(seed),
+            "code": closure_hash(__name__),
+        }
+    )
 
 
 def study(
@@ -150,10 +188,12 @@ def study(
     *,
     seed: int = 0,
     paper: PaperTable | None = None,
+    keep: Path | None = None,
 ) -> Result:
     """Table 7 for one net on each of `targets`; codes: None if there are no targets.
 
-    Raises UserError if codes and labels differ.
+    keep: a folder for what is finished, taken from there when it is called again. Raises UserError
+    if codes and labels differ.
     """
     draft = Result(
         study="probe",
@@ -168,7 +208,7 @@ def study(
     if codes is None or not targets:
         print(f"probe: {draft.text}", file=sys.stderr)
         return draft
-    found = [measure(codes, target, options, seed) for target in targets]
+    found = [measure(codes, target, options, seed, keep) for target in targets]
     metrics: dict[str, Measured] = {}
     all_tables: dict[str, Table] = {}
     figures: list[Figure] = []
@@ -293,11 +333,13 @@ class Found:
         return Measured(value, float(low), float(high), self.tested, unit, note)
 
 
-def measure(codes: Codes, target: Target, options: Options, seed: int) -> Found:
+def measure(
+    codes: Codes, target: Target, options: Options, seed: int, keep: Path | None = None
+) -> Found:
     """Train and test every row of Table 7 on every fold of `target`.
 
-    One Gram matrix a net and layer serves all folds and classifiers. Raises UserError if the codes
-    are of another number of images, or of none of the layers asked for.
+    One Gram matrix a net and layer serves all folds and classifiers. keep: as in `study`. Raises
+    UserError if the codes are of another number of images, or of none of the layers asked for.
     """
     folds = draw_folds(
         target.labels,
@@ -329,14 +371,19 @@ def measure(codes: Codes, target: Target, options: Options, seed: int) -> Found:
                 f"holds {len(target.labels)}: run the stage codes again"
             )
         dims[layer] = features.shape[1]
-        bench = Bench(features, target.labels, folds, seed, options)
         wanted = [name for name in CLASSIFIERS if layer in asked[name]]
         tried = options.sensitivity_folds if net == "trained" and "svm" in wanted else 0
-        for fold in range(len(folds)):
-            for name, answer in bench.answers(fold, wanted).items():
-                answers.setdefault((net, name, layer), []).append(answer)
-            for name, accuracy in (bench.variants(fold) if fold < tried else {}).items():
-                others.setdefault(name, {}).setdefault(layer, []).append(accuracy)
+        file = keep / f"{target.name}_{net}_{layer}.json" if keep is not None else None
+        if file is not None and file.is_file():
+            done = Layer.read(file)
+        else:
+            done = Bench(features, target.labels, folds, seed, options).layer(wanted, tried)
+            if file is not None:
+                done.write(file)
+        for name, each in done.answers.items():
+            answers[net, name, layer] = each
+        for name, accuracies in done.variants.items():
+            others.setdefault(name, {})[layer] = accuracies
     rows = rows_of_tests(folds)
     values = {key: right(each, rows, target.labels) for key, each in answers.items()}
     drawn = resampled(values, rows, target.labels, seed)
@@ -355,6 +402,37 @@ def right(
     """1 for every right answer, (n,) float, fold by fold."""
     pairs = zip(answers, rows, strict=True)
     return [(answer.predicted == labels[own]).astype(np.float64) for answer, own in pairs]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What was found on one layer: each classifier's answers and each variant's accuracies."""
+
+    answers: dict[str, list[Answer]]
+    variants: dict[str, list[float]]
+
+    def write(self, file: Path) -> None:
+        """Keep it as JSON."""
+        answers = {
+            name: [{"predicted": each.predicted.tolist(), "C": each.C} for each in found]
+            for name, found in self.answers.items()
+        }
+        write_json(file, {"answers": answers, "variants": self.variants})
+
+    @classmethod
+    def read(cls, file: Path) -> Layer:
+        """What `write` kept."""
+        found = read_json(file)
+        answers = {
+            name: [Answer(np.asarray(each["predicted"]), each["C"]) for each in every]
+            for name, every in _in_order(found["answers"], CLASSIFIERS)
+        }
+        return cls(answers, dict(_in_order(found["variants"], VARIANTS)))
+
+
+def _in_order(found: dict[str, Any], names: Collection[str]) -> list[tuple[str, Any]]:
+    """Items in the order of `names`, which a file sorts by letter."""
+    return [(name, found[name]) for name in names if name in found]
 
 
 class Bench:
@@ -376,6 +454,16 @@ class Bench:
         self.test = [np.searchsorted(used, fold.test) for fold in folds]
         self.seed = seed
         self.options = options
+
+    def layer(self, classifiers: Sequence[str], tried: int) -> Layer:
+        """Every fold; the first `tried` of them under VARIANTS too."""
+        found = Layer({name: [] for name in classifiers}, {})
+        for fold in range(len(self.train)):
+            for name, answer in self.answers(fold, classifiers).items():
+                found.answers[name].append(answer)
+            for name, accuracy in (self.variants(fold) if fold < tried else {}).items():
+                found.variants.setdefault(name, []).append(accuracy)
+        return found
 
     def answers(self, fold: int, classifiers: Sequence[str]) -> dict[str, Answer]:
         """Train each on a fold's training images, predict its test images."""
