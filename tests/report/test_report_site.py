@@ -204,3 +204,28 @@ def test_a_card_shows_the_numbers_that_the_study_calls_its_headline() -> None:
     assert [item["name"] for item in told] == ["E", "B"]
     spread = facts.telling_metrics(metrics, 3)
     assert [item["name"] for item in spread] == ["A", "C", "E"]
+
+
+def test_a_net_trained_beside_others_shows_its_own_time(tmp_path):
+    stage_took = {"seconds": 3.0, "device": "cpu"}
+    own = {"training_seconds": 100.0, "evaluation_seconds": 5.5}
+    assert facts.own_seconds(stage_took | own) == 105.5
+    seeds = {"seeds": [own, {"training_seconds": 60.0, "evaluation_seconds": None}]}
+    assert facts.own_seconds(stage_took | own | seeds) == 165.5
+    assert facts.own_seconds(stage_took | {"evaluation_seconds": 2.0}) == 3.0  # adopted
+    assert facts.own_seconds({}) is None
+
+
+def test_the_run_page_says_that_trainings_ran_beside_each_other(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    evidence = gather(root)
+    assert facts.threads_each(evidence) == ""
+    evidence.config["training"] = {"threads": 1}
+    for net in evidence.nets:
+        if net.timing is not None:
+            net.timing["device"] = "cpu"
+    assert facts.threads_each(evidence) == "1 thread"
+    build(evidence, tmp_path / "reports")
+    assert "Trainings ran beside each other, 1 thread to each" in page(
+        tmp_path / "reports", "run.html"
+    )

@@ -163,7 +163,7 @@ def training_lead(nets: list[NetRun]) -> str:
 def net_table(nets: list[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """Every net side by side: columns and rows."""
     columns = ["Net", "Architecture", "Parameters", "Input, px", "Epochs", "Error, centre crop",
-               "Error, ten crops", "Images/s", "Wall time"]  # fmt: skip
+               "Error, ten crops", "Images/s", "Time"]  # fmt: skip
     rows = []
     for net in nets:
         parameters = net.metrics.get("parameters", {}).get("value")
@@ -178,10 +178,21 @@ def net_table(nets: list[NetRun]) -> tuple[list[str], list[list[Any]]]:
                 net.epochs or "adopted",
                 *(with_interval(error) if error else None for error in errors),
                 rate(timing),
-                formats.duration(timing.get("seconds")),
+                formats.duration(own_seconds(timing)),
             ]
         )
     return columns, rows
+
+
+def own_seconds(timing: Mapping[str, Any]) -> float | None:
+    """Seconds that a net's trainings and evaluations took, whichever stage they ran in.
+
+    An adopted net's are its stage's.
+    """
+    keys = ("training_seconds", "evaluation_seconds")
+    each = [run.get(key) for run in timing.get("seeds", [timing]) for key in keys]
+    known = [float(value) for value in each if value is not None]
+    return sum(known) if "training_seconds" in timing else timing.get("seconds")
 
 
 def rate(timing: Mapping[str, Any]) -> int | None:
@@ -281,6 +292,15 @@ def class_name(item: Mapping[str, Any]) -> str:
     """A class by name, with its id where that says something else."""
     name, id_ = str(item.get("name", "")), str(item.get("id", ""))
     return name if name == id_ or not id_ else f"{name} ({id_})"
+
+
+def threads_each(evidence: Evidence) -> str:
+    """How many threads a training had where others ran beside it, in words; "" where none did."""
+    threads = (evidence.config.get("training") or {}).get("threads")
+    on_cpu = all((net.timing or {}).get("device") == "cpu" for net in evidence.nets if net.history)
+    if not threads or not on_cpu:
+        return ""
+    return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
 def stage_times(
