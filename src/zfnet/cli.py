@@ -189,6 +189,8 @@ def _compose(root: Path, overrides: list[str]) -> int:
         return 0
     config = conf.compose(root, conf.read_params(root))
     conf.refuse_machine_paths(config)
+    # DVC keeps four copies of this section in dvc.lock, which it parses at every stage
+    config["targets"] = {name: each for name, each in config["targets"].items() if each["run"]}
     conf.write(config, root / conf.CONFIG_FILE)
     _write_code_hashes(root)
     return 0

@@ -103,7 +103,7 @@ def _scan(root: Path) -> list[tuple[str, str, str]]:
 
 def _work(root: Path) -> list[tuple[str, str, str]]:
     """Trainings that are not finished: those running now, and those that were stopped."""
-    from zfnet.training.work import KEY_DIGITS, WAITS, WorkFolder
+    from zfnet.work import KEY_DIGITS, WAITS, WorkFolder
 
     work = conf.main_checkout(root) / "work"
     digits = "[0-9a-f]" * KEY_DIGITS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zfnet import doctor
-from zfnet.training.work import WorkFolder
+from zfnet.work import WorkFolder
 
 KEYS = ("0123456789ab", "ba9876543210")
 

@@ -22,6 +22,8 @@ FLOOR = {
     "reading": 0,
     "paper": 0,
     "folds": 0,
+    "files": 0,
+    "work": 0,
     "linear": 0,
     "duplicates": 0,
     "data": 1,

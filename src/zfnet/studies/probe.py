@@ -33,6 +33,7 @@ from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.drawing.probe import Depth, Point, depth_chart
 from zfnet.errors import UserError
+from zfnet.files import write_json
 from zfnet.folds import Fold, draw_folds
 from zfnet.linear import LinearSVM, Softmax, Span, fit_best, gram
 from zfnet.paper import PaperTable, Reported, tables
@@ -42,8 +43,7 @@ from zfnet.studies.code_files import Codes
 from zfnet.studies.left_out import rows_in_source
 from zfnet.studies.over_folds import UNTESTED, fold_means, resampled, spread
 from zfnet.studies.result import Figure, Measured, Result, Table
-from zfnet.training.files import write_json
-from zfnet.training.work import WorkFolder, key_of
+from zfnet.work import WorkFolder, key_of
 
 CLASSIFIERS: dict[str, type[LinearSVM] | type[Softmax]] = {"svm": LinearSVM, "softmax": Softmax}
 WORDS = {"svm": "linear SVM", "softmax": "softmax"}

@@ -16,11 +16,11 @@ from pytorch_lightning.callbacks import Callback
 
 from zfnet.chance import at_chance
 from zfnet.errors import UserError
+from zfnet.files import write_text, write_whole
 from zfnet.models.net import save_weights
-from zfnet.training.files import write_text, write_whole
 from zfnet.training.history import Row, epoch_line, history_csv, say
 from zfnet.training.module import NEVER, Classifier
-from zfnet.training.work import WorkFolder
+from zfnet.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
 GPU_CHECK_STEPS = 50  # on a GPU the loss is looked at this often, to keep it busy

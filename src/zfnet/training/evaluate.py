@@ -12,9 +12,9 @@ import torch
 from zfnet.data.ahead import read_ahead
 from zfnet.data.datasets import fit_to, pixels, ten_views
 from zfnet.data.store import PreparedSplit
+from zfnet.files import write_whole
 from zfnet.intervals import wilson
 from zfnet.models.net import Net
-from zfnet.training.files import write_whole
 from zfnet.training.loader import reading_threads
 
 CENTRE = 4  # of the ten views, the centre crop unmirrored
@@ -55,6 +55,7 @@ def _predict(
     net: Net, split: PreparedSplit, rows: np.ndarray, device: torch.device, views: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     net.to(device)
+    net.model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     net.model.eval()
     labels = net.outputs_for(split.labels[rows])
     columns: dict[str, list[torch.Tensor]] = {}
@@ -68,6 +69,7 @@ def _predict(
             x, centre = _views(net, whole, device)
         else:
             x, centre = net.normalise(fit_to(whole, net.input_px).to(device)), 0
+        x = x.contiguous(memory_format=torch.channels_last)
         p = net.model(x).float().softmax(1).unflatten(0, (len(images), -1))
         true = torch.from_numpy(labels[done : done + len(images)]).to(device)
         done += len(images)
@@ -77,6 +79,7 @@ def _predict(
             p_true = each.gather(1, true.clamp_min(0)[:, None])[:, 0] * (true >= 0)
             for key, value in (("top", top), ("top_p", top_p), ("p", p_true), ("probs", each)):
                 columns.setdefault(f"{name}_{key}", []).append(value.cpu())
+    net.model.to(memory_format=torch.contiguous_format)  # as its weights are saved
     found = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
     narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in found.items()}
     return {"label": labels.astype(np.int32), **narrow}

@@ -27,7 +27,7 @@ from zfnet.training.launch import Job, Place
 from zfnet.training.loader import Loader, reading_threads, share_of_cores
 from zfnet.training.module import Classifier
 from zfnet.training.sharing import TERMINATED, use_threads
-from zfnet.training.work import WorkFolder
+from zfnet.work import WorkFolder
 
 LIGHTNINGS_LOGGERS = (
     "pytorch_lightning",

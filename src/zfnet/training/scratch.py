@@ -45,6 +45,7 @@ from zfnet.closure import closure_hash
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.errors import UserError
+from zfnet.files import publish_folder, write_json
 from zfnet.folds import Fold, draw_folds
 from zfnet.machine import pick_device
 from zfnet.models.convnet import INITS, ConvNet, conv_weights, init_weights
@@ -52,7 +53,6 @@ from zfnet.models.net import MEAN_IMAGE, STANDARDISE, Net, Normalise, load_net
 from zfnet.models.spec import Linear, NetSpec
 from zfnet.progress import progress
 from zfnet.training.evaluate import save_predictions
-from zfnet.training.files import publish_folder, write_json
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
@@ -64,7 +64,7 @@ from zfnet.training.step import (
     set_rate,
     step_seed,
 )
-from zfnet.training.work import WorkFolder, key_of
+from zfnet.work import WorkFolder, key_of
 
 FORMAT = 1
 STAGE = "scratch"

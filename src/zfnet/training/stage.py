@@ -24,6 +24,7 @@ from zfnet.chance import AT_CHANCE, at_chance
 from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.files import publish_folder, write_json, write_text
 from zfnet.intervals import student
 from zfnet.machine import pick_device
 from zfnet.models.net import Net, convnet_net, load_weights, save_net
@@ -36,13 +37,12 @@ from zfnet.training.evaluate import (
     predict_training,
     save_predictions,
 )
-from zfnet.training.files import publish_folder, write_json, write_text
 from zfnet.training.fresh import build
 from zfnet.training.history import history_csv, say
 from zfnet.training.launch import Job, Place, stopped_by_sigterm
 from zfnet.training.recipe import departures
 from zfnet.training.sharing import at_once
-from zfnet.training.work import KEY_DIGITS, WAITS, TakenError, WorkFolder, key_of
+from zfnet.work import KEY_DIGITS, WAITS, TakenError, WorkFolder, key_of
 
 if TYPE_CHECKING:
     from zfnet.training.callbacks import Logbook

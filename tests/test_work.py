@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from zfnet.errors import UserError
-from zfnet.training.files import publish_folder, write_json, write_text, write_whole
-from zfnet.training.work import WorkFolder, key_of
+from zfnet.files import publish_folder, write_json, write_text, write_whole
+from zfnet.work import WorkFolder, key_of
 
 FACTS = {"model": {"width": 0.25}, "seed": 0, "data": "abc"}
 

@@ -1,4 +1,4 @@
-"""Where a training lives until it is finished: a folder named after all that it depends on."""
+"""Where long work lives until it is finished: a folder named after all that it depends on."""
 
 from __future__ import annotations
 
