@@ -21,7 +21,7 @@ def test_one_folder_serves_one_process(tmp_path: Path) -> None:
     first, second = (WorkFolder(tmp_path, "zfnet", key_of(FACTS)) for _ in range(2))
     with first.locked():
         with (
-            pytest.raises(UserError, match="another process trains this very net"),
+            pytest.raises(UserError, match="works here on the very same"),
             second.locked(),
         ):
             pass

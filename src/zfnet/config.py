@@ -502,6 +502,8 @@ def _check_values(config: Mapping[str, Any]) -> None:
 def _check_training(where: str, training: Mapping[str, Any]) -> None:
     for key in ("epochs", "batch_size", "nodes"):
         _at_least(f"{where}.{key}", training[key], 1)
+    if training["threads"] is not None:
+        _at_least(f"{where}.threads", training["threads"], 1)
     if training["lr"] <= 0:
         raise UserError(f"{where}.lr={training['lr']}: must be above 0")
     if training["devices"] == 0 or training["devices"] < -1:
@@ -539,6 +541,8 @@ def _check_recipe(name: str, changes: Mapping[str, Any], training: Mapping[str, 
         where = f"nets.{name}.training.{key}"
         if key not in known:
             raise UserError(f"unknown key '{where}'{_nearest(key, known)}")
+        if key == "threads":
+            raise UserError(f"{where}: the same for all nets, which share cores; training.threads")
         choices = CHOICES.get(f"training.{key}")
         if choices and value not in choices:
             raise UserError(f"{where}={value}: unknown choice; choose from {', '.join(choices)}")

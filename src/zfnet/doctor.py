@@ -102,7 +102,7 @@ def _scan(root: Path) -> list[tuple[str, str, str]]:
 
 
 def _work(root: Path) -> list[tuple[str, str, str]]:
-    """Trainings that are not finished: those running now, and those that were stopped."""
+    """Work that is not finished or not published: what runs now, and what was stopped."""
     from zfnet.work import KEY_DIGITS, WAITS, WorkFolder
 
     work = conf.main_checkout(root) / "work"
@@ -122,7 +122,7 @@ def _work(root: Path) -> list[tuple[str, str, str]]:
             text = f"{size}: continued when its inputs return; delete it when no longer wanted"
             found.append((NOTE, "unfinished", text))
         else:
-            found.append((GOOD, "training", f"{size}: in use, leave it"))
+            found.append((GOOD, "under way", f"{size}: in use, leave it"))
     for folder in sorted(work.glob(f"*-{digits}{WAITS}")):
         text = "finished, waits for its stage; delete it when no longer wanted"
         found.append((NOTE, "finished net", f"{folder} ({_size(folder) / 2**20:.0f} MiB): {text}"))

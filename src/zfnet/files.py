@@ -42,8 +42,10 @@ def publish_folder(built: Path, target: Path) -> None:
 
     What was there is replaced. Files are hard-linked where the file system allows it, else copied.
     A stop on the way leaves `target` as it was, or absent, and a leftover beside it that the next
-    call clears away.
+    call clears away. Raises NotADirectoryError if `built` is no folder.
     """
+    if not built.is_dir():
+        raise NotADirectoryError(str(built))
     partial = target.with_name(f".{target.name}.partial")
     old = target.with_name(f".{target.name}.old")
     for leftover in (partial, old):

@@ -62,7 +62,7 @@ class Paths:
 
     @property
     def work(self) -> Path:
-        """Folder of unfinished trainings, outside DVC's outs."""
+        """Folder of unfinished work and of finished nets that wait, outside DVC's outs."""
         return self.main / "work"
 
     @property

@@ -32,7 +32,8 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 
 class WorkFolder:
-    """`<root>/<net>-<key>/`: checkpoints, snapshots and history of one unfinished training.
+    """`<root>/<net>-<key>/`: checkpoints, snapshots and history of one unfinished training, or what
+    another long stage has finished of its work; `net` is then that stage's name.
 
     A change of anything in the key gives another folder, so that a changed model never goes on
     from the weights of the one before it, and nothing is lost either.
@@ -116,7 +117,8 @@ class WorkFolder:
             except OSError as error:
                 file.close()
                 raise TakenError(
-                    f"{self.path}: another process trains this very net; wait for it, or stop it"
+                    f"{self.path}: another process works here on the very same; wait for it, or "
+                    "stop it"
                 ) from error
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file

@@ -25,7 +25,7 @@ def test_a_training_in_use_is_not_offered_for_deletion(tmp_path: Path) -> None:
         (stopped.path / "some.ckpt").write_bytes(bytes(3 << 20))
     with running.locked():
         first, second = doctor._work(tmp_path)
-    assert first[:2] == (doctor.GOOD, "training")
+    assert first[:2] == (doctor.GOOD, "under way")
     assert str(running.path) in first[2]
     assert "delete" not in first[2]
     assert second[:2] == (doctor.NOTE, "unfinished")

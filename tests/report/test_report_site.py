@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -216,16 +217,12 @@ def test_a_net_trained_beside_others_shows_its_own_time(tmp_path):
     assert facts.own_seconds({}) is None
 
 
-def test_the_run_page_says_that_trainings_ran_beside_each_other(tmp_path):
+def test_the_run_page_says_that_a_stage_trained_for_later_ones(tmp_path):
     root = fabricate.tree(tmp_path / "run")
-    evidence = gather(root)
-    assert facts.threads_each(evidence) == ""
-    evidence.config["training"] = {"threads": 1}
-    for net in evidence.nets:
-        if net.timing is not None:
-            net.timing["device"] = "cpu"
-    assert facts.threads_each(evidence) == "1 thread"
-    build(evidence, tmp_path / "reports")
-    assert "Trainings ran beside each other, 1 thread to each" in page(
-        tmp_path / "reports", "run.html"
-    )
+    ahead = "Trainings ran beside each other"
+    file = root / "timing" / "train_zfnet.json"
+    timing = json.loads(file.read_text())
+    for count in (0, 2):
+        file.write_text(json.dumps(timing | {"trained_for_later_stages": count}))
+        build(gather(root), tmp_path / "reports")
+        assert (ahead in page(tmp_path / "reports", "run.html")) == bool(count)

@@ -302,11 +302,12 @@ def test_the_stage_measures_the_targets_that_are_on(stage, tmp_path) -> None:
     assert "left out" not in found.text
 
 
-def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatch) -> None:
+def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatch, capsys) -> None:
     cfg, paths = stage
     write_overlap(tmp_path, {"made": []})
     cfg.study.probe.sensitivity_folds = 1
     whole = probe.run(cfg, paths)
+    probe.saved(cfg, paths)
     layer, begun = probe.Bench.layer, []
 
     def stopping(bench, *given):
@@ -322,6 +323,11 @@ def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatc
     assert len(begun) == 4 + 2 * len(RISING) - 3
     assert again.metrics == whole.metrics
     assert again.tables == whole.tables
+    # a stop before the result is on disk loses nothing either
+    before = len(begun)
+    assert probe.run(cfg, paths).tables == whole.tables
+    assert len(begun) == before
+    probe.saved(cfg, paths)
     assert not any(paths.work.iterdir())
     # what another seed needs is not what was kept
     begun.clear()
@@ -329,9 +335,12 @@ def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatc
         probe.run(cfg, paths)
     begun[:] = [()] * 4
     cfg.seed = 1
+    (old,) = paths.work.glob("probe-*")
     probe.run(cfg, paths)
+    probe.saved(cfg, paths)
     assert len(begun) == 4 + 2 * len(RISING)
-    assert len(list(paths.work.glob("probe-*"))) == 1  # that of the seed before
+    assert list(paths.work.iterdir()) == [old]
+    assert f"kept: {old}, 3 layers probed" in capsys.readouterr().err
 
 
 def test_without_a_target_nothing_is_read_and_that_is_said(stage, capsys) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 
 from zfnet.errors import UserError
 from zfnet.training import beside, sharing, stage
+from zfnet.work import TakenError
 
 Config = Callable[..., SimpleNamespace]
 Places = Callable[..., SimpleNamespace]
@@ -57,6 +60,28 @@ def test_how_many_fit() -> None:
     assert sharing.at_once({"threads": 1}, torch.device("cuda")) == 1
 
 
+def test_the_environment_says_how_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "cores", lambda: 16)
+    monkeypatch.setenv("ZFNET_AT_ONCE", "1")
+    assert sharing.at_once({"threads": 1}, CPU) == 1
+    monkeypatch.setenv("ZFNET_AT_ONCE", "12")
+    assert sharing.at_once({"threads": 1}, CPU) == 12
+    monkeypatch.setenv("ZFNET_AT_ONCE", "all")
+    with pytest.raises(UserError, match="ZFNET_AT_ONCE=all"):
+        sharing.at_once({"threads": 1}, CPU)
+
+
+def test_a_training_on_all_cores_gets_them_back() -> None:
+    before = torch.get_num_threads()
+    sharing.use_threads(CPU, None)
+    all_cores = torch.get_num_threads()
+    sharing.use_threads(CPU, 1)
+    assert torch.get_num_threads() == 1
+    sharing.use_threads(CPU, None)
+    assert torch.get_num_threads() == all_cores
+    torch.set_num_threads(before)
+
+
 def test_many_cores_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "cores", lambda: 64)
     assert sharing.at_once({"threads": 1}, CPU) == sharing.AT_MOST
@@ -64,11 +89,22 @@ def test_many_cores_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_net_is_the_same_with_others_beside_it(
-    pair: Any, config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Any, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg, zfnet, alexnet = pair(tmp_path / "beside", model_seeds=2)
+    train, here = stage.train, []
+
+    def zfnets_first_alone(job: Any, live: Any = None) -> Any:
+        if (job.net, job.seed) != ("zfnet", 3):
+            raise TakenError("left to the helper")
+        here.append(job)
+        return train(job, live)
+
+    monkeypatch.setattr(stage, "train", zfnets_first_alone)
     timing = stage.run(cfg, zfnet)
-    assert [each["device"] for each in timing["seeds"]] == ["cpu", "cpu"]
+    assert len(here) == 1
+    assert timing["trained_for_later_stages"] == 2
+    assert len(timing["seeds"]) == 2
     assert not alexnet.final.exists()
     waiting = sorted(alexnet.work.glob("alexnet-*-done"))
     assert len(waiting) == 2
@@ -78,8 +114,8 @@ def test_a_net_is_the_same_with_others_beside_it(
     assert {each["key"] for each in found["seeds"]} == {
         folder.name.removeprefix("alexnet-").removesuffix("-done") for folder in waiting
     }
-    monkeypatch.undo()
-    monkeypatch.setattr(sharing, "cores", lambda: 1)
+    monkeypatch.setattr(stage, "train", train)
+    monkeypatch.setenv("ZFNET_AT_ONCE", "1")
     alone = places(tmp_path / "alone")
     for net, made in (("zfnet", zfnet), ("alexnet", alexnet)):
         stage.run(cfg, alone, net)
@@ -87,6 +123,45 @@ def test_a_net_is_the_same_with_others_beside_it(
             for at in ("", "seed_4/"):
                 left = (made.final / f"{at}{name}").read_bytes()
                 assert left == (alone.final / f"{at}{name}").read_bytes()
+
+
+def test_a_stop_while_the_waiting_place_is_cleared_costs_no_published_net(
+    pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    zfnet.others = {}
+    removed = shutil.rmtree
+
+    def stopping(path: Any, *given: Any, **more: Any) -> None:
+        if str(path).endswith("-done"):
+            removed(Path(path) / "final")
+            raise SystemExit(143)
+        removed(path, *given, **more)
+
+    monkeypatch.setattr(stage.shutil, "rmtree", stopping)
+    with pytest.raises(SystemExit):
+        stage.run(cfg, zfnet)
+    monkeypatch.undo()
+    monkeypatch.setattr(sharing, "cores", lambda: 2)
+    before = (zfnet.final / "weights.pt").read_bytes()
+    stage.run(cfg, zfnet)
+    assert (zfnet.final / "weights.pt").read_bytes() == before
+
+
+def test_a_net_that_another_run_published_meanwhile_is_told(
+    pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    zfnet.others = {}
+    collect = stage.collect
+
+    def late(first: Any, jobs: Any) -> None:
+        shutil.rmtree(Path(jobs[0].final).parent)
+        collect(first, jobs)
+
+    monkeypatch.setattr(stage, "collect", late)
+    with pytest.raises(UserError, match="published this very net; run again"):
+        stage.run(cfg, zfnet)
 
 
 def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> None:
@@ -120,6 +195,27 @@ def test_tracking_that_watches_trains_one_net_at_a_time(pair: Any, tmp_path: Pat
     stage.run(cfg, zfnet)
     assert len(rows) == 1
     assert not list(zfnet.work.glob("alexnet-*"))
+
+
+def test_another_nets_fault_of_any_kind_does_not_keep_this_one_back(
+    pair: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cfg, zfnet, _ = pair(tmp_path)
+    train = stage.train
+
+    def too_large(job: Any, live: Any = None) -> Any:
+        if job.net == "alexnet":
+            raise RuntimeError("not enough memory")
+        return train(job, live)
+
+    monkeypatch.setattr(stage, "train", too_large)
+    monkeypatch.setattr(beside, "helpers", lambda jobs, count: nullcontext())
+    assert stage.run(cfg, zfnet)["trained_for_later_stages"] == 0
+    assert (zfnet.final / "weights.pt").is_file()
+    assert "alexnet: not enough memory (train@alexnet will try" in capsys.readouterr().err
 
 
 def test_a_fault_of_another_net_is_told_and_left_to_its_stage(
@@ -167,7 +263,7 @@ def runs(pid: int) -> bool:
 def test_a_helper_ends_with_the_process_that_started_it(pair: Any, tmp_path: Path) -> None:
     cfg, zfnet, _ = pair(tmp_path)
     cfg.training["epochs"] = 100_000
-    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet)
+    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet, "code")
     jobs = [dataclasses.asdict(job) for job in stage.waiting_jobs(first, 1)]
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     starts = (

@@ -12,7 +12,7 @@ from zfnet.training.launch import Job, Place, find_place
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
 SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
-JOB = Job("zfnet", {}, {}, 0, "cpu", "p", "w", "f", "e", "m")
+JOB = Job("zfnet", {}, {}, 0, "cpu", "p", "w", "f", "e", "m", "c")
 
 
 def test_one_device_runs_here_and_several_are_started_unless_they_are_there() -> None:

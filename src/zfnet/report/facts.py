@@ -294,13 +294,9 @@ def class_name(item: Mapping[str, Any]) -> str:
     return name if name == id_ or not id_ else f"{name} ({id_})"
 
 
-def threads_each(evidence: Evidence) -> str:
-    """How many threads a training had where others ran beside it, in words; "" where none did."""
-    threads = (evidence.config.get("training") or {}).get("threads")
-    on_cpu = all((net.timing or {}).get("device") == "cpu" for net in evidence.nets if net.history)
-    if not threads or not on_cpu:
-        return ""
-    return f"{threads} thread{'' if threads == 1 else 's'}"
+def trained_ahead(evidence: Evidence) -> bool:
+    """Whether a train stage trained nets of later stages beside its own."""
+    return any((net.timing or {}).get("trained_for_later_stages") for net in evidence.nets)
 
 
 def stage_times(

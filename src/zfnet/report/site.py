@@ -156,7 +156,7 @@ class _Site:
             quarantine_total=len(quarantine),
             stages=facts.stage_times(evidence.timings, hosts),
             total=formats.duration(facts.total_seconds(evidence)),
-            beside=facts.threads_each(evidence),
+            trained_ahead=facts.trained_ahead(evidence),
             hosts=hosts,
             code_facts=facts.code_facts(evidence),
             packages=sorted(evidence.code.packages.items()),

@@ -56,6 +56,7 @@ VARIANTS = {
     f"C = {FIXED_C:g}, not chosen": ("norm", FIXED_C),
 }
 TABLE = "table7"
+STAGE = "probe"
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,34 @@ class Target:
 
 def run(cfg: Any, paths: Any) -> Result:
     """The stage: keys read are study.probe, targets and seed."""
-    options = Options.read(cfg.study.probe)
     table = tables(paths.root)[TABLE]
+    options, targets = _asked(cfg, paths, table)
+    if not targets:
+        return study(None, [], options, seed=cfg.seed, paper=table)
+    codes = Codes.open(paths.codes)
+    work = WorkFolder(Path(paths.work), STAGE, _key(codes, targets, options, cfg.seed))
+    with work.locked():
+        for folder in work.others():
+            done = len(list(folder.glob("*.json")))
+            print(
+                f"kept: {folder}, {done} layers probed with other settings; delete it when no "
+                "longer wanted",
+                file=sys.stderr,
+            )
+        return study(codes, targets, options, seed=cfg.seed, paper=table, keep=work.path)
+
+
+def saved(cfg: Any, paths: Any) -> None:
+    """Called when the result is on disk: what was kept on the way is no longer needed."""
+    options, targets = _asked(cfg, paths, tables(paths.root)[TABLE])
+    if targets:
+        key = _key(Codes.open(paths.codes), targets, options, cfg.seed)
+        WorkFolder(Path(paths.work), STAGE, key).remove()
+
+
+def _asked(cfg: Any, paths: Any, table: PaperTable) -> tuple[Options, list[Target]]:
+    """Options and targets of the config."""
+    options = Options.read(cfg.study.probe)
     names = cfg.targets.keys()
     sections = {name: cfg.targets[name] for name in names}
     chosen = {
@@ -129,7 +156,6 @@ def run(cfg: Any, paths: Any) -> Result:
         for name, section in sections.items()
         if section.run and section.protocol == "per_class"
     }
-    codes = Codes.open(paths.codes) if chosen else None
     targets = []
     for name, section in chosen.items():
         prepared = Prepared.open(Path(paths.targets) / name)
@@ -147,13 +173,7 @@ def run(cfg: Any, paths: Any) -> Result:
                 paper=name if section.paper is not None and name in table.columns else None,
             )
         )
-    if codes is None:
-        return study(None, [], options, seed=cfg.seed, paper=table)
-    work = WorkFolder(Path(paths.work), "probe", _key(codes, targets, options, cfg.seed))
-    with work.locked():
-        found = study(codes, targets, options, seed=cfg.seed, paper=table, keep=work.path)
-        work.remove()
-    return found
+    return options, targets
 
 
 def _key(codes: Codes, targets: Sequence[Target], options: Options, seed: int) -> str:

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     end_with(int(arguments[1]))
     try:
         with stopped_by_sigterm():
-            finish_free(jobs, "", None)
+            finish_free(jobs, None, None)
     except KeyboardInterrupt:  # whoever started this process says so
         raise SystemExit(TERMINATED) from None
 

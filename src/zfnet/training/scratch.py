@@ -245,10 +245,10 @@ def do_all(
         except BrokenProcessPool as error:
             raise UserError(
                 f"scratch: one of {count} processes was ended from outside, perhaps for want of "
-                "memory; run again to go on (training.threads=null trains one net at a time)"
+                "memory; run again to go on (with ZFNET_AT_ONCE=1 in the environment one at a time)"
             ) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # those under way are finished and kept
+            pool.shutdown(wait=False, cancel_futures=True)  # begin no more
             raise
 
 

@@ -13,8 +13,10 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,20 +71,21 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
     SystemExit(0) in processes of a distributed training other than the first.
     """
-    first, seeds = job_of(net, plain(cfg.nets[net]), cfg, paths)
+    code = closure_hash(__name__)  # once: what runs is what was imported, whatever is edited now
+    first, seeds = job_of(net, plain(cfg.nets[net]), cfg, paths, code)
     live = getattr(paths, "live_logger", None)
     others = {} if live is not None else getattr(paths, "others", {})
     with stopped_by_sigterm():
         if is_adopted(first):
             timing = train(first, live)
         else:
-            timing = train_all(first, seeds, live, still_to_train(others, cfg, paths))
+            timing = train_all(first, seeds, live, lambda: still_to_train(others, cfg, paths, code))
     if timing is None:
         raise SystemExit(0)
     return timing
 
 
-def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any) -> tuple[Job, int]:
+def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any, code: str) -> tuple[Job, int]:
     """The first training of `net`, whose section is `model`, and how many seeds it has.
 
     paths.final and the like are those of the stage's own net, whichever net is asked for.
@@ -100,16 +103,17 @@ def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any) -> tuple[Job, 
         final=str(paths.final),
         epochs=str(paths.epochs),
         metrics=str(paths.metrics),
+        code=code,
         snapshots=net == MAIN_NET,
     )
     return first, seeds
 
 
-def still_to_train(sections: Any, cfg: Any, paths: Any) -> list[Job]:
+def still_to_train(sections: Any, cfg: Any, paths: Any, code: str) -> list[Job]:
     """The trainings of other nets that no earlier run did, as they will wait to be published."""
     found = []
     for net, section in sections.items():
-        first, seeds = job_of(net, plain(section), cfg, paths)
+        first, seeds = job_of(net, plain(section), cfg, paths, code)
         if is_adopted(first):
             continue
         done = beside.published(paths.timing.with_name(f"train_{net}.json"), paths.folder_of(net))
@@ -118,12 +122,12 @@ def still_to_train(sections: Any, cfg: Any, paths: Any) -> list[Job]:
 
 
 def train_all(
-    first: Job, seeds: int, live: Live | None, others: list[Job]
+    first: Job, seeds: int, live: Live | None, others: Callable[[], list[Job]]
 ) -> dict[str, Any] | None:
     """Train one net a seed, then publish all of them at once; the first one's timing, and theirs.
 
     A finished net waits in the work folder: a stop loses the unfinished ones' last epoch at most.
-    `others` are trained where cores are left.
+    `others` returns trainings of other nets, done where cores are left.
     None in the processes of a distributed training other than the first.
     """
     device = pick_device(first.device)
@@ -134,11 +138,13 @@ def train_all(
         name_waiting(first, [Path(job.final).parent for job in jobs])
     finished = [timing_of(job) for job in jobs]  # asked before any begins: every rank sees the same
     count = at_once(first.training, device) if place == Place() else 1
+    more = 0
     if count > 1:
-        left = [job for job in (*jobs, *others) if timing_of(job) is None]
+        left = [job for job in (*jobs, *others()) if timing_of(job) is None]
         with beside.helpers(left, count):
-            finish_free(left, first.net, live)
+            finish_free(left, first, live)
         finished = [timing_of(job) for job in jobs]
+        more = sum(job.net != first.net and timing_of(job) is not None for job in left)
     timings = [
         found or train(job, live if job.seed == first.seed else None)
         for job, found in zip(jobs, finished, strict=True)
@@ -147,43 +153,63 @@ def train_all(
     if helps or len(done) < len(jobs):
         return None
     collect(first, jobs)
-    return {**done[0], "seeds": done} if seeds > 1 else done[0]
+    timing = {**done[0], "seeds": done} if seeds > 1 else done[0]
+    return {**timing, "trained_for_later_stages": more}
 
 
-def finish_free(jobs: list[Job], net: str, live: Live | None) -> None:
+def finish_free(jobs: list[Job], first: Job | None, live: Live | None) -> None:
     """Do those of `jobs` that are neither finished nor under way in another process, in order.
 
-    One of another net than `net` that fails says so and is left to its own stage.
+    One of another net than that of `first`, the stage's own, says so if it fails and is left to its
+    own stage. first: None in a helper, to which all are.
     """
-    first = next((job.seed for job in jobs if job.net == net), None)
     for job in jobs:
-        mine = job.net == net
+        mine = first is not None and job.net == first.net
         try:
             if timing_of(job) is None:
-                train(job, live if mine and job.seed == first else None)
+                train(job, live if first is not None and mine and job.seed == first.seed else None)
         except TakenError:
             continue
-        except UserError as error:
+        except Exception as error:
             if mine:
                 raise
             say(f"{job.label}{error} (train@{job.net} will try again)")
 
 
 def collect(first: Job, jobs: list[Job]) -> None:
-    """Publish the finished trainings of one net, and clear the places where they waited."""
-    main = Path(jobs[0].final)
-    every = [json.loads(Path(job.metrics).read_text(encoding="utf-8")) for job in jobs]
-    metrics = every[0]
-    if len(jobs) > 1:
-        for job in jobs[1:]:
-            publish_folder(Path(job.final), main / f"seed_{job.seed}")
-        write_json(main / "seeds.json", {"seeds": [job.seed for job in jobs]})
-        metrics = {**metrics, **over_seeds(every), "status": worst(every, jobs)}
-    write_json(Path(first.metrics), metrics)
-    publish_folder(Path(jobs[0].epochs), Path(first.epochs))
-    publish_folder(main, Path(first.final))
-    for job in jobs:
-        shutil.rmtree(Path(job.final).parent)
+    """Publish the finished trainings of one net, and clear the places where they waited.
+
+    Raises UserError if another run of the pipeline has just done so.
+    """
+    root = Path(first.work)
+    works = [WorkFolder(root, job.net, key_in_name(job)) for job in jobs]
+    with ExitStack() as stack:
+        for work in works:
+            stack.enter_context(work.locked())
+        for job in jobs:
+            if timing_of(job) is None:
+                raise UserError(
+                    f"{Path(job.final).parent} is gone: another run of the pipeline published "
+                    "this very net; run again"
+                )
+        every = [json.loads(Path(job.metrics).read_text(encoding="utf-8")) for job in jobs]
+        metrics, whole = every[0], Path(jobs[0].final)
+        if len(jobs) > 1:
+            built = Path(stack.enter_context(TemporaryDirectory(prefix=".collect.", dir=root)))
+            whole = built / "final"
+            publish_folder(Path(jobs[0].final), whole)
+            for job in jobs[1:]:
+                publish_folder(Path(job.final), whole / f"seed_{job.seed}")
+            write_json(whole / "seeds.json", {"seeds": [job.seed for job in jobs]})
+            metrics = {**metrics, **over_seeds(every), "status": worst(every, jobs)}
+        write_json(Path(first.metrics), metrics)
+        publish_folder(Path(jobs[0].epochs), Path(first.epochs))
+        publish_folder(whole, Path(first.final))
+        for job, work in zip(jobs, works, strict=True):
+            file = timing_file(job)
+            file.unlink()  # first: without it nobody takes the rest for a finished training
+            shutil.rmtree(file.parent)
+            work.remove()  # also what a stop just after the training left there
 
 
 def waiting_jobs(first: Job, seeds: int) -> list[Job]:
@@ -223,9 +249,14 @@ def name_waiting(first: Job, ours: list[Path]) -> None:
             )
 
 
+def timing_file(job: Job) -> Path:
+    """Where a finished training says what time it took; its presence means that it is finished."""
+    return Path(job.final).with_name(TIMING)
+
+
 def timing_of(job: Job) -> dict[str, Any] | None:
     """What a finished training said of its time; None if it has yet to run."""
-    file = Path(job.final).with_name(TIMING)
+    file = timing_file(job)
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
 
 
@@ -290,7 +321,7 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
         work.name_others()
         module, book = fit(job, prepared, work, device, place, live)
         timing = {**finish(job, prepared, work, module, book, device), "key": work.key}
-        write_json(Path(job.final).with_name(TIMING), timing)
+        write_json(timing_file(job), timing)
         work.remove()
     return timing
 
@@ -322,9 +353,10 @@ def depends_on(job: Job, prepared: Prepared, device: torch.device) -> dict[str, 
         "model": job.model,
         "training": job.training,
         "seed": job.seed,
+        "snapshots": job.snapshots,
         "device": device.type,
         "data": prepared.meta.fingerprint,
-        "code": closure_hash(__name__),
+        "code": job.code,
         "torch": torch.__version__,
     }
 
