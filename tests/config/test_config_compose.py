@@ -74,7 +74,7 @@ def test_paper_recipe_is_the_default_of_the_schema(root: Path) -> None:
         ("training.epochs=0", ["training.epochs=0", "at least 1"]),
         ("study.features.top_k=a", ["study.features.top_k", "str", "int"]),
         ("training.crop=tem", ["training.crop=tem", "'ten'"]),
-        ("model.input_px=500", ["input_px=500", "data.size=144"]),
+        ("model.input_px=500", ["input_px=500", "data.size=126"]),
         ("model=torchvision/alexnet", ["torchvision/alexnet", "weights="]),
         ("+training.foo=1", ["training.foo"]),
         ("+foo=1", ["foo"]),
