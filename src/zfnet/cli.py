@@ -444,9 +444,6 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
         from zfnet.studies.result import save_result
 
         save_result(outcome, paths.results, paths.metrics)
-        clear = getattr(module, "saved", None)  # a study that keeps parts of its work on the way
-        if clear is not None:
-            clear(cfg, paths)
     stages.write_timing(paths.timing, name, started, timing)
 
 

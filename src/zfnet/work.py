@@ -42,7 +42,6 @@ class WorkFolder:
     def __init__(self, root: Path, net: str, key: str) -> None:
         self.root = root
         self.net = net
-        self.key = key
         self.path = root / f"{net}-{key}"
         self.checkpoints = self.path / "checkpoints"
         self.snapshots = self.path / "epochs"

@@ -307,7 +307,7 @@ def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatc
     write_overlap(tmp_path, {"made": []})
     cfg.study.probe.sensitivity_folds = 1
     whole = probe.run(cfg, paths)
-    probe.saved(cfg, paths)
+    save_result(replace(whole, figures=[]), tmp_path / "out", tmp_path / "probe.json")
     layer, begun = probe.Bench.layer, []
 
     def stopping(bench, *given):
@@ -325,9 +325,10 @@ def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatc
     assert again.tables == whole.tables
     # a stop before the result is on disk loses nothing either
     before = len(begun)
-    assert probe.run(cfg, paths).tables == whole.tables
+    again = probe.run(cfg, paths)
+    assert again.tables == whole.tables
     assert len(begun) == before
-    probe.saved(cfg, paths)
+    save_result(replace(again, figures=[]), tmp_path / "out", tmp_path / "probe.json")
     assert not any(paths.work.iterdir())
     # what another seed needs is not what was kept
     begun.clear()
@@ -336,8 +337,8 @@ def test_a_stopped_study_goes_on_with_the_next_layer(stage, tmp_path, monkeypatc
     begun[:] = [()] * 4
     cfg.seed = 1
     (old,) = paths.work.glob("probe-*")
-    probe.run(cfg, paths)
-    probe.saved(cfg, paths)
+    other = probe.run(cfg, paths)
+    save_result(replace(other, figures=[]), tmp_path / "out", tmp_path / "probe.json")
     assert len(begun) == 4 + 2 * len(RISING)
     assert list(paths.work.iterdir()) == [old]
     assert f"kept: {old}, 3 layers probed" in capsys.readouterr().err

@@ -19,7 +19,7 @@ import torch
 
 from zfnet.errors import UserError
 from zfnet.training import beside, sharing, stage
-from zfnet.work import TakenError
+from zfnet.work import TakenError, WorkFolder
 
 Config = Callable[..., SimpleNamespace]
 Places = Callable[..., SimpleNamespace]
@@ -164,11 +164,17 @@ def test_a_net_that_another_run_published_meanwhile_is_told(
         stage.run(cfg, zfnet)
 
 
+def done_by_its_stage(cfg: Any, alexnet: Any) -> Any:
+    """Train and publish alexnet, as its stage does; what its timing file says."""
+    timing = stage.run(cfg, alexnet, "alexnet")
+    alexnet.timing.parent.mkdir()
+    alexnet.timing.write_text(json.dumps(timing))
+    return timing
+
+
 def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> None:
     cfg, zfnet, alexnet = pair(tmp_path)
-    alexnet.timing.parent.mkdir()
-    alexnet.timing.write_text(json.dumps(stage.run(cfg, alexnet, "alexnet")))
-    key = json.loads(alexnet.timing.read_text())["key"]
+    key = done_by_its_stage(cfg, alexnet)["key"]
     stage.run(cfg, zfnet)
     assert not list(zfnet.work.glob("alexnet-*"))
     cfg.training["lr"] = 0.002  # another net
@@ -179,8 +185,7 @@ def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> No
 
 def test_a_lost_net_is_trained_again(pair: Any, tmp_path: Path) -> None:
     cfg, _, alexnet = pair(tmp_path)
-    alexnet.timing.parent.mkdir()
-    alexnet.timing.write_text(json.dumps(stage.run(cfg, alexnet, "alexnet")))
+    done_by_its_stage(cfg, alexnet)
     assert len(beside.published(alexnet.timing, alexnet.final)) == 1
     assert beside.published(alexnet.timing, alexnet.final / "gone") == set()
     alexnet.timing.write_text("{")
@@ -251,38 +256,37 @@ def test_a_fault_of_the_net_itself_stops_the_helpers(
     assert [process.poll() is not None for process in started] == [True]
 
 
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that ended and that nobody asked for its status does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 def test_a_helper_ends_with_the_process_that_started_it(pair: Any, tmp_path: Path) -> None:
     cfg, zfnet, _ = pair(tmp_path)
     cfg.training["epochs"] = 100_000
-    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet, "code")
-    jobs = [dataclasses.asdict(job) for job in stage.waiting_jobs(first, 1)]
-    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet)
+    (job,) = stage.waiting_jobs(first, 1, "code")
+    work = WorkFolder(zfnet.work, job.net, job.key)
+    (tmp_path / "jobs.json").write_text(json.dumps([dataclasses.asdict(job)]))
     starts = (
-        "import os, subprocess, sys, time;"
+        "import os, subprocess, sys;"
         "command = [sys.executable, '-m', 'zfnet.training.beside', sys.argv[1], str(os.getpid())];"
-        "print(subprocess.Popen(command, stdout=2).pid, flush=True);"
+        "subprocess.Popen(command, stdin=subprocess.DEVNULL);"
         "sys.stdin.read()"
     )
     starter = subprocess.Popen(
         [sys.executable, "-c", starts, str(tmp_path / "jobs.json")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    assert starter.stdout is not None
-    helper = int(starter.stdout.readline())
-    until(lambda: any(zfnet.work.glob("zfnet-*/checkpoints/epoch_*.ckpt")))
-    assert runs(helper)
+    until(lambda: work.last_checkpoint() is not None)
+    assert not is_free(work)
     starter.kill()
     starter.communicate()
-    until(lambda: not runs(helper))
+    until(lambda: is_free(work))
+
+
+def is_free(work: WorkFolder) -> bool:
+    """Whether no process holds the folder."""
+    try:
+        with work.locked():
+            return True
+    except TakenError:
+        return False
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -135,15 +135,8 @@ def run(cfg: Any, paths: Any) -> Result:
                 "longer wanted",
                 file=sys.stderr,
             )
-        return study(codes, targets, options, seed=cfg.seed, paper=table, keep=work.path)
-
-
-def saved(cfg: Any, paths: Any) -> None:
-    """Called when the result is on disk: what was kept on the way is no longer needed."""
-    options, targets = _asked(cfg, paths, tables(paths.root)[TABLE])
-    if targets:
-        key = _key(Codes.open(paths.codes), targets, options, cfg.seed)
-        WorkFolder(Path(paths.work), STAGE, key).remove()
+        found = study(codes, targets, options, seed=cfg.seed, paper=table, keep=work.path)
+    return replace(found, on_saved=work.remove)
 
 
 def _asked(cfg: Any, paths: Any, table: PaperTable) -> tuple[Options, list[Target]]:

@@ -68,7 +68,8 @@ class Result:
     `paper`: where the paper has it ("Fig. 2"). `text`: what was done and which choices were made.
     `net`, `tap`: the net's name and the module or tap it was read at. `arrays`: an array, or an
     iterable of blocks that are joined along the first axis while they are written, so that the
-    whole never needs to fit in memory. `extra`: plain JSON for the report.
+    whole never needs to fit in memory. `extra`: plain JSON for the report. `on_saved`: called when
+    all of it is on disk, so that what was kept on the way can go.
     """
 
     study: str
@@ -83,6 +84,7 @@ class Result:
     arrays: dict[str, np.ndarray | Iterable[np.ndarray]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    on_saved: Callable[[], None] | None = None
 
 
 def save_result(result: Result, results_dir: str | Path, metrics_file: str | Path) -> None:
@@ -124,6 +126,8 @@ def save_result(result: Result, results_dir: str | Path, metrics_file: str | Pat
     }
     _write_json(Path(metrics_file), flat)
     _write_json(folder / "result.json", document)
+    if result.on_saved is not None:
+        result.on_saved()
 
 
 def load_result(results_dir: str | Path) -> dict[str, Any]:

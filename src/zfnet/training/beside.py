@@ -1,10 +1,10 @@
 """Several trainings at the same time on one CPU, each on a few threads of its own.
 
-A small net on small batches hardly gains by a second thread, while two trainings on one thread each
-hardly hinder each other. DVC runs one stage after another; so a train stage that leaves cores idle
-(training.threads) lets helper processes train its other seeds and the nets of the stages to come.
-What they finish waits in the work folder, named after all that it depends on, and is published by
-its own stage. A training's result is the same with and without others beside it.
+Two trainings of a small net on one thread each get further together than one after the other on two
+(benchmarks/beside.py prints by how much). DVC runs one stage after another; so a train stage that
+leaves cores idle (training.threads) lets helper processes train its other seeds and the nets of the
+stages to come. What they finish waits in the work folder, named after all that it depends on, and
+is published by its own stage. A training's result is the same with and without others beside it.
 
 A helper takes from the list of trainings, in order, whatever is neither finished nor locked by
 another process; it ends with the process that started it.

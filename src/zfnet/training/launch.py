@@ -42,7 +42,7 @@ class Job:
     final: str
     epochs: str
     metrics: str
-    code: str  # hash of the source that trains it
+    key: str = ""  # of all that it depends on: names its work folder
     snapshots: bool = False  # keep the weights of every epoch
     label: str = ""  # begins the lines that it prints, where others print theirs in between
 

@@ -72,20 +72,21 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     SystemExit(0) in processes of a distributed training other than the first.
     """
     code = closure_hash(__name__)  # once: what runs is what was imported, whatever is edited now
-    first, seeds = job_of(net, plain(cfg.nets[net]), cfg, paths, code)
+    first, seeds = job_of(net, plain(cfg.nets[net]), cfg, paths)
     live = getattr(paths, "live_logger", None)
     others = {} if live is not None else getattr(paths, "others", {})
     with stopped_by_sigterm():
         if is_adopted(first):
-            timing = train(first, live)
+            timing = train(keyed(first, code), live)
         else:
-            timing = train_all(first, seeds, live, lambda: still_to_train(others, cfg, paths, code))
+            jobs = waiting_jobs(first, seeds, code)
+            timing = train_all(first, jobs, live, lambda: still_to_train(others, cfg, paths, code))
     if timing is None:
         raise SystemExit(0)
     return timing
 
 
-def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any, code: str) -> tuple[Job, int]:
+def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any) -> tuple[Job, int]:
     """The first training of `net`, whose section is `model`, and how many seeds it has.
 
     paths.final and the like are those of the stage's own net, whichever net is asked for.
@@ -103,7 +104,6 @@ def job_of(net: str, model: dict[str, Any], cfg: Any, paths: Any, code: str) -> 
         final=str(paths.final),
         epochs=str(paths.epochs),
         metrics=str(paths.metrics),
-        code=code,
         snapshots=net == MAIN_NET,
     )
     return first, seeds
@@ -113,25 +113,26 @@ def still_to_train(sections: Any, cfg: Any, paths: Any, code: str) -> list[Job]:
     """The trainings of other nets that no earlier run did, as they will wait to be published."""
     found = []
     for net, section in sections.items():
-        first, seeds = job_of(net, plain(section), cfg, paths, code)
+        first, seeds = job_of(net, plain(section), cfg, paths)
         if is_adopted(first):
             continue
         done = beside.published(paths.timing.with_name(f"train_{net}.json"), paths.folder_of(net))
-        found += [job for job in waiting_jobs(first, seeds) if key_in_name(job) not in done]
+        found += [job for job in waiting_jobs(first, seeds, code) if job.key not in done]
     return found
 
 
 def train_all(
-    first: Job, seeds: int, live: Live | None, others: Callable[[], list[Job]]
+    first: Job, jobs: list[Job], live: Live | None, others: Callable[[], list[Job]]
 ) -> dict[str, Any] | None:
-    """Train one net a seed, then publish all of them at once; the first one's timing, and theirs.
+    """Do a net's trainings, then publish all of them at once; the first one's timing, and theirs.
+
+    first: where they are published to; jobs: one a seed, as they wait for that.
 
     A finished net waits in the work folder: a stop loses the unfinished ones' last epoch at most.
     `others` returns trainings of other nets, done where cores are left.
     None in the processes of a distributed training other than the first.
     """
     device = pick_device(first.device)
-    jobs = waiting_jobs(first, seeds)
     place = launch.find_place(processes(first, device), first.training["nodes"])
     helps = place is not None and place.rank > 0
     if not helps:
@@ -153,7 +154,7 @@ def train_all(
     if helps or len(done) < len(jobs):
         return None
     collect(first, jobs)
-    timing = {**done[0], "seeds": done} if seeds > 1 else done[0]
+    timing = {**done[0], "seeds": done} if len(done) > 1 else done[0]
     return {**timing, "trained_for_later_stages": more}
 
 
@@ -182,7 +183,7 @@ def collect(first: Job, jobs: list[Job]) -> None:
     Raises UserError if another run of the pipeline has just done so.
     """
     root = Path(first.work)
-    works = [WorkFolder(root, job.net, key_in_name(job)) for job in jobs]
+    works = [WorkFolder(root, job.net, job.key) for job in jobs]
     with ExitStack() as stack:
         for work in works:
             stack.enter_context(work.locked())
@@ -212,30 +213,31 @@ def collect(first: Job, jobs: list[Job]) -> None:
             work.remove()  # also what a stop just after the training left there
 
 
-def waiting_jobs(first: Job, seeds: int) -> list[Job]:
+def waiting_jobs(first: Job, seeds: int, code: str) -> list[Job]:
     """The trainings of a net, one a seed, which publish into the work folder for the time being."""
-    prepared, device = Prepared.open(Path(first.prepared)), pick_device(first.device)
+    crowd = at_once(first.training, pick_device(first.device)) > 1
     found = []
     for seed in range(first.seed, first.seed + seeds):
-        job = replace(first, seed=seed, snapshots=first.snapshots and seed == first.seed)
-        key = key_of(depends_on(job, prepared, device))
-        place = Path(first.work) / f"{first.net}-{key}{WAITS}"
-        label = f"{first.net}, seed {seed}: " if seeds > 1 else f"{first.net}: "
+        snapshots = first.snapshots and seed == first.seed
+        job = keyed(replace(first, seed=seed, snapshots=snapshots), code)
+        place = Path(first.work) / f"{job.net}-{job.key}{WAITS}"
+        label = f"{job.net}, seed {seed}: " if seeds > 1 else f"{job.net}: "
         found.append(
             replace(
                 job,
                 final=str(place / "final"),
                 epochs=str(place / "epochs"),
                 metrics=str(place / "metrics.json"),
-                label=label if at_once(first.training, device) > 1 else "",
+                label=label if crowd else "",
             )
         )
     return found
 
 
-def key_in_name(job: Job) -> str:
-    """The key of a training that will wait to be published."""
-    return Path(job.final).parent.name.removeprefix(f"{job.net}-").removesuffix(WAITS)
+def keyed(job: Job, code: str) -> Job:
+    """`job` with its key, `code` being the hash of the source that does it."""
+    prepared, device = Prepared.open(Path(job.prepared)), pick_device(job.device)
+    return replace(job, key=key_of(depends_on(job, prepared, device, code)))
 
 
 def name_waiting(first: Job, ours: list[Path]) -> None:
@@ -309,7 +311,7 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
     from zfnet.training.fit import fit  # Lightning: a stage that only publishes does without
 
     prepared = Prepared.open(Path(job.prepared))
-    work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
+    work = WorkFolder(Path(job.work), job.net, job.key)
     if place.rank:
         fit(job, prepared, work, device, place, None)
         return None
@@ -320,7 +322,7 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
             return found
         work.name_others()
         module, book = fit(job, prepared, work, device, place, live)
-        timing = {**finish(job, prepared, work, module, book, device), "key": work.key}
+        timing = {**finish(job, prepared, work, module, book, device), "key": job.key}
         write_json(timing_file(job), timing)
         work.remove()
     return timing
@@ -347,7 +349,7 @@ def is_adopted(job: Job) -> bool:
     return bool(job.model["weights"]) or job.model["arch"].startswith("torchvision/")
 
 
-def depends_on(job: Job, prepared: Prepared, device: torch.device) -> dict[str, Any]:
+def depends_on(job: Job, prepared: Prepared, device: torch.device, code: str) -> dict[str, Any]:
     """Return all that a trained net depends on, as plain values: the key of its work folder."""
     return {
         "model": job.model,
@@ -356,7 +358,7 @@ def depends_on(job: Job, prepared: Prepared, device: torch.device) -> dict[str, 
         "snapshots": job.snapshots,
         "device": device.type,
         "data": prepared.meta.fingerprint,
-        "code": job.code,
+        "code": code,
         "torch": torch.__version__,
     }
 
@@ -418,7 +420,7 @@ def adopt(job: Job, device: torch.device) -> dict[str, Any]:
         load_weights(model, Path(weights))
         net = convnet_net(model, prepared.mean, classes, job.net)
     net.provenance = {**net.provenance, **adoption(job, prepared)}
-    work = WorkFolder(Path(job.work), job.net, key_of(depends_on(job, prepared, device)))
+    work = WorkFolder(Path(job.work), job.net, job.key)
     started = time.perf_counter()
     with work.locked():
         work.name_others()
