@@ -60,6 +60,10 @@ def dot_plot(
     axes[0].margins(x=0.05)
     if errors:
         axes[0].set_xlim(left=0)
+    for axis, rows in zip(axes, groups.values(), strict=True):
+        for place, row in enumerate(rows):
+            if row.note and row.value is not None:
+                _note(axis, place, row)
     _names(axes[0], levels or {})
     _legend(drawn, errors)
     drawn.tight_layout(rect=(0, 0.4 / height, 1, 1))
@@ -94,11 +98,18 @@ def _dot(axis: Any, place: int, row: Dot, words_at: tuple[float, str]) -> None:
     high = row.value if row.high is None else row.high
     axis.plot([low, high], [up, up], color=ours, linewidth=2.6, alpha=0.6, zorder=2)
     axis.plot(row.value, up, "o", color=ours, markersize=7, zorder=4)
-    if row.note:
-        axis.annotate(
-            row.note, (high, up), (8, 0), textcoords="offset points", va="center", color=MARK,
-            fontsize=TEXT_POINTS - 1.5, annotation_clip=False,
-        )  # fmt: skip
+
+
+def _note(axis: Any, place: int, row: Dot) -> None:
+    """The note of a row with a value, on the side of its marks that has more room."""
+    marks = [mark for mark in (row.value, row.low, row.high, row.train) if mark is not None]
+    left, right = axis.get_xlim()
+    before = min(marks) - left > right - max(marks)
+    x, gap, side = (min(marks), -8, "right") if before else (max(marks), 8, "left")
+    axis.annotate(
+        row.note, (x, place - 0.16), (gap, 0), textcoords="offset points", va="center", ha=side,
+        color=MARK, fontsize=TEXT_POINTS - 1.5, annotation_clip=False,
+    )  # fmt: skip
 
 
 def _legend(drawn: Any, training: bool) -> None:
