@@ -202,6 +202,29 @@ def test_c_is_that_of_a_plain_search_over_the_same_parts() -> None:
     assert_allclose(chosen.scores(x), exact.scores(x), atol=1e-2)
 
 
+def test_what_all_features_have_in_common_does_not_end_a_search_early() -> None:
+    """Of many classes against the rest, the gradient at zero weights is nearly all of the mean."""
+    rng, grid = np.random.default_rng(3), [0.1, 1.0, 10.0, 100.0]
+    labels = np.repeat(np.arange(40), 12)
+    silent = rng.normal(size=(480, 30))
+    telling = 0.2 * (rng.normal(size=(40, 30))[labels] + 0.7 * rng.normal(size=(480, 30)))
+    features = np.hstack([silent, telling]) + 10
+    x = Span.of(gram(features), np.arange(480)).train
+    part = linear._dealt(labels, 2, np.random.default_rng([0, 480, 31]))
+    score = {}
+    for C in grid:
+        right = np.zeros(480, bool)
+        for k in range(2):
+            svc = LinearSVC(C=C, dual=False, tol=1e-8).fit(x[part != k], labels[part != k])
+            right[part == k] = svc.predict(x[part == k]) == labels[part == k]
+        score[C] = right.mean()
+    assert score[100.0] > 2 * score[10.0]
+    chosen = fit_best(LinearSVM, x, labels, grid, seed=0, inner_folds=2)
+    assert chosen.C == 100.0
+    exact = LinearSVC(C=100.0, dual=False, tol=1e-8).fit(x, labels)
+    assert (chosen.predict(x) == exact.predict(x)).mean() >= 0.995
+
+
 def test_inner_parts_hold_as_many_of_each_class() -> None:
     labels = np.repeat([0, 1, 2], [9, 10, 3])
     part = linear._dealt(labels, 3, np.random.default_rng(0))

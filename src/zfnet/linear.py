@@ -180,13 +180,14 @@ class LinearSVM:
     """½ (|w|² + b²) + C Σ max(0, 1 − y (w·x + b))², each class against the rest, as `LinearSVC`."""
 
     C: float = 1.0
-    tol: float = 1e-4  # of the gradient's norm, relative to the one at zero weights
+    tol: float = 1e-4  # of the gradient's norm: see `_against_the_rest`
 
     def fit(self, x: np.ndarray, labels: np.ndarray, start: Linear | None = None) -> Linear:
         """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
         classes, is_class = _one_hot(labels)
         loss = _SquaredHinge(np.where(is_class, x.dtype.type(1), x.dtype.type(-1)))
-        return _minimise(x, loss, classes, self.C, self.tol, start, free_intercept=False)
+        tol = _against_the_rest(self.tol, is_class)
+        return _minimise(x, loss, classes, self.C, tol, start, free_intercept=False)
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Softmax:
     """½ |W|² + C Σ −log softmax(W x + b)[y], as a multinomial `LogisticRegression`; b is free."""
 
     C: float = 1.0
-    tol: float = 1e-4
+    tol: float = 1e-4  # of the gradient's norm, relative to the one at zero weights
 
     def fit(self, x: np.ndarray, labels: np.ndarray, start: Linear | None = None) -> Linear:
         """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
@@ -211,7 +212,7 @@ class Sigmoids:
     """
 
     C: float = 1.0
-    tol: float = 1e-4
+    tol: float = 1e-4  # of the gradient's norm: see `_against_the_rest`
 
     def fit(self, x: np.ndarray, present: np.ndarray, weight: np.ndarray | None = None) -> Linear:
         """Fit coordinates (n, r) to `present` (n, K) bool, which classes an image shows.
@@ -222,7 +223,8 @@ class Sigmoids:
         y = np.where(present, 1.0, -1.0)
         loss = _LogLoss(y, np.ones_like(y) if weight is None else np.asarray(weight, np.float64))
         classes = np.arange(y.shape[1])
-        return _minimise(x, loss, classes, self.C, self.tol, None, free_intercept=True)
+        tol = _against_the_rest(self.tol, present)
+        return _minimise(x, loss, classes, self.C, tol, None, free_intercept=True)
 
 
 def fit_best(
@@ -278,6 +280,17 @@ def _one_hot(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(classes) < 2:
         raise UserError("a classifier needs at least two classes of training images")
     return classes, np.asarray(labels)[:, None] == classes
+
+
+def _against_the_rest(tol: float, is_class: np.ndarray) -> np.ndarray:
+    """Tolerance (K,) of each class's gradient, relative to the one at zero weights, as liblinear's.
+
+    is_class: (n, K) bool. At zero weights the many images of the other classes all pull the same
+    way, along what features have in common, and that is done with after a step or two: what tells
+    a rare class from them is smaller by the share that it has of the images.
+    """
+    count = np.count_nonzero(is_class, axis=0)
+    return tol * np.maximum(np.minimum(count, len(is_class) - count), 1) / len(is_class)
 
 
 # ---------------------------------------------------------------------------------------- losses
@@ -351,7 +364,7 @@ def _minimise(
     loss: Any,
     classes: np.ndarray,
     C: float,
-    tol: float,
+    tol: float | np.ndarray,
     start: Linear | None,
     *,
     free_intercept: bool,
@@ -360,9 +373,10 @@ def _minimise(
 
     Each step solves for its direction by conjugate gradients and is shortened until the objective
     falls. Classes that do not share a loss have steps of their own and drop out when done.
-    Ends when the gradient's norm is `tol` of its norm at zero weights, or rounding, or when steps
-    no longer change the objective: features that are all zero, or nearly the same for every image,
-    tell the classes hardly apart, and their gradient at zero weights may itself be rounding.
+    Ends when the gradient's norm is `tol` (one number, or one a class) of its norm at zero weights,
+    or rounding, or when steps no longer change the objective: features that are all zero, or nearly
+    the same for every image, tell the classes hardly apart, and their gradient at zero weights may
+    itself be rounding.
     Raises RuntimeError after NEWTON_STEPS that all helped.
     """
     x = np.hstack([x, np.ones((len(x), 1), x.dtype)])

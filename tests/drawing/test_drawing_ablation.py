@@ -15,7 +15,7 @@ def test_a_note_stays_inside_the_figure_and_off_the_marks(value):
     (axis,) = drawn.axes
     (words,) = [text for text in axis.texts if text.get_text() == note]
     box = words.get_window_extent()
-    assert 0 <= box.x0
+    assert box.x0 >= 0
     assert box.x1 <= drawn.bbox.x1
     marks = [axis.transData.transform((value + side, 0))[0] for side in (-2, 2)]
     assert box.x0 > max(marks) or box.x1 < min(marks)
