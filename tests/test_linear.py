@@ -225,6 +225,15 @@ def test_what_all_features_have_in_common_does_not_end_a_search_early() -> None:
     assert (chosen.predict(x) == exact.predict(x)).mean() >= 0.995
 
 
+def test_a_class_against_the_rest_stops_by_the_share_of_its_rarer_side() -> None:
+    mine = np.zeros((10, 3), bool)
+    mine[:3, 0] = mine[:9, 1] = True
+    counts = np.ones((10, 3))
+    assert_allclose(linear._against_the_rest(0.01, mine, counts), [0.003, 0.001, 0.001])
+    counts[[0, 9], 0] = 0  # one image of the class and one of the others count for nothing
+    assert linear._against_the_rest(0.01, mine, counts)[0] == pytest.approx(0.01 * 2 / 8)
+
+
 def test_inner_parts_hold_as_many_of_each_class() -> None:
     labels = np.repeat([0, 1, 2], [9, 10, 3])
     part = linear._dealt(labels, 3, np.random.default_rng(0))

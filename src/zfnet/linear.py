@@ -186,7 +186,7 @@ class LinearSVM:
         """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
         classes, is_class = _one_hot(labels)
         loss = _SquaredHinge(np.where(is_class, x.dtype.type(1), x.dtype.type(-1)))
-        tol = _against_the_rest(self.tol, is_class)
+        tol = _against_the_rest(self.tol, is_class, np.ones(is_class.shape))
         return _minimise(x, loss, classes, self.C, tol, start, free_intercept=False)
 
 
@@ -221,10 +221,10 @@ class Sigmoids:
         `classes` of the result is 0..K−1; `predict` then means nothing, `scores` does.
         """
         y = np.where(present, 1.0, -1.0)
-        loss = _LogLoss(y, np.ones_like(y) if weight is None else np.asarray(weight, np.float64))
+        weight = np.ones_like(y) if weight is None else np.asarray(weight, np.float64)
         classes = np.arange(y.shape[1])
-        tol = _against_the_rest(self.tol, present)
-        return _minimise(x, loss, classes, self.C, tol, None, free_intercept=True)
+        tol = _against_the_rest(self.tol, present, weight)
+        return _minimise(x, _LogLoss(y, weight), classes, self.C, tol, None, free_intercept=True)
 
 
 def fit_best(
@@ -282,15 +282,17 @@ def _one_hot(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return classes, np.asarray(labels)[:, None] == classes
 
 
-def _against_the_rest(tol: float, is_class: np.ndarray) -> np.ndarray:
+def _against_the_rest(tol: float, is_class: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Tolerance (K,) of each class's gradient, relative to the one at zero weights, as liblinear's.
 
-    is_class: (n, K) bool. At zero weights the many images of the other classes all pull the same
-    way, along what features have in common, and that is done with after a step or two: what tells
-    a rare class from them is smaller by the share that it has of the images.
+    is_class: (n, K) bool; weight: (n, K), 0 where an image does not count for a class. At zero
+    weights the many images of the other classes all pull the same way, along what features have in
+    common, and that is done with after a step or two: what tells a rare class from them is smaller
+    by the share that it has of the images.
     """
-    count = np.count_nonzero(is_class, axis=0)
-    return tol * np.maximum(np.minimum(count, len(is_class) - count), 1) / len(is_class)
+    images = np.count_nonzero(weight, axis=0)
+    own = np.count_nonzero(is_class & (weight > 0), axis=0)
+    return tol * np.maximum(np.minimum(own, images - own), 1) / np.maximum(images, 1)
 
 
 # ---------------------------------------------------------------------------------------- losses

@@ -137,7 +137,7 @@ def _legend(drawn: Any, names: Sequence[str]) -> None:
         for i, name in enumerate(names)
     ]
     entries += [
-        Line2D([], [], color="black", linewidth=2, label="mean of all images"),
+        Line2D([], [], color="black", linewidth=2, label="mean of the measured images"),
         Patch(facecolor=BAND, alpha=0.55, label="95 % band of the mean"),
         Patch(facecolor=FILLED, label="share of filled pixels (axis height = all)"),
     ]

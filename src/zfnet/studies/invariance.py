@@ -16,9 +16,9 @@ Distances are compared between layers in units of the mean distance between an i
 those of other images: 1 means as far away as another picture. Raw distances cannot be compared:
 they grow with the number and the scale of a layer's features.
 
-Numbers and bands are over all images of the split, each seen at every second step of the range and
-at all near zero and around quarter turns; the images drawn and those of the table `sensitivity` are
-seen at every step.
+Numbers and bands are over all images of the split, or as many as `max_images` says, each seen at
+every second step of the range and at all near zero and around quarter turns; the images drawn and
+those of the table `sensitivity` are seen at every step.
 """
 
 from __future__ import annotations
