@@ -75,7 +75,7 @@ def ours(
     import scipy.linalg.blas
     import scipy.linalg.lapack  # noqa: F401 (imported before the clock starts)
 
-    from zfnet.linear import LinearSVM, Span, gram
+    from zfnet.methods.linear import LinearSVM, Span, gram
 
     clock = Clock()
     products = gram(features)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from zfnet.drawing.grid import pale_outside, resize, signed_to_rgb
-from zfnet.drawing.style import FAINT, INK, sheet, text_width, write
 from zfnet.errors import UserError
+from zfnet.figures.kit.grid import pale_outside, resize, signed_to_rgb
+from zfnet.figures.kit.style import FAINT, INK, sheet, text_width, write
 
 if TYPE_CHECKING:
     import numpy as np

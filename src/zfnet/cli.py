@@ -92,7 +92,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         return doctor(rest)
     if command == "publish":
-        from zfnet.config import find_root, main_checkout
+        from zfnet.pipeline.compose import find_root, main_checkout
         from zfnet.report.publish import main as publish
 
         root = find_root()
@@ -100,7 +100,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command == "deps":
         return _deps(rest)
     if command == "verdicts" and not any(item.startswith("--config") for item in rest):
-        from zfnet.config import find_root
+        from zfnet.pipeline.compose import find_root
         from zfnet.verdicts.command import main as verdicts
 
         return verdicts(rest, find_root())
@@ -108,7 +108,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    from zfnet.config import find_root
+    from zfnet.pipeline.compose import find_root
 
     try:
         root = find_root()
@@ -122,13 +122,13 @@ def _help() -> str:
 
 
 def _stage_names(root: Path) -> list[str]:
-    from zfnet.stages import pipeline
+    from zfnet.pipeline.stages import pipeline
 
     return list(pipeline(root))
 
 
 def _stage(command: str, rest: list[str]) -> int:
-    from zfnet import config as conf
+    from zfnet.pipeline import compose as conf
 
     root = conf.find_root()
     known = [*_stage_names(root), *TOOLS]
@@ -180,7 +180,7 @@ def _options(rest: list[str]) -> tuple[dict[str, str], list[str]]:
 
 def _compose(root: Path, overrides: list[str]) -> int:
     """Write build/config.yaml from params.yaml, or print what `overrides` give."""
-    from zfnet import config as conf
+    from zfnet.pipeline import compose as conf
 
     if overrides:
         import yaml
@@ -202,9 +202,9 @@ def _write_code_hashes(root: Path) -> None:
     One number a stage instead of thirty files: dvc.lock is read and written at every stage, and
     its length was a tenth of the default run's time.
     """
-    from zfnet import config as conf
-    from zfnet import stages
-    from zfnet.closure import closure_hashes
+    from zfnet.pipeline import compose as conf
+    from zfnet.pipeline import stages
+    from zfnet.pipeline.closure import closure_hashes
 
     names = [name for name in _stage_names(root) if name != "compose"]
     hashes = closure_hashes({name: stages.module_of(name) for name in names})
@@ -214,8 +214,8 @@ def _write_code_hashes(root: Path) -> None:
 
 def _run_composed(root: Path, stage: str, net: str, file: Path) -> int:
     """Run a stage of the pipeline on a composed configuration, as DVC does."""
-    from zfnet import config as conf
-    from zfnet import stages
+    from zfnet.pipeline import compose as conf
+    from zfnet.pipeline import stages
 
     started = time.time()
     config = conf.read(file)
@@ -250,7 +250,7 @@ def _bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> Pat
 
     `net`: the net to be trained or adopted, whose weights are looked for.
     """
-    from zfnet import config as conf
+    from zfnet.pipeline import compose as conf
 
     data_root = conf.resolve_data_root(config["data"]["root"], root)
     config["data"]["root"] = str(data_root)
@@ -268,7 +268,7 @@ def _with_live_logger(paths: Any, config: dict[str, Any], stage: str, net: str) 
     """
     if stage != "train" or config["tracking"]["mode"] != "online":
         return paths
-    from zfnet.config import StageConfig
+    from zfnet.pipeline.compose import StageConfig
     from zfnet.report.track import live_logger
 
     cfg = StageConfig(config, ["tracking"], "train")
@@ -277,7 +277,7 @@ def _with_live_logger(paths: Any, config: dict[str, Any], stage: str, net: str) 
 
 def _run_adhoc(root: Path, stage: str, net: str, overrides: list[str], multirun: bool) -> int:
     """Run a stage on a configuration composed afresh, through Hydra, writing below runs/."""
-    from zfnet import config as conf
+    from zfnet.pipeline import compose as conf
 
     for combination in _checked_combinations(overrides, multirun):
         config = conf.compose(root, combination)
@@ -357,7 +357,7 @@ def _refuse_other_inputs(root: Path, stage: str, net: str, config: dict[str, Any
     A stage run by hand reads what `dvc repro` made by build/config.yaml: train the prepared
     images, a study also the trained net, unless the net under study is adopted.
     """
-    from zfnet import config as conf
+    from zfnet.pipeline import compose as conf
 
     file = root / conf.CONFIG_FILE
     if stage in NETLESS or not file.is_file():
@@ -393,8 +393,8 @@ def _in_yaml(value: Any) -> str:
 
 
 def _run_job(root: Path, stage: str, net: str, config: dict[str, Any], out: Path) -> None:
-    from zfnet import config as conf
-    from zfnet import stages
+    from zfnet.pipeline import compose as conf
+    from zfnet.pipeline import stages
 
     started = time.time()
     _refuse_other_inputs(root, stage, net, config)
@@ -426,8 +426,8 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
     """Run one stage's module, save what it returns, and write how long it took."""
     import importlib
 
-    from zfnet import stages
     from zfnet.allocator import keep_freed_memory
+    from zfnet.pipeline import stages
 
     name = f"train@{net}" if stage == "train" else stage
     if stage == "train" and cfg.nets[net].seeds == 0:
@@ -449,9 +449,9 @@ def _execute(stage: str, net: str, cfg: Any, paths: Any, started: float) -> None
 
 def _deps(rest: list[str]) -> int:
     """Print each stage's import closure, what build/code.json holds the hash of."""
-    from zfnet import stages
-    from zfnet.closure import import_closure
-    from zfnet.config import find_root
+    from zfnet.pipeline import stages
+    from zfnet.pipeline.closure import import_closure
+    from zfnet.pipeline.compose import find_root
 
     for stage in rest or _stage_names(find_root()):
         files = import_closure(stages.module_of(stage))

@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from zfnet import config as conf
 from zfnet.errors import UserError
+from zfnet.pipeline import compose as conf
 
 GOOD, NOTE, BAD = "ok", "--", "!!"
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from zfnet.stages import host
+    from zfnet.pipeline.stages import host
 
     facts = host()
     found = [

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and the one reader of JSON and YAML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+from zfnet.errors import UserError
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -31,9 +33,9 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys: equal values give equal bytes."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+def write_json(path: Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write `value` as JSON: equal values give equal bytes."""
+    text = json.dumps(value, indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
@@ -77,3 +79,37 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(file: Path, missing_ok: bool = False) -> dict[str, Any]:
+    """The JSON object in `file`; {} for an absent one if `missing_ok`.
+
+    Raises UserError naming a file that cannot be read or holds anything else.
+    """
+    if missing_ok and not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}): run the stage that writes it") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file} holds no JSON object: run the stage that writes it")
+    return found
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The configuration in `file`, as composed for a run.
+
+    Raises UserError naming a file that is missing, is no YAML or holds no mapping.
+    """
+    import yaml
+
+    if not file.is_file():
+        raise UserError(f"{file} is missing: run `dvc repro` (or `zfnet compose`) first")
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} is no YAML ({error}): run `dvc repro compose`") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{file} holds no configuration: run `dvc repro compose`")
+    return found

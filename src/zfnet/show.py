@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from zfnet.drawing.maps import Panel
+    from zfnet.figures.kit.maps import Panel
     from zfnet.models.net import Net
 
 METHODS = ("deconvnet", "guided", "gradient", "occlusion")
@@ -71,7 +71,7 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
     """
     from zfnet.machine import pick_device
     from zfnet.models.net import load_net
-    from zfnet.studies.inputs import to_device
+    from zfnet.studies.base import to_device
 
     place = pick_device(device)
     if model.startswith("torchvision/"):
@@ -96,7 +96,7 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
 
 
 def _root() -> Path | None:
-    from zfnet.config import find_root
+    from zfnet.pipeline.compose import find_root
 
     try:
         return find_root()
@@ -130,7 +130,7 @@ def show(
     square). Returns lines that say what was drawn. Raises UserError for unreadable images, unknown
     layers, units or methods.
     """
-    from zfnet.drawing.maps import panel_row, panel_sheet
+    from zfnet.figures.kit.maps import panel_row, panel_sheet
     from zfnet.studies.result import to_image
 
     if method not in METHODS:
@@ -212,8 +212,8 @@ def _projection_panels(
 ) -> tuple[list[Panel], list[str]]:
     import torch
 
-    from zfnet.drawing.grid import cut, signed_scale, signed_to_rgb
-    from zfnet.drawing.maps import ImagePanel
+    from zfnet.figures.kit.grid import cut, signed_scale, signed_to_rgb
+    from zfnet.figures.kit.maps import ImagePanel
     from zfnet.methods import gradients
     from zfnet.methods.receptive_field import receptive_field
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from data_trees import drawn, write
 
-from zfnet.config import StageConfig
 from zfnet.data import targets
 from zfnet.data.multilabel import labels_of
 from zfnet.data.prepare import check_scan, prepare
@@ -24,6 +23,7 @@ from zfnet.data.sources.caltech import CALTECH_101, CALTECH_256, CaltechSource
 from zfnet.data.sources.voc import CLASSES, VOCSource
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.pipeline.compose import StageConfig
 
 SECTION: dict[str, Any] = {
     "run": True, "source": "folder", "path": None, "download": False, "size": 16, "store": "raw",

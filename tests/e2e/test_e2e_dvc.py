@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zfnet import closure, stages
+from zfnet.pipeline import closure, stages
 
 from .conftest import Run, copy_checkout
 

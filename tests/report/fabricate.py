@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zfnet.studies.result import Figure, Measured, Result, Table, save_result
+from zfnet.stats.estimate import Estimate
+from zfnet.studies.result import Figure, Result, Table, save_result
 
 CLASSES = ["cat", "dog", "cup", "boat"]
 CONFIG = """\
@@ -174,9 +175,9 @@ def features(root: Path) -> None:
         tap="relu",
         seed=0,
         metrics={
-            "layer_5_class_purity": Measured(0.512, 0.47, 0.553, n=64),
-            "purity_slope": Measured(0.104, 0.085, 0.122, n=64, note="per layer"),
-            "dead_maps": Measured(1, n=344, note="a count: no interval"),
+            "layer_5_class_purity": Estimate(0.512, 0.47, 0.553, n=64),
+            "purity_slope": Estimate(0.104, 0.085, 0.122, n=64, note="per layer"),
+            "dead_maps": Estimate(1, n=344, note="a count: no interval"),
         },
         tables={"purity": Table(["Layer", "Maps", "Purity"], [["1", 24, 0.21], ["2", 64, 0.3]])},
         arrays={"layer_1_filters": np.zeros((24, 3, 7, 7), np.float32)},
@@ -196,7 +197,7 @@ def occlusion(root: Path) -> None:
         net="zfnet",
         tap="5.relu",
         seed=0,
-        metrics={"inside_minus_outside": Measured(0.41, 0.33, 0.49, n=60)},
+        metrics={"inside_minus_outside": Estimate(0.41, 0.33, 0.49, n=60)},
         tables={"images": Table(["Image", "Class", "Clean", "Lowest"], rows, "Every image.")},
         figures=[Figure("maps", "Heat maps.", "Probability falls where the face is.", picture)],
     )

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "verdicts"))
 
 from verdicts_made import claims_of, evidence
 
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 from zfnet.verdicts.judge import document, judge_all
 
 PURITY = {"study": "features", "key": "purity_slope"}
@@ -37,9 +37,9 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "wider": {"measured": [{"study": "train_zfnet_wide", "key": "val_top1_error"}]},
 }
 NUMBERS = {
-    "features": {"purity_slope": Measured(0.104, 0.085, 0.122, 64, note="per layer")},
-    "occlusion": {"inside_minus_outside": Measured(0.41, 0.33, 0.49, 60)},
-    "train_zfnet": {"val_top1_error": Measured(20.0, 16.9, 23.3, 600, "%")},
+    "features": {"purity_slope": Estimate(0.104, 0.085, 0.122, 64, note="per layer")},
+    "occlusion": {"inside_minus_outside": Estimate(0.41, 0.33, 0.49, 60)},
+    "train_zfnet": {"val_top1_error": Estimate(20.0, 16.9, 23.3, 600, "%")},
 }
 
 

@@ -193,7 +193,7 @@ def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
     blocks = blocks_under(service.report.blocks, wandb_report.VERDICTS_HEADING)
     (table,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
     lines = table.splitlines()
-    assert lines[0] == "| Claim | Measured | Paper | Verdict |"
+    assert lines[0] == "| Claim | Estimate | Paper | Verdict |"
     assert "Depth \\| matters. (Table 3) | 18.8 points (14.2 to 23.7)" in lines[2]
     assert lines[2].endswith("| **holds here** |")
     assert lines[3].endswith("| **undecided** (without correction: holds here) |")

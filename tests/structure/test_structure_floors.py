@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zfnet import closure, stages
-from zfnet.config import CHOICES, CODE_FILE
+from zfnet.pipeline import closure, stages
+from zfnet.pipeline.compose import CHOICES, CODE_FILE
 
 FLOOR = {
     "errors": 0,
@@ -205,8 +205,8 @@ def test_a_study_that_nothing_depends_on_is_noticed() -> None:
 
 def test_choices_of_a_study_are_those_that_the_configuration_allows() -> None:
     """A wrong choice is told when the configuration is composed, not hours later."""
-    from zfnet import duplicates
     from zfnet.methods import correspondence as signs
+    from zfnet.methods import duplicates
     from zfnet.studies import (
         correspondence,
         evolution,

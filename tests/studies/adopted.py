@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from zfnet import config
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import ClassInfo, Sample
 from zfnet.models.external import build_model, torchvision_net
 from zfnet.models.net import Net, save_net
+from zfnet.pipeline import compose as config
 from zfnet.studies import codes
 from zfnet.studies.result import Result, save_result
 

@@ -26,7 +26,7 @@ from zfnet.studies.architecture import (
     read_history,
     study,
 )
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.result import Table, load_result, save_result
 
 PX = 64

@@ -11,7 +11,7 @@ from zfnet.errors import UserError
 from zfnet.models.net import Net, Normalise
 from zfnet.studies import correspondence, faces, inputs
 from zfnet.studies.correspondence import PAPER, Options, choose, hide, measure, study
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.pairs import estimate, mean_of, permutation_p, spread_of
 from zfnet.studies.result import load_result, save_result
 
@@ -527,7 +527,7 @@ def test_the_square_scales_with_the_input():
 def test_the_stage_reads_only_what_it_declares(net, album, tmp_path, monkeypatch):
     import yaml
 
-    from zfnet.config import StageConfig, find_root
+    from zfnet.pipeline.compose import StageConfig, find_root
 
     defaults = (find_root() / "conf/study/correspondence.yaml").read_text(encoding="utf-8")
     section = {**yaml.safe_load(defaults), "permutations": 99, "random_draws": 2}

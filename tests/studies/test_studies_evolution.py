@@ -20,7 +20,7 @@ from zfnet.studies.evolution import (
     rules,
     study,
 )
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.result import Table, load_result, save_result
 from zfnet.studies.settling import (
     Run,
@@ -551,8 +551,8 @@ def test_the_config_holds_the_defaults(root):
 
 
 def test_the_stage_reads_only_what_it_declares(marks, probe, keep, root, tmp_path, monkeypatch):
-    from zfnet.config import StageConfig
-    from zfnet.studies import inputs
+    from zfnet.pipeline.compose import StageConfig
+    from zfnet.studies import base as inputs
 
     keep(probe, [turned(0, 0.5), turned(0, 1.0)])
     section = yaml.safe_load((root / "conf/study/evolution.yaml").read_text())

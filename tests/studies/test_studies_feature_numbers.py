@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.feature_numbers import (
     LayerNumbers,
     Told,
@@ -18,7 +19,6 @@ from zfnet.studies.feature_numbers import (
     words,
 )
 from zfnet.studies.likeness import MEASURES
-from zfnet.studies.result import Measured
 
 
 def layer(number, *, projections=0.3, patches=0.8, share=0.2, purity=0.5, maps=12, fixed=False):
@@ -46,7 +46,7 @@ def told(*layers, measure="coarse"):
 
 
 def numbers_of(one):
-    extra = {f"layer{n.number}_purity": Measured(float(np.sum(n.purity))) for n in one.layers}
+    extra = {f"layer{n.number}_purity": Estimate(float(np.sum(n.purity))) for n in one.layers}
     return metrics(one) | extra
 
 

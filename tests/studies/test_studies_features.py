@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from zfnet.drawing.grid import ZERO, signed_to_rgb
 from zfnet.errors import UserError
+from zfnet.figures.kit.grid import ZERO, signed_to_rgb
 from zfnet.methods.gradients import deconvnet
 from zfnet.studies import features
 from zfnet.studies.features import (
@@ -21,7 +21,7 @@ from zfnet.studies.features import (
     sheet_columns,
     study,
 )
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.result import load_result, save_result
 
 ONE = Options(layers=(1,), top_k=4, batch_size=8, figure_maps={1: 4})
@@ -447,8 +447,8 @@ def test_faulty_options_are_named(marks, probe):
 
 
 def test_the_stage_reads_only_what_it_declares(marks, probe, tmp_path, monkeypatch):
-    from zfnet.config import StageConfig
-    from zfnet.studies import inputs
+    from zfnet.pipeline.compose import StageConfig
+    from zfnet.studies import base as inputs
 
     section = {
         "layers": [1], "top_k": 4, "tap": "relu", "figure_maps": {"1": 2}, "choose": "random",

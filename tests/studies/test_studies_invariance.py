@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 
 from zfnet.errors import UserError
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.invariance import chosen_examples, chosen_layers, chosen_rows, run, study
 from zfnet.studies.invariance_numbers import (
     Bootstrap,

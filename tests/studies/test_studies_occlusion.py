@@ -9,7 +9,7 @@ from torch import nn
 
 from zfnet.errors import UserError
 from zfnet.studies.agreement import Agreement, correlations, ranks, window_energy
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.occlusion import (
     Options,
     choose_images,
@@ -209,8 +209,8 @@ def test_faulty_options_are_named():
 
 
 def test_the_stage_reads_only_what_it_declares(bright, probe, tmp_path, monkeypatch):
-    from zfnet.config import StageConfig
-    from zfnet.studies import inputs, occlusion
+    from zfnet.pipeline.compose import StageConfig
+    from zfnet.studies import base as inputs, occlusion
 
     section = {
         "images": 1, "measured": 2, "ids": [], "size": 4, "stride": 2, "reference_px": 16,

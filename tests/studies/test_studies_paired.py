@@ -10,9 +10,10 @@ import pytest
 from answered import paths_of, sure, write_absent, write_net, wrong_at
 from scipy.special import stdtrit
 
-from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.models.spec import build_spec
+from zfnet.stats.chance import at_chance
+from zfnet.stats.estimate import Estimate
 from zfnet.studies import paired
 from zfnet.studies.paired import (
     agreement,
@@ -29,7 +30,6 @@ from zfnet.studies.paired import (
     spread,
     stayed_at_chance,
 )
-from zfnet.studies.result import Measured
 from zfnet.verdicts import rules
 
 LABEL = np.arange(60, dtype=np.int64) % 12
@@ -317,7 +317,7 @@ def test_verdicts_read_the_degrees_of_freedom_behind_an_interval(spread_of_nets,
     [(1.98765, 1.99), (2.0, 2), (99.96, 100), (617.4, 617), (1999.6, 2000), (3e6, 3e6)],
 )
 def test_degrees_of_freedom_are_written_without_an_exponent(degrees, told):
-    assert rules.freedom(Measured(0.0, n=5, note=paired._freedom(degrees))) == told
+    assert rules.freedom(Estimate(0.0, n=5, note=paired._freedom(degrees))) == told
 
 
 def test_one_ensemble_has_no_interval_over_trainings():
@@ -413,11 +413,11 @@ def test_the_same_seed_gives_the_same_interval():
 
 
 def test_agreement_in_words():
-    worse = Measured(5.0, 2.0, 8.0, 100)
+    worse = Estimate(5.0, 2.0, 8.0, 100)
     assert agreement(worse, 3.0) == "more than chance, with the paper's sign"
     assert agreement(worse, -3.0) == "more than chance, against the paper's sign"
     assert agreement(worse, None) == "more than chance"
-    unsure = Measured(1.0, -2.0, 4.0, 100)
+    unsure = Estimate(1.0, -2.0, 4.0, 100)
     assert agreement(unsure, 2.0) == "may be chance; the paper's lies within"
     assert agreement(unsure, 7.0) == "may be chance"
     lost = paired.in_words(worse, 3.0, "alexnet stayed at chance")

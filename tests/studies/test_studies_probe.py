@@ -14,9 +14,9 @@ from adopted import as_section, carried_over, write_overlap
 from sklearn.svm import LinearSVC
 
 from zfnet.errors import UserError
-from zfnet.folds import draw_folds
-from zfnet.linear import Span, gram
+from zfnet.methods.linear import Span, gram
 from zfnet.paper import tables
+from zfnet.stats.folds import draw_folds
 from zfnet.studies import over_folds, probe
 from zfnet.studies.code_files import Codes
 from zfnet.studies.over_folds import percent
@@ -375,7 +375,7 @@ def test_the_papers_figures_stand_beside_the_sets_of_the_real_config(
     stage, tmp_path, root, name
 ) -> None:
     """The config names Table 4 or 5; the figures are those of Table 7's column for the set."""
-    from zfnet import config
+    from zfnet.pipeline import compose as config
 
     small = {"run": "true", "probe_per_class": 10, "test_per_class": 5, "folds": 2}
     few = [f"targets.{name}.{key}={value}" for key, value in small.items()]

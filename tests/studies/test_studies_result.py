@@ -5,19 +5,12 @@ import pytest
 from PIL import Image
 
 from zfnet.errors import UserError
-from zfnet.studies.result import (
-    Figure,
-    Measured,
-    Result,
-    Table,
-    load_result,
-    plain,
-    save_result,
-)
+from zfnet.stats.estimate import Estimate
+from zfnet.studies.result import Figure, Result, Table, load_result, plain, save_result
 
 
 def plot():
-    from zfnet.drawing.style import figure
+    from zfnet.figures.kit.style import figure
 
     drawn = figure(2, 1)
     drawn.add_axes((0.2, 0.2, 0.7, 0.7)).plot([0, 1], [1, 0])
@@ -38,8 +31,8 @@ def made():
         tap="relu",
         seed=3,
         metrics={
-            "error": Measured(0.123456789, 0.1, 0.2, 40, "%"),
-            "broken": Measured(float("nan"), note="no images"),
+            "error": Estimate(0.123456789, 0.1, 0.2, 40, "%"),
+            "broken": Estimate(float("nan"), note="no images"),
         },
         tables={"rows": Table(["a", "b"], [[1, "x, y"], [None, np.float32(0.5)]], "A table.")},
         arrays={

@@ -8,8 +8,8 @@ import pytest
 from adopted import carried_over
 
 from zfnet.errors import UserError
-from zfnet.folds import draw_folds
 from zfnet.paper import PaperRow, PaperTable, Reported
+from zfnet.stats.folds import draw_folds
 from zfnet.studies import left_out, over_folds, pascal, transfer, trials
 from zfnet.studies.code_files import Codes
 from zfnet.studies.over_folds import fold_means, percent, resampled, spread
@@ -373,7 +373,7 @@ def test_a_torchvision_net_with_its_weights_file_is_carried_over(root, tmp_path)
 
 
 def test_the_caption_names_the_marks_that_are_drawn(stage, monkeypatch):
-    from zfnet.drawing.transfer import MARKERS
+    from zfnet.figures.transfer import MARKERS
 
     def drawn(result):
         figure = result.figures[0].draw()

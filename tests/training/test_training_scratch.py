@@ -13,10 +13,10 @@ from blots import CLASSES, MODEL, TRAINING, make_prepared
 
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
-from zfnet.folds import draw_folds
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import convnet_net, load_net, save_net
 from zfnet.models.spec import build_spec
+from zfnet.stats.folds import draw_folds
 from zfnet.studies.trials import Scratch
 from zfnet.training import scratch, sharing
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zfnet.intervals import student
 from zfnet.models.absent import is_absent, publish_absent
 from zfnet.models.net import load_net
+from zfnet.stats.intervals import student
 from zfnet.training import stage
 from zfnet.training.stage import merged, run
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from verdicts_made import claims_of, evidence
 
-from zfnet import stages
-from zfnet.studies.result import Measured
+from zfnet.pipeline import stages
+from zfnet.stats.estimate import Estimate
 from zfnet.verdicts.headline import HEADLINE, Number, headline, words
 from zfnet.verdicts.judge import judge_all
 
-SLOPE = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12)}}
+SLOPE = {"features": {"purity_slope": Estimate(0.1, 0.08, 0.12)}}
 
 
-def _of(numbers: dict[str, dict[str, Measured]]) -> dict[str, Any]:
+def _of(numbers: dict[str, dict[str, Estimate]]) -> dict[str, Any]:
     return headline(numbers, judge_all(claims_of(), evidence(SLOPE)))
 
 
@@ -38,12 +38,12 @@ def test_a_number_by_its_pattern() -> None:
 def test_a_difference_is_no_value_of_its_own() -> None:
     numbers = {
         "transfer": {
-            "unseen_scratch_5": Measured(16.25, 12.0, 20.5),
-            "unseen_pretrained_minus_scratch_5": Measured(18.0, 12.0, 25.0),
+            "unseen_scratch_5": Estimate(16.25, 12.0, 20.5),
+            "unseen_pretrained_minus_scratch_5": Estimate(18.0, 12.0, 25.0),
         },
         "architecture": {
-            "alexnet_layer2_never_active": Measured(2.0),
-            "difference_layer2_never_active": Measured(-0.02),
+            "alexnet_layer2_never_active": Estimate(2.0),
+            "difference_layer2_never_active": Estimate(-0.02),
         },
     }
     found = _of(numbers)
@@ -54,9 +54,9 @@ def test_a_difference_is_no_value_of_its_own() -> None:
 def test_numbers_are_rounded_as_far_as_their_interval_tells() -> None:
     found = _of(
         {
-            "train_zfnet": {"val_top1_error": Measured(18.33333, 15.442, 21.6276)},
-            "train_alexnet": {"val_top1_error": Measured(41.6, 10.0, 90.0)},
-            "occlusion": {"inside_minus_outside": Measured(0.0917165, 0.07, 0.11)},
+            "train_zfnet": {"val_top1_error": Estimate(18.33333, 15.442, 21.6276)},
+            "train_alexnet": {"val_top1_error": Estimate(41.6, 10.0, 90.0)},
+            "occlusion": {"inside_minus_outside": Estimate(0.0917165, 0.07, 0.11)},
         }
     )
     assert found["top1_error"] == {"zfnet": 18.3, "alexnet": 42}
@@ -64,17 +64,17 @@ def test_numbers_are_rounded_as_far_as_their_interval_tells() -> None:
 
 
 def test_the_mean_over_seeds_goes_before_the_first_seed() -> None:
-    numbers = {"val_top1_error": Measured(18.0, 15, 21)}
+    numbers = {"val_top1_error": Estimate(18.0, 15, 21)}
     assert _of({"train_zfnet": numbers})["top1_error"] == {"zfnet": 18.0}
-    numbers["val_top1_error_over_seeds"] = Measured(20.0, 17, 23)
+    numbers["val_top1_error_over_seeds"] = Estimate(20.0, 17, 23)
     assert _of({"train_zfnet": numbers})["top1_error"] == {"zfnet": 20.0}
-    numbers["val_top1_error_over_seeds"] = Measured(float("nan"))
+    numbers["val_top1_error_over_seeds"] = Estimate(float("nan"))
     assert _of({"train_zfnet": numbers})["top1_error"] == {"zfnet": 18.0}
 
 
 def test_what_was_not_measured_is_left_out() -> None:
     assert set(_of({})) == {"claims"}
-    found = _of({"train_zfnet": {}, "train_alexnet": {"val_top1_error": Measured(float("nan"))}})
+    found = _of({"train_zfnet": {}, "train_alexnet": {"val_top1_error": Estimate(float("nan"))}})
     assert set(found) == {"claims"}
 
 

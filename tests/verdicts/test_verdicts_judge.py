@@ -14,12 +14,12 @@ import yaml
 from verdicts_made import claims_of, document, evidence, run
 
 from zfnet.errors import UserError
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 from zfnet.verdicts import judge, rules, stage
 from zfnet.verdicts.claims import Seen, read_claims
 from zfnet.verdicts.judge import Net, Verdict, judge_all, judge_claim
 
-SLOPE = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12, 342)}}
+SLOPE = {"features": {"purity_slope": Estimate(0.1, 0.08, 0.12, 342)}}
 FIELD = {
     "needs": {
         "field_share": {
@@ -45,7 +45,7 @@ def only(numbers: Any, source: str = "imagenette", claim: Any = None, **changes:
     ],
 )
 def test_words_by_what_the_images_are(value: float, photographs: str, rendered: str) -> None:
-    numbers = {"features": {"purity_slope": Measured(value, value - 0.02, value + 0.02, 342)}}
+    numbers = {"features": {"purity_slope": Estimate(value, value - 0.02, value + 0.02, 342)}}
     assert only(numbers).word == photographs
     assert only(numbers, "folder").word == photographs
     assert only(numbers, "synthetic").word == rendered
@@ -70,8 +70,8 @@ def test_below_its_needs_a_rendered_run_is_judged_and_told() -> None:
 
 
 def test_a_need_of_a_studys_number() -> None:
-    narrow = {**SLOPE["features"], "layer5_field_share": Measured(0.62)}
-    wide = {**SLOPE["features"], "layer5_field_share": Measured(1.09)}
+    narrow = {**SLOPE["features"], "layer5_field_share": Estimate(0.62)}
+    wide = {**SLOPE["features"], "layer5_field_share": Estimate(1.09)}
     assert only({"features": narrow}, claim=FIELD).word == "reproduced"
     assert only({"features": wide}, claim=FIELD).word == "out of scale"
     assert only({"features": wide}, claim=FIELD).unmet == ["field over side ≤ 0.75 (here 1.09)"]
@@ -102,7 +102,7 @@ def test_trainings_can_be_needed() -> None:
     claim = {"needs": {"trainings": {"least": 3, "why": "so"}}}
     thrice = {
         "features": {
-            "purity_slope": Measured(0.1, 0.099, 0.101, 600, note="images and 3 trainings")
+            "purity_slope": Estimate(0.1, 0.099, 0.101, 600, note="images and 3 trainings")
         }
     }
     assert only(thrice, claim=claim).word == "reproduced"
@@ -121,15 +121,15 @@ def test_adopted_weights_leave_the_needs_unknown() -> None:
 def test_missing_studies_and_numbers() -> None:
     assert only({}).reason == "features has not run here."
     assert only({"features": {}}).reason == "features has no numbers in this run."
-    other = {"features": {"spread_difference": Measured(1, 0, 2, 9)}}
+    other = {"features": {"spread_difference": Estimate(1, 0, 2, 9)}}
     assert only(other).reason == "features has no purity_slope in this run."
-    nothing = {"features": {"purity_slope": Measured(float("nan"), note="one layer only")}}
+    nothing = {"features": {"purity_slope": Estimate(float("nan"), note="one layer only")}}
     assert only(nothing).word == "not measured"
     assert only(nothing).reason == "features could not give purity_slope: one layer only."
 
 
 def test_one_image_decides_nothing() -> None:
-    single = only({"features": {"purity_slope": Measured(0.3, n=1)}})
+    single = only({"features": {"purity_slope": Estimate(0.3, n=1)}})
     assert (single.word, single.more) == ("undecided", "")
     assert "it has no interval, so it decides nothing" in single.reason
 
@@ -140,8 +140,8 @@ def test_a_net_at_chance_is_no_evidence() -> None:
             {"study": "ablation", "key": ["cost_removing_3_4_6_7", "cost_removing_3_4_6_7_slow"]}
         ]
     }
-    lost = Measured(87, 85, 89, 600, "points", "alexnet_no3467 minus alexnet; stayed at chance")
-    kept = Measured(20, 18, 22, 600, "points", "alexnet_no3467_slow minus alexnet")
+    lost = Estimate(87, 85, 89, 600, "points", "alexnet_no3467 minus alexnet; stayed at chance")
+    kept = Estimate(20, 18, 22, 600, "points", "alexnet_no3467_slow minus alexnet")
     assert only({"ablation": {"cost_removing_3_4_6_7": lost}}, claim=both).word == "not measured"
     found = only(
         {"ablation": {"cost_removing_3_4_6_7": lost, "cost_removing_3_4_6_7_slow": kept}},
@@ -170,7 +170,7 @@ TWO = {
 
 
 def test_a_missing_number_keeps_a_claim_from_being_true_but_not_from_being_false() -> None:
-    good, bad = Measured(1, 0.9, 1.1, 9), Measured(-1, -1.1, -0.9, 9)
+    good, bad = Estimate(1, 0.9, 1.1, 9), Estimate(-1, -1.1, -0.9, 9)
     first = only({"features": {"layer1_purity": good}}, claim=TWO)
     assert (first.word, first.alone, first.more) == ("undecided", "undecided", "")
     assert first.reason == (
@@ -190,7 +190,7 @@ WINS = {
 }
 
 
-def wins(**numbers: Measured) -> Verdict:
+def wins(**numbers: Estimate) -> Verdict:
     """A verdict on Caltech-101 as given, and on Caltech-256 good at all three numbers or not."""
     named = {
         f"{name.rpartition('_')[0]}_pretrained_minus_scratch_{name.rpartition('_')[2]}": value
@@ -200,8 +200,8 @@ def wins(**numbers: Measured) -> Verdict:
 
 
 def test_a_number_at_chance_keeps_the_others_from_deciding() -> None:
-    good = Measured(40, 36, 44, 600, "points", "paired")
-    stuck = Measured(60, 56, 64, 600, "points", "paired; 1 of 5 nets ended at chance")
+    good = Estimate(40, 36, 44, 600, "points", "paired")
+    stuck = Estimate(60, 56, 64, 600, "points", "paired; 1 of 5 nets ended at chance")
     every = {"caltech256_15": good, "caltech256_30": good, "caltech256_60": good}
     assert wins(**every).word == "reproduced"  # a whole set that was not run hinders nothing
     assert "has no caltech101_pretrained_minus_scratch_15, caltech101_" in wins(**every).missing
@@ -213,7 +213,7 @@ def test_a_number_at_chance_keeps_the_others_from_deciding() -> None:
         "_60 of a net that ended at chance, a failure to train and no evidence"
     ) in held.reason
     assert wins(**every, caltech101_15=stuck, caltech101_30=stuck).word == "undecided"
-    bad = Measured(-40, -44, -36, 600, "points")
+    bad = Estimate(-40, -44, -36, 600, "points")
     against = wins(**{**every, "caltech256_15": stuck, "caltech256_30": bad})
     assert against.word == "contradicted"
     assert against.outcome is not None
@@ -231,7 +231,7 @@ def test_an_order_with_a_gap_has_no_step_over_it() -> None:
     }
 
     def of(**values: float) -> Verdict:
-        numbers = {f"{k}_purity": Measured(v, v - 0.1, v + 0.1, 900) for k, v in values.items()}
+        numbers = {f"{k}_purity": Estimate(v, v - 0.1, v + 0.1, 900) for k, v in values.items()}
         return only({"features": numbers}, claim=claim)
 
     whole = of(layer1=1, layer2=2, layer3=3, layer4=4)
@@ -249,8 +249,8 @@ def test_what_was_passed_over_is_told() -> None:
         ]
     }
     numbers = {
-        "cost_removing_3_4_6_7": Measured(70, 66, 74, 600, "points", "stayed at chance"),
-        "cost_removing_3_4_6_7_slow": Measured(20, 18, 22, 600, "points"),
+        "cost_removing_3_4_6_7": Estimate(70, 66, 74, 600, "points", "stayed at chance"),
+        "cost_removing_3_4_6_7_slow": Estimate(20, 18, 22, 600, "points"),
     }
     told = only({"ablation": numbers}, claim=claim)
     assert told.word == "reproduced"
@@ -270,7 +270,7 @@ def test_sets_of_the_other_kind_of_images_do_not_count() -> None:
         "over": [{"layer": 1, "images": "photographs"}, {"layer": 2, "images": "rendered"}],
         "measured": [{"study": "features", "key": "layer{layer}_purity"}],
     }
-    up, down = Measured(1, 0.9, 1.1, 9), Measured(-1, -1.1, -0.9, 9)
+    up, down = Estimate(1, 0.9, 1.1, 9), Estimate(-1, -1.1, -0.9, 9)
     numbers = {"features": {"layer1_purity": up, "layer2_purity": down}}
     assert only(numbers, claim=claim).word == "reproduced"
     assert only(numbers, "synthetic", claim=claim).word == "fails here"
@@ -278,15 +278,15 @@ def test_sets_of_the_other_kind_of_images_do_not_count() -> None:
 
 def test_numbers_over_seeds_are_preferred() -> None:
     claim = {"measured": [{"study": "train_zfnet", "key": "val_top1_error"}]}
-    single = Measured(5, 4, 6, 600, "%", "centre crop")
-    seeds = Measured(7, 1, 13, 3, "%", "interval over them (Student); n counts trainings")
+    single = Estimate(5, 4, 6, 600, "%", "centre crop")
+    seeds = Estimate(7, 1, 13, 3, "%", "interval over them (Student); n counts trainings")
     one = {"train_zfnet": {"val_top1_error": single}}
     assert only(one, claim=claim).measured == single
     many = {"train_zfnet": {"val_top1_error": single, "val_top1_error_over_seeds": seeds}}
     found = only(many, claim=claim)
     assert (found.measured, found.trainings) == (seeds, 3)
     assert "3" in found.remark
-    lone = {**many["train_zfnet"], "val_top1_error_over_seeds": Measured(7, n=1)}
+    lone = {**many["train_zfnet"], "val_top1_error_over_seeds": Estimate(7, n=1)}
     assert only({"train_zfnet": lone}, claim=claim).measured == single
 
 
@@ -301,8 +301,8 @@ def test_differences_and_constants() -> None:
     }  # fmt: skip
     numbers = {
         "transfer": {
-            "caltech101_pretrained_30": Measured(86.5, 86.1, 86.9, 4000, "%"),
-            "voc2012_softmax_map": Measured(79.0, 78.7, 79.3, 5823, "%"),
+            "caltech101_pretrained_30": Estimate(86.5, 86.1, 86.9, 4000, "%"),
+            "voc2012_softmax_map": Estimate(79.0, 78.7, 79.3, 5823, "%"),
         }
     }
     found = only(numbers, claim=claim)
@@ -322,7 +322,7 @@ def several(count: int, barely: int) -> dict[str, Any]:
         **{f"c{i}": {"measured": [{"study": "features", "key": k}]} for i, k in enumerate(keys)}
     )
     numbers = {
-        key: Measured(1.0, 0.05 if i < barely else 0.9, 1.95 if i < barely else 1.1, 1000)
+        key: Estimate(1.0, 0.05 if i < barely else 0.9, 1.95 if i < barely else 1.1, 1000)
         for i, key in enumerate(keys)
     }
     return {"claims": claims, "numbers": {"features": numbers}}
@@ -361,13 +361,13 @@ def test_only_what_is_judged_is_counted() -> None:
 
 
 def test_how_many_more_would_decide() -> None:
-    unsure = only({"features": {"purity_slope": Measured(1.0, -1.0, 3.0, 1000)}})
+    unsure = only({"features": {"purity_slope": Estimate(1.0, -1.0, 3.0, 1000)}})
     assert unsure.more.startswith("About 2,993 more maps (3,993 in all)")
     assert unsure.more.endswith("would decide, were the estimate to stay.")
-    never = only({"features": {"purity_slope": Measured(0.0, -1.0, 1.0, 1000)}})
+    never = only({"features": {"purity_slope": Estimate(0.0, -1.0, 1.0, 1000)}})
     assert never.more == "Not even 1,000 times as many maps would decide at this estimate."
     note = "interval over images and 3 pairs of trainings"
-    both = only({"features": {"purity_slope": Measured(1.0, -1.0, 3.0, 1000, note=note)}})
+    both = only({"features": {"purity_slope": Estimate(1.0, -1.0, 3.0, 1000, note=note)}})
     assert both.more.startswith("About 1.9 times as many maps and trainings would decide")
     few = rules.critical(0.05, 2)  # the estimate's standard error is 2 / few, the distance 1
 
@@ -376,7 +376,7 @@ def test_how_many_more_would_decide() -> None:
 
     assert not decides(1.8)
     assert decides(1.9)
-    seeds = only({"features": {"purity_slope": Measured(1, -1, 3, 3, note="n counts trainings")}})
+    seeds = only({"features": {"purity_slope": Estimate(1, -1, 3, 3, note="n counts trainings")}})
     assert "more trainings (" in seeds.more
 
 
@@ -385,22 +385,22 @@ def test_one_training_is_remarked() -> None:
     two = only(SLOPE, claim={"nets": ["zfnet", "alexnet"]})
     assert two.remark.startswith("One training of each net")
     seeds = "mean over trainings; interval over them (Student); n counts trainings"
-    over = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 3, note=seeds)}}
+    over = {"features": {"purity_slope": Estimate(1, 0.9, 1.1, 3, note=seeds)}}
     assert only(over).remark == (
         "Covers other trainings on these maps, of which there were 3, not new maps."
     )
     crossed = "interval over images and 3 trainings; 12.3 degrees of freedom"
-    both = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 9, note=crossed)}}
+    both = {"features": {"purity_slope": Estimate(1, 0.9, 1.1, 9, note=crossed)}}
     assert only(both).remark == "Covers new maps and other trainings, of which there were 3."
-    mixed = {"layer1_purity": over["features"]["purity_slope"], "layer2_purity": Measured(1, 0, 2)}
+    mixed = {"layer1_purity": over["features"]["purity_slope"], "layer2_purity": Estimate(1, 0, 2)}
     assert "neither wholly" in only({"features": mixed}, claim=TWO).remark
-    averaged = {"features": {"purity_slope": Measured(1, 0.9, 1.1, 9, note="mean of 3 nets")}}
+    averaged = {"features": {"purity_slope": Estimate(1, 0.9, 1.1, 9, note="mean of 3 nets")}}
     assert only(averaged).remark.startswith("Mean of 3 trainings; the interval is over maps and")
 
 
 def test_the_fewest_trainings_count() -> None:
-    thrice = Measured(1, 0.9, 1.1, 9, note="interval over images and 3 trainings")
-    numbers = {"layer1_purity": thrice, "layer2_purity": Measured(1, 0.9, 1.1, 9)}
+    thrice = Estimate(1, 0.9, 1.1, 9, note="interval over images and 3 trainings")
+    numbers = {"layer1_purity": thrice, "layer2_purity": Estimate(1, 0.9, 1.1, 9)}
     mixed = only({"features": numbers}, claim=TWO)
     assert (mixed.trainings, mixed.seeds) == (1, (1,))
     both = only({"features": dict.fromkeys(numbers, thrice)}, claim=TWO)
@@ -408,7 +408,7 @@ def test_the_fewest_trainings_count() -> None:
 
 
 def test_one_of_two_against_takes_more_to_decide_than_one_alone() -> None:
-    unsure, good = Measured(-1, -2, 0, 900), Measured(1, 0.9, 1.1, 900)
+    unsure, good = Estimate(-1, -2, 0, 900), Estimate(1, 0.9, 1.1, 900)
     alone = only({"features": {"purity_slope": unsure}})
     pair = only({"features": {"layer1_purity": unsure, "layer2_purity": good}}, claim=TWO)
     counts = [int(one.more.split()[1].replace(",", "")) for one in (alone, pair)]
@@ -433,10 +433,10 @@ def test_the_strongest_result_passes_among_neighbours_if_its_number_is_fine_enou
     one, so no rule should rest on one.
     """
     made = several(5, 0)
-    flat = {**made["numbers"]["features"], "layer1_purity": Measured(1.0, 1.0, 1.0, 543)}
+    flat = {**made["numbers"]["features"], "layer1_purity": Estimate(1.0, 1.0, 1.0, 543)}
     found = judge_all(made["claims"], evidence({"features": flat}))
     assert {one.word for one in found.verdicts} == {"reproduced"}
-    flat["layer2_purity"] = Measured(0.01, -1.0, 1.0, 1000)
+    flat["layer2_purity"] = Estimate(0.01, -1.0, 1.0, 1000)
     found = judge_all(made["claims"], evidence({"features": flat}))
     first, *others, unsure = found.verdicts
     assert unsure.word == "undecided"
@@ -445,22 +445,22 @@ def test_the_strongest_result_passes_among_neighbours_if_its_number_is_fine_enou
     assert {one.word for one in others} == {"reproduced"}
 
     real = read_claims(Path(__file__).resolve().parents[2])
-    rise = {"unseen_rise": Measured(22.3, 18.0, 26.7, 543, "points")}
-    steps = {f"unseen_svm_{k}": Measured(20.0 * k, 20.0 * k - 3, 20.0 * k + 3, 543) for k in
+    rise = {"unseen_rise": Estimate(22.3, 18.0, 26.7, 543, "points")}
+    steps = {f"unseen_svm_{k}": Estimate(20.0 * k, 20.0 * k - 3, 20.0 * k + 3, 543) for k in
              range(1, 6)}  # fmt: skip
-    unsure_slope = {"features": {"purity_slope": Measured(0.01, -1.0, 1.0, 342)}}
+    unsure_slope = {"features": {"purity_slope": Estimate(0.01, -1.0, 1.0, 342)}}
     other = {"probe": {**rise, **steps}, **unsure_slope}
     judged = {one.claim.id: one for one in judge_all(real, evidence(other, "synthetic")).verdicts}
     assert judged["hierarchy"].word == "undecided"
     assert judged["depth_knows_more"].word == "holds here"
     assert judged["each_layer_knows_more"].word == "holds here"
-    down = {"probe": {"unseen_rise": Measured(-22.3, -26.7, -18.0, 543, "points"), **steps}}
+    down = {"probe": {"unseen_rise": Estimate(-22.3, -26.7, -18.0, 543, "points"), **steps}}
     judged = {one.claim.id: one for one in judge_all(real, evidence(down, "synthetic")).verdicts}
     assert judged["depth_knows_more"].word == "fails here"
 
 
 def test_the_deciding_number_or_pair_is_named() -> None:
-    numbers = {"layer1_purity": Measured(1, 0.9, 1.1, 9), "layer2_purity": Measured(2, 1, 3, 9)}
+    numbers = {"layer1_purity": Estimate(1, 0.9, 1.1, 9), "layer2_purity": Estimate(2, 1, 3, 9)}
     claims = claims_of(it=TWO, alone={"measured": [{"study": "features", "key": "layer1_purity"}]})
     judged = judge_all(claims, evidence({"features": numbers}))
     entries = judge.document(judged)["claims"]
@@ -468,7 +468,7 @@ def test_the_deciding_number_or_pair_is_named() -> None:
     assert (entries["alone"]["deciding"], entries["alone"]["of"]) == ("", 1)
     small = judge_all(claims, evidence({"features": numbers}, classes=3))
     assert judge.document(small)["claims"]["it"]["unmet"] == ["classes ≥ 10 (here 3)"]
-    lost = judge_all(claims, evidence({"features": {"layer1_purity": Measured(1, 0.9, 1.1, 9)}}))
+    lost = judge_all(claims, evidence({"features": {"layer1_purity": Estimate(1, 0.9, 1.1, 9)}}))
     told = "features has no layer2_purity in this run"
     assert judge.document(lost)["claims"]["it"]["missing"] == told
 

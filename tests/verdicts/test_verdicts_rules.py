@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from zfnet.intervals import holm
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.intervals import holm
 from zfnet.verdicts import rules
 from zfnet.verdicts.rules import AGAINST, FOR, LEVEL, TRAININGS, UNITS, Region
 
@@ -15,13 +15,13 @@ ONLY_UNITS, ONLY_TRAININGS = frozenset({UNITS}), frozenset({TRAININGS})
 BOTH = ONLY_UNITS | ONLY_TRAININGS
 
 
-def measured(value: float, half: float | None, n: int | None = 1000, note: str = "") -> Measured:
+def measured(value: float, half: float | None, n: int | None = 1000, note: str = "") -> Estimate:
     if half is None:
-        return Measured(value, n=n, note=note)
-    return Measured(value, value - half, value + half, n, note=note)
+        return Estimate(value, n=n, note=note)
+    return Estimate(value, value - half, value + half, n, note=note)
 
 
-def word(chains: list[list[Measured]], kind: str, **parameters: object) -> str:
+def word(chains: list[list[Estimate]], kind: str, **parameters: object) -> str:
     outcome = rules.decide(chains, kind, parameters)
     return outcome.side if outcome.decided() else "undecided"
 
@@ -126,45 +126,45 @@ def test_an_interval_that_touches_its_bound_does_not_decide() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_no_value_decides_nothing(value: float) -> None:
-    check = rules.check(Measured(value, 1, 2, 10), Region(low=0))
+    check = rules.check(Estimate(value, 1, 2, 10), Region(low=0))
     assert (check.p, check.why) == (1.0, "it has no value")
 
 
 def test_no_interval_decides_nothing() -> None:
-    single = Measured(5.0, n=1)
+    single = Estimate(5.0, n=1)
     assert rules.check(single, Region(low=0)).why == "it has no interval"
     assert word([[single]], "direction", sign="positive") == "undecided"
     assert one(0, None, "equivalence", margin=1) == "undecided"
-    half = Measured(5.0, 4.0, None, 10)
+    half = Estimate(5.0, 4.0, None, 10)
     assert rules.check(half, Region(low=0)).why == "it has no interval"
 
 
 def test_an_interval_beside_its_number_decides_nothing() -> None:
-    biased = Measured(5.0, 1.0, 2.0, 10)
+    biased = Estimate(5.0, 1.0, 2.0, 10)
     assert rules.check(biased, Region(low=0)).why == "its interval does not hold it"
 
 
 def test_an_interval_without_width_decides_alone_and_in_no_family() -> None:
-    flat = Measured(6.0, 6.0, 6.0, 32)
+    flat = Estimate(6.0, 6.0, 6.0, 32)
     outcome = rules.decide([[flat]], "direction", {"sign": "positive"})
     assert outcome.decided()
     assert holm([outcome.p, 0.5])[0] > LEVEL
-    assert word([[Measured(0.0, 0.0, 0.0, 32)]], "direction", sign="positive") == "undecided"
+    assert word([[Estimate(0.0, 0.0, 0.0, 32)]], "direction", sign="positive") == "undecided"
 
 
 def test_the_side_towards_the_bound_counts() -> None:
-    skewed = Measured(1.0, 0.1, 9.0, 100)
+    skewed = Estimate(1.0, 0.1, 9.0, 100)
     assert word([[skewed]], "direction", sign="positive") == FOR
     assert word([[skewed]], "direction", sign="negative") == AGAINST
     assert word([[skewed]], "equivalence", margin=2) == "undecided"
-    assert word([[Measured(-1.0, -9.0, -0.1, 100)]], "direction", sign="negative") == FOR
+    assert word([[Estimate(-1.0, -9.0, -0.1, 100)]], "direction", sign="negative") == FOR
 
 
 def test_p_is_that_of_students_t() -> None:
     # mean 2, standard error 1, 9 degrees of freedom: the interval's half width is 2.262.
     check = rules.check(measured(2, 2.262157, n=10), Region(low=0))
     assert check.p == pytest.approx(0.0766, abs=1e-4)
-    known = rules.check(Measured(1.96, 0.0, 3.92), Region(low=0))  # n unknown: normal
+    known = rules.check(Estimate(1.96, 0.0, 3.92), Region(low=0))  # n unknown: normal
     assert known.p == pytest.approx(0.05, abs=1e-4)
 
 
@@ -210,13 +210,13 @@ def test_few_trainings_weigh_less_in_a_family() -> None:
 
 
 def test_less_adds_half_widths_in_quadrature() -> None:
-    gap = rules.less(Measured(10, 7, 13, 50, "%"), Measured(4, 0, 8, 20, "%"))
+    gap = rules.less(Estimate(10, 7, 13, 50, "%"), Estimate(4, 0, 8, 20, "%"))
     assert (gap.value, gap.low, gap.high, gap.n) == (6, 1, 11, 20)
     assert gap.unit == "points"
     assert rules.freedom(gap) == 19
-    uneven = rules.less(Measured(10, 7, 14), Measured(4, 0, 7))
+    uneven = rules.less(Estimate(10, 7, 14), Estimate(4, 0, 7))
     assert (uneven.low, uneven.high) == (6 - math.hypot(3, 3), 6 + math.hypot(4, 4))
-    assert rules.less(Measured(1), Measured(0, -1, 1)).low is None
+    assert rules.less(Estimate(1), Estimate(0, -1, 1)).low is None
 
 
 def test_less_takes_the_fewer_degrees_of_freedom() -> None:
@@ -251,10 +251,10 @@ def test_a_difference_covers_what_both_numbers_cover(
 
 
 def test_shifted() -> None:
-    moved = rules.shifted(Measured(86.5, 86, 87, 9), 84.3)
+    moved = rules.shifted(Estimate(86.5, 86, 87, 9), 84.3)
     assert moved.value == pytest.approx(2.2)
     assert (moved.low, moved.high, moved.n) == (pytest.approx(1.7), pytest.approx(2.7), 9)
-    assert rules.shifted(Measured(1.0), 1.0).low is None
+    assert rules.shifted(Estimate(1.0), 1.0).low is None
 
 
 # -------------------------------------------------------------------------------- all together
@@ -281,7 +281,7 @@ def test_a_lost_number_keeps_a_claim_from_being_true_and_costs_one_test_against_
 
 def test_how_many_would_decide() -> None:
     # Normal: half width 2 at distance 1 needs four times as many.
-    unsure = rules.check(Measured(1.0, -1.0, 3.0, 10_000), Region(low=0))
+    unsure = rules.check(Estimate(1.0, -1.0, 3.0, 10_000), Region(low=0))
     count = rules.needed(unsure, LEVEL)
     assert count is not None
     assert 39_990 <= count <= 40_010
@@ -301,8 +301,8 @@ def test_how_many_trainings_would_decide_counts_degrees_of_freedom() -> None:
 def test_when_no_number_would_decide() -> None:
     assert rules.needed(rules.check(measured(0, 1), Region(low=0)), LEVEL) is None
     assert rules.needed(rules.check(measured(1e-6, 1), Region(low=0)), LEVEL) is None
-    assert rules.needed(rules.check(Measured(1.0, n=1), Region(low=0)), LEVEL) is None
-    assert rules.needed(rules.check(Measured(1.0, -1, 3), Region(low=0)), LEVEL) is None
+    assert rules.needed(rules.check(Estimate(1.0, n=1), Region(low=0)), LEVEL) is None
+    assert rules.needed(rules.check(Estimate(1.0, -1, 3), Region(low=0)), LEVEL) is None
 
 
 def test_words() -> None:

@@ -14,7 +14,7 @@ import yaml
 from verdicts_made import claims_of, document, evidence
 
 from zfnet.errors import UserError
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 from zfnet.verdicts import command, compare, table
 from zfnet.verdicts.judge import Judgement, in_words, judge_all
 
@@ -26,9 +26,9 @@ def judgement(source: str = "synthetic") -> Judgement:
         **{name: {"measured": [{"study": "features", "key": name}]} for name in NAMES}
     )
     numbers = {
-        "purity_slope": Measured(0.104, 0.085, 0.122, 342),
-        "spread_difference": Measured(-0.2, -0.22, -0.18, 158, "points"),
-        "support_share": Measured(0.01, -0.2, 0.22, 100),
+        "purity_slope": Estimate(0.104, 0.085, 0.122, 342),
+        "spread_difference": Estimate(-0.2, -0.22, -0.18, 158, "points"),
+        "support_share": Estimate(0.01, -0.2, 0.22, 100),
     }
     return judge_all(claims, evidence({"features": numbers}, source))
 
@@ -57,7 +57,7 @@ def test_caveats_stand_below_what_was_measured() -> None:
             "measured": [{"study": "features", "key": "spread_difference"}],
         },
     )
-    numbers = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12, 342)}}
+    numbers = {"features": {"purity_slope": Estimate(0.1, 0.08, 0.12, 342)}}
     told = table.text(judge_all(claims, evidence(numbers)))
     assert "there: Other measures disagree." in told
     assert "Never told." not in told
@@ -114,16 +114,16 @@ def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (Measured(0.104, 0.085, 0.122), "0.104 [0.085, 0.122]"),
-        (Measured(-3.0, -4.5, -1.5, unit="points"), "−3.0 [−4.5, −1.5] points"),
-        (Measured(1234.0, 1100.0, 1400.0), "1,234 [1,100, 1,400]"),
-        (Measured(5.0), "5"),
-        (Measured(0.01234), "0.0123"),
-        (Measured(6.0, 6.0, 6.0), "6 [6, 6]"),
-        (Measured(-0.0, -0.1, 0.1), "0.00 [−0.10, 0.10]"),
+        (Estimate(0.104, 0.085, 0.122), "0.104 [0.085, 0.122]"),
+        (Estimate(-3.0, -4.5, -1.5, unit="points"), "−3.0 [−4.5, −1.5] points"),
+        (Estimate(1234.0, 1100.0, 1400.0), "1,234 [1,100, 1,400]"),
+        (Estimate(5.0), "5"),
+        (Estimate(0.01234), "0.0123"),
+        (Estimate(6.0, 6.0, 6.0), "6 [6, 6]"),
+        (Estimate(-0.0, -0.1, 0.1), "0.00 [−0.10, 0.10]"),
     ],
 )
-def test_numbers_in_words(number: Measured, told: str) -> None:
+def test_numbers_in_words(number: Estimate, told: str) -> None:
     assert in_words(number) == told
 
 
@@ -246,12 +246,12 @@ def test_without_results_the_committed_verdicts_are_told(
 
 def test_which_of_several_numbers_is_shown() -> None:
     several = {"measured": [{"study": "features", "key": key} for key in NAMES[:2]]}
-    numbers = {"purity_slope": Measured(5, 4, 6, 9), "spread_difference": Measured(2, 1, 3, 9)}
+    numbers = {"purity_slope": Estimate(5, 4, 6, 9), "spread_difference": Estimate(2, 1, 3, 9)}
     told = table.text(judge_all(claims_of(it=several), evidence({"features": numbers})), 160)
     assert "it: Deciding, of 2: spread_difference." in told
-    lost = judge_all(claims_of(it=several), evidence({"features": {"purity_slope": Measured(-5)}}))
+    lost = judge_all(claims_of(it=several), evidence({"features": {"purity_slope": Estimate(-5)}}))
     assert "Not counted: features has no spread_difference" in table.text(lost, 200)
-    numbers = {"purity_slope": Measured(-5, -6, -4, 9)}
+    numbers = {"purity_slope": Estimate(-5, -6, -4, 9)}
     against = table.text(judge_all(claims_of(it=several), evidence({"features": numbers})), 200)
     assert "it: Not counted: features has no spread_difference in this run." in against
 
@@ -262,7 +262,7 @@ def test_a_seed_that_was_known_is_marked_with_one_that_was_not() -> None:
     from zfnet.verdicts.claims import Seen
 
     claims = replace(claims_of(), seen=(Seen("made", (0, 1, 4), ("features",)),))
-    numbers = {"features": {"purity_slope": Measured(0.1, 0.08, 0.12, 342)}}
+    numbers = {"features": {"purity_slope": Estimate(0.1, 0.08, 0.12, 342)}}
     told = table.text(judge_all(claims, evidence(numbers)), 200)
     assert "reproduced *" in told
     assert "run another seed (set: [seed=5])" in told

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 from zfnet.verdicts.claims import Claim, Claims, Number, parse
 from zfnet.verdicts.judge import Evidence, Net, Run
 from zfnet.verdicts.rules import Region, region_of
@@ -81,7 +81,7 @@ def run(source: str = "imagenette", **changes: Any) -> Run:
 
 
 def evidence(
-    numbers: Mapping[str, Mapping[str, Measured]], source: str = "imagenette", **changes: Any
+    numbers: Mapping[str, Mapping[str, Estimate]], source: str = "imagenette", **changes: Any
 ) -> Evidence:
     return Evidence(run(source, **changes), numbers)
 
@@ -96,16 +96,16 @@ def outside(region: Region) -> float:
     return region.high + 1 if region.high < float("inf") else region.low - 1
 
 
-def numbers_for(claim: Claim, value: float, half: float, on: str) -> dict[str, dict[str, Measured]]:
+def numbers_for(claim: Claim, value: float, half: float, on: str) -> dict[str, dict[str, Estimate]]:
     """Numbers of a claim that all measure `value` (its steps, of an order), ± `half`."""
-    found: dict[str, dict[str, Measured]] = {}
+    found: dict[str, dict[str, Estimate]] = {}
 
     def put(number: Number, at: float, wide: float) -> None:
         exact = 1e-9 if number.minus else 0.0
         if number.minus:  # takes nothing off beyond its own constant
             put(number.minus, 0.0, exact)
         at += number.less
-        measured = Measured(at, at - wide, at + wide, 1000)
+        measured = Estimate(at, at - wide, at + wide, 1000)
         for key in number.keys:
             found.setdefault(number.study, {})[key] = measured
 

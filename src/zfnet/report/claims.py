@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zfnet.reading import LESS
 from zfnet.report import formats
 from zfnet.report.pictures import Picture
+from zfnet.stats.estimate import LESS
 
 # How a verdict is marked; the words themselves stand beside the mark, so colour is never alone.
 MARKS = {

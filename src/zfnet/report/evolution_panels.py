@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from zfnet.data.store import Prepared
-from zfnet.drawing.grid import image_grid
+from zfnet.figures.kit.grid import image_grid
 from zfnet.report.explore_features import EPOCH_PX, Layer, epoch_tiles
 from zfnet.report.explore_sheets import View, check_rows
 

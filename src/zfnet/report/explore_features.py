@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from zfnet.data.store import Prepared
-from zfnet.drawing.grid import cut, pale_outside, signed_thumbnail
+from zfnet.figures.kit.grid import cut, pale_outside, signed_thumbnail
 from zfnet.report.explore_sheets import (
     Sheets,
     View,

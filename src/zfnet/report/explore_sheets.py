@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from zfnet.data.store import Prepared, PreparedSplit
-from zfnet.drawing.grid import thumbnail
 from zfnet.errors import UserError
+from zfnet.figures.kit.grid import thumbnail
 from zfnet.machine import cores
 
 WEBP_SIDE = 16_383  # px: no WebP is larger

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zfnet.chance import AT_CHANCE
 from zfnet.report import charts, formats
 from zfnet.report.gather import TITLES, Evidence, NetRun
+from zfnet.stats.estimate import AT_CHANCE
 
 DATA_SETS = {
     "synthetic": "rendered images",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from zfnet.reading import decimal, decimals
+from zfnet.stats.estimate import decimal, decimals
 
 THIN = "\u202f"  # narrow no-break space, between a number and its unit
 MISSING = "–"

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from zfnet.reading import read_json, read_yaml
+from zfnet.files import read_json, read_yaml
 from zfnet.studies.result import load_result
 
 PACKAGES = (

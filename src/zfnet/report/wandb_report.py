@@ -76,7 +76,7 @@ class _Book:
         return [
             self.wr.H1(text=VERDICTS_HEADING),
             self._text(claims.lead(document)),
-            self._table(["Claim", "Measured", "Paper", "Verdict"], rows),
+            self._table(["Claim", "Estimate", "Paper", "Verdict"], rows),
             *map(self._text, claims.notes(document)),
             *self._panels([VERDICTS], [self._logged_table(CLAIMS)]),
         ]
@@ -120,7 +120,7 @@ class _Book:
             *map(self._text, filter(None, str(study["text"]).split("\n\n"))),
             *(self._by_epoch(study) if name == SECTION else []),
             *self._panels([name], map(self._figure, figures)),
-            self._table(["Measured", "Value", "95 % interval", "n"], rows),
+            self._table(["Estimate", "Value", "95 % interval", "n"], rows),
             *self._folded("Tables", name, tables),
             *self._folded("Every map", name, map(self._figure, folded)),
         ]

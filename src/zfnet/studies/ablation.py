@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from zfnet import paper
-from zfnet.drawing.ablation import Dot, dot_plot
 from zfnet.errors import UserError
-from zfnet.intervals import holm, wilson
+from zfnet.figures.ablation import Dot, dot_plot
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.intervals import holm, wilson
 from zfnet.studies.paired import (
     ENOUGH_CLASSES,
     TOP,
@@ -44,7 +45,7 @@ from zfnet.studies.paired import (
     spread,
     stayed_at_chance,
 )
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.result import Figure, Result, Table
 
 GROUPS = {"alexnet": "AlexNet replica", "zfnet": "ZFNet (Fig. 3)"}  # by the name of the full net
 REMEDY = "alexnet_no3467_slow"
@@ -160,7 +161,7 @@ class Contrasted:
     """A contrast as found; `chance`: which of its nets stayed at chance, "" for none."""
 
     contrast: Contrast
-    measured: Measured
+    measured: Estimate
     chance: str
 
 
@@ -250,7 +251,7 @@ def contrasted(nets: dict[str, TrainedNet], view: str, seed: int) -> list[Contra
     return found
 
 
-def training_error(net: TrainedNet) -> Measured | None:
+def training_error(net: TrainedNet) -> Estimate | None:
     """Top-1 error in % on training images, mean over the trainings; None where it is not known.
 
     The interval's ends are the means of the single nets' (Wilson), which is too wide rather than
@@ -263,12 +264,12 @@ def training_error(net: TrainedNet) -> Measured | None:
     ends = np.array([wilson(int(each.sum()), len(each)) for each in known])
     low, high = 100 * ends.mean(0)
     value = 100 * float(np.mean([each.mean() for each in known]))
-    return Measured(value, float(low), float(high), len(known[0]), "%", "centre crop, no dropout")
+    return Estimate(value, float(low), float(high), len(known[0]), "%", "centre crop, no dropout")
 
 
 def _metrics(
     rows: Sequence[Row], contrasts: Sequence[Contrasted], options: Options, seed: int
-) -> dict[str, Measured]:
+) -> dict[str, Estimate]:
     costs = {row.change.metric: row.against.widest for row in rows if row.against}
     errors = {}
     for row in rows:
@@ -316,7 +317,7 @@ def _main_table(
 
 def _rates(
     net: TrainedNet, classes: int, options: Options, seed: int
-) -> tuple[Measured, Measured | None]:
+) -> tuple[Estimate, Estimate | None]:
     """Top-1 and, where there are enough classes, top-5 error."""
     one = error_rate(net.wrong(options.view), seed)
     if classes < ENOUGH_CLASSES:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from zfnet import MAIN_NET
 from zfnet.data.store import Prepared
-from zfnet.drawing.architecture import (
+from zfnet.errors import UserError
+from zfnet.figures.architecture import (
     Frequencies,
     GridTrace,
     Strength,
@@ -32,9 +33,7 @@ from zfnet.drawing.architecture import (
     panel_sheet,
     strength_plot,
 )
-from zfnet.drawing.grid import signed_scale, signed_to_rgb
-from zfnet.errors import UserError
-from zfnet.intervals import wilson
+from zfnet.figures.kit.grid import signed_scale, signed_to_rgb
 from zfnet.machine import pick_device
 from zfnet.methods.filters import (
     band_areas,
@@ -49,9 +48,11 @@ from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.net import Net, load_net
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, options_of, when_it_fits
-from zfnet.studies.result import Figure, Measured, Result, Table
-from zfnet.studies.statistics import bootstrap_mean
+from zfnet.stats.bootstrap import bootstrap_mean
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.intervals import wilson
+from zfnet.studies.base import Inputs, options_of, when_it_fits
+from zfnet.studies.result import Figure, Result, Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -192,7 +193,7 @@ def study(
     if without is not None and rule.status == "compared":
         metrics.update(_limit_metrics(banks[0], without, seed))
     else:
-        metrics["limit_layer1_dominance"] = Measured(math.nan, note=_no_comparison(rule, unlimited))
+        metrics["limit_layer1_dominance"] = Estimate(math.nan, note=_no_comparison(rule, unlimited))
     sensitivity = _sensitivity(banks, options, seed)
     return Result(
         study="architecture",
@@ -497,46 +498,46 @@ def _draws(values: np.ndarray, statistic: Statistic, seed: int, salt: int) -> np
     return statistic(values[rng.integers(len(values), size=(DRAWS, len(values)))])
 
 
-def measured(values: np.ndarray, statistic: Statistic, seed: int, note: str = "") -> Measured:
+def measured(values: np.ndarray, statistic: Statistic, seed: int, note: str = "") -> Estimate:
     """`statistic` of finite `values` (n,) with a percentile bootstrap interval over them."""
     values = _finite(values)
     if len(values) < 2:
-        return Measured(float("nan"), n=len(values), note=_join(note, "too few for an interval"))
+        return Estimate(float("nan"), n=len(values), note=_join(note, "too few for an interval"))
     low, high = np.quantile(_draws(values, statistic, seed, 0), [0.025, 0.975])
-    return Measured(float(statistic(values)), float(low), float(high), len(values), note=note)
+    return Estimate(float(statistic(values)), float(low), float(high), len(values), note=note)
 
 
 def compared(
     ours: np.ndarray, theirs: np.ndarray, statistic: Statistic, seed: int, note: str = ""
-) -> Measured:
+) -> Estimate:
     """Ours minus theirs with an interval by resampling each bank on its own."""
     ours, theirs = _finite(ours), _finite(theirs)
     note = _join(note, ONE_TRAINING)
     n = len(ours) + len(theirs)
     if min(len(ours), len(theirs)) < 2:
-        return Measured(float("nan"), n=n, note=_join(note, "too few for an interval"))
+        return Estimate(float("nan"), n=n, note=_join(note, "too few for an interval"))
     draws = _draws(ours, statistic, seed, 1) - _draws(theirs, statistic, seed, 2)
     low, high = np.quantile(draws, [0.025, 0.975])
     value = float(statistic(ours) - statistic(theirs))
-    return Measured(value, float(low), float(high), n, note=note)
+    return Estimate(value, float(low), float(high), n, note=note)
 
 
-def counted(flags: np.ndarray, unit: str, note: str = "") -> Measured:
+def counted(flags: np.ndarray, unit: str, note: str = "") -> Estimate:
     """How many of n are flagged, with Wilson's interval of the rate times n."""
     n, count = len(flags), int(flags.sum())
     low, high = wilson(count, n)
     note = _join(note, "interval: Wilson's of the rate, times n")
-    return Measured(count, low * n, high * n, n, unit, note)
+    return Estimate(count, low * n, high * n, n, unit, note)
 
 
-def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Measured:
+def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
     """Difference of two rates, with Newcombe's interval from the two of Wilson."""
     a, b = float(ours.mean()), float(theirs.mean())
     (la, ua), (lb, ub) = (wilson(int(x.sum()), len(x)) for x in (ours, theirs))
     low = a - b - math.hypot(a - la, ub - b)
     high = a - b + math.hypot(ua - a, b - lb)
     note = f"difference of shares, Newcombe's interval; {ONE_TRAINING}"
-    return Measured(a - b, low, high, len(ours) + len(theirs), "", note)
+    return Estimate(a - b, low, high, len(ours) + len(theirs), "", note)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -548,9 +549,9 @@ def _join(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def _metrics(banks: Sequence[Bank], options: Options, seed: int) -> dict[str, Measured]:
-    metrics: dict[str, Measured] = {
-        "images": Measured(len(banks[0].subject.inputs.rows), unit="images", note="counted")
+def _metrics(banks: Sequence[Bank], options: Options, seed: int) -> dict[str, Estimate]:
+    metrics: dict[str, Estimate] = {
+        "images": Estimate(len(banks[0].subject.inputs.rows), unit="images", note="counted")
     }
     for bank in banks:
         own = _own_metrics(bank, options, seed)
@@ -560,8 +561,8 @@ def _metrics(banks: Sequence[Bank], options: Options, seed: int) -> dict[str, Me
     return metrics
 
 
-def _own_metrics(bank: Bank, options: Options, seed: int) -> dict[str, Measured]:
-    metrics: dict[str, Measured] = {}
+def _own_metrics(bank: Bank, options: Options, seed: int) -> dict[str, Estimate]:
+    metrics: dict[str, Estimate] = {}
     for layer in (1, 2):
         dead = bank.dead(layer, options.alive)
         metrics[f"layer{layer}_never_active"] = counted(
@@ -590,10 +591,10 @@ def _own_metrics(bank: Bank, options: Options, seed: int) -> dict[str, Measured]
 
 def _grid_metrics(
     bank: Bank, second: Projections, options: Options, seed: int
-) -> dict[str, Measured]:
+) -> dict[str, Estimate]:
     share = max(second.field) / bank.subject.inputs.net.input_px
     metrics = {
-        "layer2_field_share": Measured(share, note="field over input side, of the architecture")
+        "layer2_field_share": Estimate(share, note="field over input side, of the architecture")
     }
     trace = second.trace(bank.stride, options.grid_radius)
     if trace is None:
@@ -601,7 +602,7 @@ def _grid_metrics(
             f"a stride of {max(bank.stride)} px and a field of {max(second.field)} px leave no "
             "frequencies of the grid to tell apart"
         )
-        nothing = Measured(float("nan"), n=0, note=why)
+        nothing = Estimate(float("nan"), n=0, note=why)
         return {**metrics, "layer2_grid_excess": nothing, "layer2_grid_ratio": nothing}
     note = _join(f"grid of layer 1, {max(bank.stride)} px; bootstrap over maps", _field_note(bank))
     metrics["layer2_grid_excess"] = measured(
@@ -624,8 +625,8 @@ def _field_note(bank: Bank) -> str:
 
 def _difference_metrics(
     ours: Bank, theirs: Bank, options: Options, seed: int
-) -> dict[str, Measured]:
-    metrics: dict[str, Measured] = {}
+) -> dict[str, Estimate]:
+    metrics: dict[str, Estimate] = {}
     for layer in (1, 2):
         metrics[f"layer{layer}_never_active"] = rate_difference(
             ours.dead(layer, options.alive), theirs.dead(layer, options.alive)
@@ -677,7 +678,7 @@ def _no_comparison(rule: LimitRule, unlimited: Subject | None) -> str:
     return rule.text.rstrip(".")
 
 
-def _limit_metrics(ours: Bank, without: Tensor, seed: int) -> dict[str, Measured]:
+def _limit_metrics(ours: Bank, without: Tensor, seed: int) -> dict[str, Estimate]:
     rms = filter_rms(without).double().numpy()
     return {
         "unlimited_layer1_dominance": measured(
@@ -691,11 +692,11 @@ def _limit_metrics(ours: Bank, without: Tensor, seed: int) -> dict[str, Measured
 Row = list[str | int | float | bool | None]
 
 
-def _interval(one: Measured | None) -> Row:
+def _interval(one: Estimate | None) -> Row:
     return [None, None, None] if one is None else [one.value, one.low, one.high]
 
 
-def _nets_table(banks: Sequence[Bank], metrics: dict[str, Measured]) -> Table:
+def _nets_table(banks: Sequence[Bank], metrics: dict[str, Estimate]) -> Table:
     rows: list[Row] = []
     names = {
         "layer1_never_active": "layer 1: maps never active",
@@ -740,7 +741,7 @@ def _sensitivity(banks: Sequence[Bank], options: Options, seed: int) -> Table:
     )  # fmt: skip
 
 
-Choice = tuple[str, str, list[float], Measured]
+Choice = tuple[str, str, list[float], Estimate]
 
 
 def _band_choices(banks: Sequence[Bank], options: Options, seed: int) -> Iterator[Choice]:
@@ -789,7 +790,7 @@ def _grid_choices(banks: Sequence[Bank], options: Options, seed: int) -> Iterato
             yield "layer 2: energy at the grid", told, means, difference
 
 
-def _decision(difference: Measured) -> str:
+def _decision(difference: Estimate) -> str:
     if difference.low is None or difference.high is None:
         return "unknown"
     if difference.low > 0:
@@ -847,7 +848,7 @@ def _figures(
     without: Tensor | None,
     unlimited: Subject | None,
     rule: LimitRule,
-    metrics: dict[str, Measured],
+    metrics: dict[str, Estimate],
     options: Options,
 ) -> list[Figure]:
     ours, theirs = banks
@@ -956,7 +957,7 @@ def _layer2(title: str, bank: Bank) -> TilePanel:
 
 
 def _frequency_figure(
-    banks: Sequence[Bank], metrics: dict[str, Measured], options: Options
+    banks: Sequence[Bank], metrics: dict[str, Estimate], options: Options
 ) -> Figure:
     nets = []
     for bank in banks:
@@ -1000,7 +1001,7 @@ def _mean_draws(rows: np.ndarray) -> np.ndarray:
     return np.stack([rows[one].mean(0) for one in picked])
 
 
-def _triple(one: Measured) -> tuple[float, float, float]:
+def _triple(one: Estimate) -> tuple[float, float, float]:
     low = one.value if one.low is None else one.low
     return one.value, low, one.value if one.high is None else one.high
 
@@ -1017,7 +1018,7 @@ def _strength(bank: Bank) -> Strength:
     return Strength(bank.label, relative(bank.rms), relative(bank.peaks))
 
 
-def _grid_trace(bank: Bank, metrics: dict[str, Measured], options: Options) -> GridTrace | None:
+def _grid_trace(bank: Bank, metrics: dict[str, Estimate], options: Options) -> GridTrace | None:
     if bank.second is None:
         return None
     trace = bank.second.trace(bank.stride, options.grid_radius)
@@ -1082,7 +1083,7 @@ def _flat_shares(bank: Bank, options: Options) -> list[float] | None:
 def _text(
     banks: Sequence[Bank],
     options: Options,
-    metrics: dict[str, Measured],
+    metrics: dict[str, Estimate],
     rule: LimitRule,
     sensitivity: Table,
 ) -> str:
@@ -1117,7 +1118,7 @@ def _origin_text(banks: Sequence[Bank], split: str) -> str:
     return f"{told} trained on."
 
 
-def _limit_text(metrics: dict[str, Measured]) -> str:
+def _limit_text(metrics: dict[str, Estimate]) -> str:
     without = metrics.get("unlimited_layer1_dominance")
     if without is None:
         return ""
@@ -1145,7 +1146,7 @@ def _choices_text(sensitivity: Table) -> str:
     )
 
 
-def _dead_text(banks: Sequence[Bank], metrics: dict[str, Measured]) -> str:
+def _dead_text(banks: Sequence[Bank], metrics: dict[str, Estimate]) -> str:
     told = []
     for layer in (1, 2):
         counts = [metrics[f"{bank.key}_layer{layer}_never_active"] for bank in banks]
@@ -1158,19 +1159,19 @@ def _dead_text(banks: Sequence[Bank], metrics: dict[str, Measured]) -> str:
     return f"Dead maps: {'; '.join(told)}."
 
 
-def _verdict(difference: Measured) -> str:
+def _verdict(difference: Estimate) -> str:
     told = "not told apart, " if _decision(difference) == "not apart" else ""
     return f"{told}difference {_span(difference)}"
 
 
-def _span(one: Measured, factor: float = 1) -> str:
+def _span(one: Estimate, factor: float = 1) -> str:
     if one.low is None or one.high is None:
         return "unknown" if math.isnan(one.value) else f"{factor * one.value:.3g}"
     value, low, high = (factor * x for x in (one.value, one.low, one.high))
     return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _first_text(banks: Sequence[Bank], options: Options, metrics: dict[str, Measured]) -> str:
+def _first_text(banks: Sequence[Bank], options: Options, metrics: dict[str, Estimate]) -> str:
     if not all(1 in bank.rms for bank in banks):
         return "One of the nets has no filters of the pixels, so that these are not compared."
     strongest = " and ".join(
@@ -1197,11 +1198,11 @@ def _first_text(banks: Sequence[Bank], options: Options, metrics: dict[str, Meas
     )
 
 
-def _pair(banks: Sequence[Bank], metrics: dict[str, Measured], name: str) -> str:
+def _pair(banks: Sequence[Bank], metrics: dict[str, Estimate], name: str) -> str:
     return " and ".join(f"{metrics[f'{bank.key}_{name}'].value:.2f}" for bank in banks)
 
 
-def _grid_text(banks: Sequence[Bank], options: Options, metrics: dict[str, Measured]) -> str:
+def _grid_text(banks: Sequence[Bank], options: Options, metrics: dict[str, Estimate]) -> str:
     told = []
     for bank in banks:
         excess = metrics.get(f"{bank.key}_layer2_grid_excess")

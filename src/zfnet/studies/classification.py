@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from zfnet import paper
-from zfnet.drawing.classification import Rate, RateRow, confusion_chart, error_chart
 from zfnet.errors import UserError
+from zfnet.figures.classification import Rate, RateRow, confusion_chart, error_chart
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.paired import (
     ENOUGH_CLASSES,
     TOP,
@@ -44,7 +45,7 @@ from zfnet.studies.paired import (
     spread,
     stayed_at_chance,
 )
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.result import Figure, Result, Table
 
 ALEXNET, ZFNET, WIDE = "alexnet", "zfnet", "zfnet_wide"
 NETS = (ZFNET, ALEXNET, WIDE)
@@ -268,7 +269,7 @@ def _metrics(
     options: Options,
     classes: int,
     seed: int,
-) -> dict[str, Measured]:
+) -> dict[str, Estimate]:
     found = {}
     for row in rows:
         for guesses in _guesses(classes):
@@ -280,7 +281,7 @@ def _metrics(
     if zfnet is not None:
         ten, centre = zfnet.wrong("ten"), zfnet.wrong("centre")
         note = "ZFNet, ten crops minus centre crop"
-        crops = difference(ten, centre, seed, note, chance=zfnet.chance)
+        crops = difference(ten, centre, seed, note, chance=zfnet.stats.chance)
         found["ten_crops_minus_centre"] = crops.widest
     return found
 

@@ -322,7 +322,7 @@ def pass_through(
 
     from zfnet.methods._forward import listening, run_until_heard, undisturbed
     from zfnet.progress import progress
-    from zfnet.studies.inputs import Inputs
+    from zfnet.studies.base import Inputs
 
     inputs = Inputs(prepared, split, net, device)
     taps = {layer: net.tap(layer, TAP) for layer in layers}

@@ -33,12 +33,13 @@ import torch
 from torch import Tensor
 
 from zfnet.data.store import Prepared, PreparedSplit
-from zfnet.drawing.correspondence import Level, delta_chart, hidden_sheet
 from zfnet.errors import UserError
+from zfnet.figures.correspondence import Level, delta_chart, hidden_sheet
 from zfnet.methods.correspondence import ZEROS, change_signs, sign_distance
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.models.net import Net
 from zfnet.progress import progress
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.faces import (
     Faces,
     draw_own,
@@ -54,9 +55,9 @@ from zfnet.studies.faces import (
     squares,
     unfit,
 )
-from zfnet.studies.inputs import Inputs, options_of, when_it_fits
+from zfnet.studies.base import Inputs, options_of, when_it_fits
 from zfnet.studies.pairs import estimate, mean_of, permutation_p, spread_of
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.result import Figure, Result, Table
 
 GREY = 128
 FILLS = ("grey", "mean", "zero")
@@ -465,12 +466,12 @@ class Findings:
     the first (None with one layer).
     """
 
-    delta: dict[tuple[int, str], Measured]
+    delta: dict[tuple[int, str], Estimate]
     spread: dict[tuple[int, str], float]
-    minus_random: dict[tuple[int, str], Measured]
+    minus_random: dict[tuple[int, str], Estimate]
     p: dict[tuple[int, str], float]
     unchanged: dict[tuple[int, str], float]
-    closing: Measured | None
+    closing: Estimate | None
 
     @staticmethod
     def of(found: Sequence[Compared], pooled: bool, options: Options, seed: int) -> Findings:
@@ -510,7 +511,7 @@ def _gap(
     pooled: bool,
     options: Options,
     seed: int,
-) -> tuple[list[np.ndarray], Measured, float]:
+) -> tuple[list[np.ndarray], Estimate, float]:
     """Distances under some parts less those at random places: by group, their mean, and its p."""
     key = (layer, options.tap, options.zeros)
     randoms = _randoms(options)
@@ -534,14 +535,14 @@ def _roles(options: Options) -> dict[str, list[int]]:
 
 
 # --------------------------------------------------------------------------------------- telling
-def _metrics(findings: Findings, inputs: Inputs, options: Options) -> dict[str, Measured]:
-    metrics: dict[str, Measured] = {}
+def _metrics(findings: Findings, inputs: Inputs, options: Options) -> dict[str, Estimate]:
+    metrics: dict[str, Estimate] = {}
     images = next(iter(findings.delta.values())).n
     for (layer, name), delta in findings.delta.items():
         metrics[f"layer{layer}_{name}"] = delta
         if name != "random":
             metrics[f"layer{layer}_{name}_minus_random"] = findings.minus_random[layer, name]
-            metrics[f"layer{layer}_{name}_p"] = Measured(
+            metrics[f"layer{layer}_{name}_p"] = Estimate(
                 findings.p[layer, name],
                 n=images,
                 note="one-sided permutation test, roles shuffled within each image; small: parts "
@@ -551,7 +552,7 @@ def _metrics(findings: Findings, inputs: Inputs, options: Options) -> dict[str, 
     if findings.closing is not None:
         metrics["gap_first_minus_last_layer"] = findings.closing
     size = options.pixels(inputs.net.input_px)
-    metrics["size_px"] = Measured(size, unit="px", note="setting")
+    metrics["size_px"] = Estimate(size, unit="px", note="setting")
     return metrics
 
 
@@ -842,7 +843,7 @@ def _agreement(table: Table, options: Options) -> str:
     )
 
 
-def _interval(measured: Measured) -> str:
+def _interval(measured: Estimate) -> str:
     if measured.low is None or measured.high is None:
         return _three(measured.value)
     low, high = _three(measured.low), _three(measured.high)

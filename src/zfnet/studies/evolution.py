@@ -28,12 +28,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from zfnet.drawing.evolution import Block, CurvePanel, Track, curve_panels, evolution_sheet
 from zfnet.errors import UserError
-from zfnet.intervals import wilson
+from zfnet.figures.evolution import Block, CurvePanel, Track, curve_panels, evolution_sheet
 from zfnet.models.net import Net
-from zfnet.studies.inputs import Inputs, options_of
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.stats.bootstrap import bootstrap_mean
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.intervals import wilson
+from zfnet.studies.base import Inputs, options_of
+from zfnet.studies.result import Figure, Result, Table
 from zfnet.studies.settling import (
     CONTRAST,
     Run,
@@ -45,7 +47,6 @@ from zfnet.studies.settling import (
     scaled_epochs,
     settled_index,
 )
-from zfnet.studies.statistics import bootstrap_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -163,22 +164,22 @@ def study(inputs: Inputs, snapshots: Snapshots, options: Options, *, seed: int =
 
 
 # ------------------------------------------------------------------------------------ statistics
-def bootstrap_median(values: np.ndarray, seed: int, unit: str = "", note: str = "") -> Measured:
+def bootstrap_median(values: np.ndarray, seed: int, unit: str = "", note: str = "") -> Estimate:
     """Median of `values` (n,) with a 95 % percentile bootstrap interval over its n members."""
     values = np.asarray(values, np.float64)
     n = len(values)
     if n < 2:
         value = float(values[0]) if n else float("nan")
-        return Measured(value, n=n, unit=unit, note=f"{note}; too few for an interval")
+        return Estimate(value, n=n, unit=unit, note=f"{note}; too few for an interval")
     rng = np.random.default_rng([seed, n, 9])
     medians = np.median(values[rng.integers(n, size=(DRAWS, n))], axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
-    return Measured(float(np.median(values)), float(low), float(high), n, unit, note)
+    return Estimate(float(np.median(values)), float(low), float(high), n, unit, note)
 
 
 def difference(
     lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: int, note: str = ""
-) -> Measured:
+) -> Estimate:
     """Mean over `upper` layers minus mean over `lower` ones, each layer's values (n,) averaged.
 
     Every layer weighs the same, however many maps it has. 95 % percentile bootstrap over the maps
@@ -188,7 +189,7 @@ def difference(
     upper = [values for values in upper if len(values)]
     n = sum(len(values) for values in (*lower, *upper))
     if not lower or not upper:
-        return Measured(float("nan"), n=n, unit="epochs", note=f"{note}; one side has no maps")
+        return Estimate(float("nan"), n=n, unit="epochs", note=f"{note}; one side has no maps")
     rng = np.random.default_rng([seed, n, 10])
 
     def drawn(values: np.ndarray) -> np.ndarray:
@@ -197,7 +198,7 @@ def difference(
     value = np.mean([v.mean() for v in upper]) - np.mean([v.mean() for v in lower])
     draws = np.mean([drawn(v) for v in upper], 0) - np.mean([drawn(v) for v in lower], 0)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Measured(float(value), float(low), float(high), n, "epochs", note)
+    return Estimate(float(value), float(low), float(high), n, "epochs", note)
 
 
 @dataclass(frozen=True)
@@ -252,13 +253,13 @@ def _beyond(trace: Trace, net: Net) -> bool:
     return max(trace.reach.size) > FIELD_LIMIT * net.input_px
 
 
-def _metrics(run_: Run, inputs: Inputs, options: Options, seed: int) -> dict[str, Measured]:
+def _metrics(run_: Run, inputs: Inputs, options: Options, seed: int) -> dict[str, Estimate]:
     rule = rules(options)[0]
     counted = "counted: no interval"
     metrics = {
-        "images": Measured(len(inputs.rows), unit="images", note=counted),
-        "run_epochs": Measured(run_.length, unit="epochs", note=counted),
-        "measured_epochs": Measured(len(run_.epochs), unit="epochs", note=counted),
+        "images": Estimate(len(inputs.rows), unit="images", note=counted),
+        "run_epochs": Estimate(run_.length, unit="epochs", note=counted),
+        "measured_epochs": Estimate(len(run_.epochs), unit="epochs", note=counted),
     }
     for trace in run_.traces:
         metrics |= {
@@ -279,14 +280,14 @@ def _metrics(run_: Run, inputs: Inputs, options: Options, seed: int) -> dict[str
     return metrics
 
 
-def _share(epochs: Measured, length: int) -> Measured:
+def _share(epochs: Estimate, length: int) -> Estimate:
     """The same number as a share of the run's length."""
     low = None if epochs.low is None else epochs.low / length
     high = None if epochs.high is None else epochs.high / length
-    return Measured(epochs.value / length, low, high, epochs.n, "of the run", epochs.note)
+    return Estimate(epochs.value / length, low, high, epochs.n, "of the run", epochs.note)
 
 
-def _layer_metrics(trace: Trace, run_: Run, net: Net, rule: Rule, seed: int) -> dict[str, Measured]:
+def _layer_metrics(trace: Trace, run_: Run, net: Net, rule: Rule, seed: int) -> dict[str, Estimate]:
     index = rule.index(trace)
     n = len(index)
     late = int((index == len(run_.epochs) - 1).sum())
@@ -309,7 +310,7 @@ def _layer_metrics(trace: Trace, run_: Run, net: Net, rule: Rule, seed: int) -> 
     return {
         "settled": median,
         "settled_share": _share(median, run_.length),
-        "unsettled": Measured(
+        "unsettled": Estimate(
             late / n if n else float("nan"), low, high, n, "of live maps",
             "not settled before the last epoch; Wilson interval over maps" + wide,
         ),
@@ -323,7 +324,7 @@ def _layer_metrics(trace: Trace, run_: Run, net: Net, rule: Rule, seed: int) -> 
             note="similarity of the projections of two maps from one place of one image, last "
             "epoch; bootstrap over maps" + wide,
         ),
-        "dead_maps": Measured(
+        "dead_maps": Estimate(
             int((~trace.live).sum()), n=len(trace.maps), unit="maps",
             note="no activation at the last epoch; counted: no interval",
         ),
@@ -331,7 +332,7 @@ def _layer_metrics(trace: Trace, run_: Run, net: Net, rule: Rule, seed: int) -> 
 
 
 def _tables(
-    run_: Run, inputs: Inputs, options: Options, metrics: dict[str, Measured], seed: int
+    run_: Run, inputs: Inputs, options: Options, metrics: dict[str, Estimate], seed: int
 ) -> dict[str, Table]:
     return {
         "layers": _layer_table(run_, inputs.net, metrics),
@@ -341,7 +342,7 @@ def _tables(
     }
 
 
-def _layer_table(run_: Run, net: Net, metrics: dict[str, Measured]) -> Table:
+def _layer_table(run_: Run, net: Net, metrics: dict[str, Estimate]) -> Table:
     rows: list[list[str | int | float | bool | None]] = []
     for trace in run_.traces:
         told = {
@@ -605,7 +606,7 @@ def _draw_curves(run_: Run, options: Options) -> Any:
 
 # ------------------------------------------------------------------------------------------ text
 def _text(
-    run_: Run, inputs: Inputs, options: Options, metrics: dict[str, Measured], others: Table
+    run_: Run, inputs: Inputs, options: Options, metrics: dict[str, Estimate], others: Table
 ) -> str:
     found = f"{_found(run_, options, metrics)}{_robust(others)}"
     return "\n\n".join([_what(run_, inputs, options), found, _limits(run_, inputs)])
@@ -648,7 +649,7 @@ def _what(run_: Run, inputs: Inputs, options: Options) -> str:
     )
 
 
-def _found(run_: Run, options: Options, metrics: dict[str, Measured]) -> str:
+def _found(run_: Run, options: Options, metrics: dict[str, Estimate]) -> str:
     def each(name: str, form: str, scale: float = 1.0) -> str:
         found = [metrics[f"layer{trace.number}_{name}"].value * scale for trace in run_.traces]
         return _listed("unknown" if math.isnan(value) else format(value, form) for value in found)

@@ -33,7 +33,7 @@ from zfnet.data import datasets
 from zfnet.data.decode import DecodeError, fit_square, open_upright, square_corner
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
-from zfnet.studies.inputs import Inputs, ahead
+from zfnet.studies.base import Inputs, ahead
 
 THUMBNAIL = 16
 KEY = "study.correspondence.photos"

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.drawing.by_layer import LayerPanel, Series
+from zfnet.figures.kit.by_layer import LayerPanel, Series
+from zfnet.stats.bootstrap import bootstrap_mean
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.likeness import MEASURES, support_pixels, support_sides
-from zfnet.studies.result import Measured, Table
-from zfnet.studies.statistics import bootstrap_mean
+from zfnet.studies.result import Table
 
 DRAWS = 2000
 OTHER_ENERGIES = (0.5, 0.99)
@@ -99,33 +100,33 @@ def support_shares(picture: np.ndarray, energy: float) -> tuple[int, list[float]
 # ------------------------------------------------------------------------------------ over layers
 def over_layers(
     groups: Sequence[np.ndarray], weights: Sequence[float], seed: int, note: str
-) -> Measured:
+) -> Estimate:
     """Σ weight · mean of group, with a 95 % bootstrap interval that resamples within each group.
 
     groups: values of the maps, one array a layer. A group without members gives no number.
     """
     n = sum(len(group) for group in groups)
     if not groups or any(len(group) == 0 for group in groups):
-        return Measured(float("nan"), n=n, note=f"{note}; a layer has no map to measure")
+        return Estimate(float("nan"), n=n, note=f"{note}; a layer has no map to measure")
     value = float(sum(w * group.mean() for w, group in zip(weights, groups, strict=True)))
     if n < 2:
-        return Measured(value, n=n, note=f"{note}; too few for an interval")
+        return Estimate(value, n=n, note=f"{note}; too few for an interval")
     rng = np.random.default_rng([seed, n, 7])
     draws = np.zeros(DRAWS)
     for weight, group in zip(weights, groups, strict=True):
         draws += weight * group[rng.integers(len(group), size=(DRAWS, len(group)))].mean(1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Measured(value, float(low), float(high), n, note=note)
+    return Estimate(value, float(low), float(high), n, note=note)
 
 
-def mean_over(groups: Sequence[np.ndarray], seed: int, note: str) -> Measured:
+def mean_over(groups: Sequence[np.ndarray], seed: int, note: str) -> Estimate:
     """Mean of the layers' means, each layer counting alike."""
     return over_layers(groups, [1 / len(groups)] * len(groups) if groups else [], seed, note)
 
 
 def slope_over(
     numbers: Sequence[int], groups: Sequence[np.ndarray], seed: int, note: str
-) -> Measured:
+) -> Estimate:
     """Least-squares slope of the layers' means on the layers' numbers.
 
     Layers without members are left out; two must remain.
@@ -133,7 +134,7 @@ def slope_over(
     filled = [(n, group) for n, group in zip(numbers, groups, strict=True) if len(group)]
     x = np.array([n for n, _ in filled], np.float64)
     if len(np.unique(x)) < 2:
-        return Measured(float("nan"), n=sum(map(len, groups)), note=f"{note}; fewer than two")
+        return Estimate(float("nan"), n=sum(map(len, groups)), note=f"{note}; fewer than two")
     x -= x.mean()
     return over_layers([group for _, group in filled], list(x / (x @ x)), seed, note)
 
@@ -181,7 +182,7 @@ class Told:
         """Which layers the numbers over layers rest on, for their notes."""
         return f"layers {listed(layer.number for layer in self.judged) or 'none'}"
 
-    def spread_difference(self, measure: str) -> Measured:
+    def spread_difference(self, measure: str) -> Estimate:
         """Spread among patches minus among projections, mean over the judged layers."""
         return mean_over(
             [layer.difference(measure) for layer in self.judged],
@@ -190,7 +191,7 @@ class Told:
             "bootstrap over maps within layers",
         )
 
-    def support_share(self, choice: str) -> Measured:
+    def support_share(self, choice: str) -> Estimate:
         """Support's side against the field's, mean over the judged layers."""
         return mean_over(
             [layer.filled(choice) for layer in self.judged],
@@ -198,7 +199,7 @@ class Told:
             f"of the field's side, {self.over()} alike; bootstrap over maps within layers",
         )
 
-    def purity_slope(self, layers: Sequence[LayerNumbers], which: str = "purity") -> Measured:
+    def purity_slope(self, layers: Sequence[LayerNumbers], which: str = "purity") -> Estimate:
         """Growth of mean purity from one layer to the next."""
         numbers = [layer.number for layer in layers]
         what = "random directions" if which == "directions" else "maps"
@@ -211,9 +212,9 @@ class Told:
 
 
 # -------------------------------------------------------------------------------------- as numbers
-def metrics(told: Told) -> dict[str, Measured]:
+def metrics(told: Told) -> dict[str, Estimate]:
     """Per layer, then over layers. Unit of inference: the map."""
-    found: dict[str, Measured] = {}
+    found: dict[str, Estimate] = {}
     for layer in told.layers:
         name, mark = f"layer{layer.number}", _mark(layer, told.limit)
         both = layer.pairs(told.measure)
@@ -249,7 +250,7 @@ def _mark(layer: LayerNumbers, limit: float) -> str:
     return f"; field {layer.share:.2f} of the input, above {limit:g}: given, no claim"
 
 
-def tables(told: Told, numbers: dict[str, Measured]) -> dict[str, Table]:
+def tables(told: Told, numbers: dict[str, Estimate]) -> dict[str, Table]:
     """The layers side by side, and the headline numbers under other choices."""
     rows: list[list[str | int | float | bool | None]] = []
     for layer in told.layers:
@@ -346,7 +347,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 # ---------------------------------------------------------------------------------------- as words
-def words(told: Told, numbers: dict[str, Measured]) -> str:
+def words(told: Told, numbers: dict[str, Estimate]) -> str:
     """Three paragraphs: spread, support, purity with depth; what was found and what it is not."""
     return "\n\n".join([_spread_words(told), _support_words(told, numbers), _purity_words(told)])
 
@@ -399,7 +400,7 @@ def _spread_words(told: Told) -> str:
     )
 
 
-def _other_measures(told: Told, headline: Measured) -> str:
+def _other_measures(told: Told, headline: Estimate) -> str:
     """Which measures say the same, which do not, and what a pixel's shift costs by them."""
     others = {m: told.spread_difference(m) for m in told.measures[1:]}
     alike = {m: one for m, one in others.items() if _verdict(one) == _verdict(headline)}
@@ -420,7 +421,7 @@ def _other_measures(told: Told, headline: Measured) -> str:
     )
 
 
-def _verdict(difference: Measured) -> str:
+def _verdict(difference: Estimate) -> str:
     low, high = difference.low, difference.high
     if low is not None and low > 0:
         return "patches vary more, as in the paper"
@@ -429,7 +430,7 @@ def _verdict(difference: Measured) -> str:
     return "undecided, the interval holds 0"
 
 
-def _support_words(told: Told, numbers: dict[str, Measured]) -> str:
+def _support_words(told: Told, numbers: dict[str, Estimate]) -> str:
     sizes = [
         f"layer {layer.number} {numbers[f'layer{layer.number}_support_px'].value:.1f} of "
         f"{layer.field} px"
@@ -469,7 +470,7 @@ def _purity_words(told: Told) -> str:
     return text + "."
 
 
-def interval(measured: Measured, digits: int = 2) -> str:
+def interval(measured: Estimate, digits: int = 2) -> str:
     """A value with its interval in words; "unknown" where there is none."""
     if not math.isfinite(measured.value):
         return "unknown"
@@ -485,7 +486,7 @@ def listed(items: Iterable[Any]) -> str:
 
 
 # -------------------------------------------------------------------------------------- as a chart
-def panels(told: Told, numbers: dict[str, Measured], chance: float) -> list[LayerPanel]:
+def panels(told: Told, numbers: dict[str, Estimate], chance: float) -> list[LayerPanel]:
     """Spread, support and purity by layer."""
 
     def series(label: str, key: str) -> Series:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zfnet.drawing.by_layer import layer_panels
-from zfnet.drawing.grid import (
+from zfnet.errors import UserError
+from zfnet.figures.kit.by_layer import layer_panels
+from zfnet.figures.kit.grid import (
     ZERO,
     MapCell,
     cut,
@@ -27,19 +28,19 @@ from zfnet.drawing.grid import (
     signed_to_rgb,
     thumbnail,
 )
-from zfnet.drawing.maps import shorten
-from zfnet.errors import UserError
+from zfnet.figures.kit.maps import shorten
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.net import Net
 from zfnet.progress import progress
+from zfnet.stats.bootstrap import bootstrap_mean
+from zfnet.stats.estimate import Estimate
 from zfnet.studies import feature_numbers
 from zfnet.studies.feature_numbers import LayerNumbers, Told, support_choices, support_shares
-from zfnet.studies.inputs import Inputs, ahead, when_it_fits
+from zfnet.studies.base import Inputs, ahead, when_it_fits
 from zfnet.studies.likeness import MEASURES, Pictures, moved, overlay, spreads
-from zfnet.studies.result import Figure, Measured, Result, Table
-from zfnet.studies.statistics import bootstrap_mean
+from zfnet.studies.result import Figure, Result, Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -802,7 +803,7 @@ def _note(projector: Projector, number: int, letters: int = 16) -> str:
     return f"{counts.max()}/{len(labels)} {name}"
 
 
-def _numbers_figure(told: Told, metrics: dict[str, Measured]) -> Figure:
+def _numbers_figure(told: Told, metrics: dict[str, Estimate]) -> Figure:
     beyond = [layer.number for layer in told.beyond]
     ground = (
         f" Grey ground: layers whose field is more than {told.limit:g} of the input's side; "
@@ -911,20 +912,20 @@ def _filter_arrays(filters: np.ndarray, layer: Layer) -> dict[str, np.ndarray]:
 
 def _metrics(
     layers: Sequence[Layer], inputs: Inputs, options: Options, seed: int
-) -> dict[str, Measured]:
+) -> dict[str, Estimate]:
     counted = "counted over all maps: no interval"
     chance = chance_purity(inputs.labels[inputs.rows], options.top_k, seed)
     metrics = {
-        "images": Measured(len(inputs.rows), unit="images", note="counted"),
-        "purity_chance": Measured(
+        "images": Estimate(len(inputs.rows), unit="images", note="counted"),
+        "purity_chance": Estimate(
             chance, note=f"{options.top_k} images drawn at random, {CHANCE_DRAWS} seeded draws"
         ),
     }
     for layer in layers:
         name = f"layer{layer.number}"
         dead = int((~layer.active).sum())
-        metrics[f"{name}_maps"] = Measured(layer.maps, unit="maps", note=counted)
-        metrics[f"{name}_dead_maps"] = Measured(dead, n=layer.maps, unit="maps", note=counted)
+        metrics[f"{name}_maps"] = Estimate(layer.maps, unit="maps", note=counted)
+        metrics[f"{name}_dead_maps"] = Estimate(dead, n=layer.maps, unit="maps", note=counted)
         metrics[f"{name}_purity"] = bootstrap_mean(
             layer.purity[layer.full], seed,
             note=f"maps with all {options.top_k} activations above 0; bootstrap over maps",
@@ -935,8 +936,8 @@ def _metrics(
                 note=f"of {options.directions} seeded random directions, those with all "
                 f"{options.top_k} projections above 0; bootstrap over directions",
             )  # fmt: skip
-        metrics[f"{name}_field_px"] = Measured(layer.size[0], unit="px", note="of the architecture")
-        metrics[f"{name}_field_share"] = Measured(
+        metrics[f"{name}_field_px"] = Estimate(layer.size[0], unit="px", note="of the architecture")
+        metrics[f"{name}_field_share"] = Estimate(
             layer.size[0] / inputs.net.input_px, note="field over input side; may pass 1"
         )
     return metrics
@@ -946,7 +947,7 @@ def _tables(
     layers: Sequence[Layer],
     inputs: Inputs,
     options: Options,
-    metrics: dict[str, Measured],
+    metrics: dict[str, Estimate],
     told: Told,
 ) -> dict[str, Table]:
     measures = ["purity", "purity_directions"] if options.directions else ["purity"]
@@ -1027,7 +1028,7 @@ def _extra(layers: Sequence[Layer], inputs: Inputs, options: Options, told: Told
     }
 
 
-def _compared(layers: Sequence[Layer], options: Options, metrics: dict[str, Measured]) -> str:
+def _compared(layers: Sequence[Layer], options: Options, metrics: dict[str, Estimate]) -> str:
     """The sentence that sets random directions beside single maps and chance."""
     if not options.directions:
         return ""
@@ -1046,7 +1047,7 @@ def _compared(layers: Sequence[Layer], options: Options, metrics: dict[str, Meas
 
 
 def _text(
-    layers: Sequence[Layer], inputs: Inputs, options: Options, metrics: dict[str, Measured]
+    layers: Sequence[Layer], inputs: Inputs, options: Options, metrics: dict[str, Estimate]
 ) -> str:
     down = {"identity": "passed through unchanged", "jacobian": "passed by its true Jacobian"}
     enlarged = (

@@ -31,12 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from zfnet.drawing.invariance import Curve, Row, all_layers, panels, turned
-from zfnet.drawing.maps import shorten
 from zfnet.errors import UserError
+from zfnet.figures.invariance import Curve, Row, all_layers, panels, turned
+from zfnet.figures.kit.maps import shorten
 from zfnet.methods.transforms import INTERPOLATIONS
 from zfnet.models.net import Net
-from zfnet.studies.inputs import Inputs
+from zfnet.studies.base import Inputs
 from zfnet.studies.invariance_numbers import (
     FILL_WORDS,
     LEAST_OF_CLASS,

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.drawing.invariance import Curve
-from zfnet.studies.inputs import Inputs
+from zfnet.figures.invariance import Curve
+from zfnet.stats.bootstrap import student_mean
+from zfnet.stats.estimate import Estimate
+from zfnet.studies.base import Inputs
 from zfnet.studies.invariance_sweeps import QUARTERS, Curves, Options
-from zfnet.studies.result import Measured, Table
-from zfnet.studies.statistics import student_mean
+from zfnet.studies.result import Table
 
 DRAWS = 1000
 LEAST_OF_CLASS = 5
@@ -70,15 +71,15 @@ class Bootstrap:
         low, high = np.quantile(found[1:], [0.025, 0.975], axis=0)
         return low, high
 
-    def told(self, found: np.ndarray, unit: str = "", note: str = "") -> Measured:
+    def told(self, found: np.ndarray, unit: str = "", note: str = "") -> Estimate:
         """A statistic (1 + draws,) of the means as a number with its interval."""
         note = f"{note}; bootstrap over images" if note else "bootstrap over images"
         if np.isnan(found).any():
-            return Measured(
+            return Estimate(
                 float(found[0]), n=self.n, unit=unit, note=f"{note}; not always defined"
             )
         low, high = self.interval(found)
-        return Measured(float(found[0]), float(low), float(high), self.n, unit, note)
+        return Estimate(float(found[0]), float(low), float(high), self.n, unit, note)
 
 
 def slopes(away: np.ndarray, near: float, distance: np.ndarray) -> np.ndarray:
@@ -213,7 +214,7 @@ class Told:
         return Curve(label, self.curves[name].sweep.x, means[0], low, high)
 
     @cached_property
-    def metrics(self) -> dict[str, Measured]:
+    def metrics(self) -> dict[str, Estimate]:
         """All numbers, by name."""
         return _metrics(self)
 
@@ -237,9 +238,9 @@ WORDS = {
 }
 
 
-def _metrics(told: Told) -> dict[str, Measured]:
+def _metrics(told: Told) -> dict[str, Estimate]:
     boot, layers, options = told.boot, told.layers, told.options
-    metrics = {"images": Measured(told.n, unit="images", note="counted")}
+    metrics = {"images": Estimate(told.n, unit="images", note="counted")}
     clean = told.curves["translation"]
     metrics["p_clean"] = boot.told(
         boot.means(clean.probability)[:, clean.sweep.clean], note="p(true class), nothing changed"
@@ -299,7 +300,7 @@ UNIT_WORDS = {
 _PEAK_WORDS = {"p": "p(true class)", "near": "minus the higher layer's distance"}
 
 
-def _unfilled_metrics(told: Told) -> dict[str, Measured]:
+def _unfilled_metrics(told: Told) -> dict[str, Estimate]:
     """The ratio of the two layers' mean distances over all steps without a filled pixel."""
     metrics = {}
     (low, a), (high, b) = told.layers.pair()
@@ -511,7 +512,7 @@ def _which(inputs: Inputs, options: Options, rows: np.ndarray) -> str:
     return f"All {len(rows)} images of the {options.split} split{which}"
 
 
-def _symmetry(metrics: dict[str, Measured]) -> str:
+def _symmetry(metrics: dict[str, Estimate]) -> str:
     turns = [turn for turn in QUARTERS if f"disc_peak_{turn}" in metrics]
     if not turns:
         return ""
@@ -548,7 +549,7 @@ def _by_class(inputs: Inputs, rows: np.ndarray, told: Told) -> str:
     )
 
 
-def _limits(metrics: dict[str, Measured]) -> str:
+def _limits(metrics: dict[str, Estimate]) -> str:
     kept = [name for name in ("translation", "scale") if f"{name}_unfilled_ratio" in metrics]
     ratios = " and ".join(
         f"{metrics[f'{name}_unfilled_ratio'].value:.1f} ({name})" for name in kept

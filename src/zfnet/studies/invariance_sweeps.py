@@ -28,7 +28,7 @@ from zfnet.methods.transforms import (
 )
 from zfnet.models.net import STANDARDISE
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, ahead, options_of, when_it_fits
+from zfnet.studies.base import Inputs, ahead, options_of, when_it_fits
 
 FILLS = ("mean", "grey", "replicate")
 NORMALISATIONS = ("others", "norm", "none")

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnet.drawing.grid import cut, signed_scale, signed_to_rgb
-from zfnet.drawing.maps import (
+from zfnet.errors import UserError
+from zfnet.figures.kit.grid import cut, signed_scale, signed_to_rgb
+from zfnet.figures.kit.maps import (
     Box,
     HeatPanel,
     ImagePanel,
@@ -32,18 +33,18 @@ from zfnet.drawing.maps import (
     panel_sheet,
     shorten,
 )
-from zfnet.drawing.pairs import Pairs, paired_dots
-from zfnet.errors import UserError
+from zfnet.figures.kit.pairs import Pairs, paired_dots
 from zfnet.methods import UnsupportedModel
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.occlusion import OcclusionMaps, occlude
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.progress import progress
+from zfnet.stats.bootstrap import student_mean
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.agreement import PERMUTATIONS, Agreement, correlations, ranks, window_energy
-from zfnet.studies.inputs import Inputs, options_of, when_it_fits
-from zfnet.studies.result import Figure, Measured, Result, Table
-from zfnet.studies.statistics import student_mean
+from zfnet.studies.base import Inputs, options_of, when_it_fits
+from zfnet.studies.result import Figure, Result, Table
 
 FILLS = ("grey", "zero", "mean", "blur", "noise")
 PROJECTED = ("strongest", "all")
@@ -580,11 +581,11 @@ def centres(maps: OcclusionMaps) -> tuple[np.ndarray, np.ndarray]:
 
 
 # --------------------------------------------------------------------------------------- telling
-def _metrics(seen: Seen, options: Options, seed: int) -> dict[str, Measured]:
+def _metrics(seen: Seen, options: Options, seed: int) -> dict[str, Estimate]:
     told = seen.told
     over = "Student's interval over images"
     metrics = {
-        "images": Measured(len(told.changed), unit="images", note="counted"),
+        "images": Estimate(len(told.changed), unit="images", note="counted"),
         "worst_drop": student_mean(
             told.worst_drop, note=f"p(class) lost at the worst place; {over}", limits=(-1, 1)
         ),
@@ -596,8 +597,8 @@ def _metrics(seen: Seen, options: Options, seed: int) -> dict[str, Measured]:
             note=f"share of the strongest map's activity lost at the worst place; {over}",
             limits=(-1, 1),
         ),
-        "size_px": Measured(seen.maps.size[0], unit="px", note="setting"),
-        "stride_px": Measured(
+        "size_px": Estimate(seen.maps.size[0], unit="px", note="setting"),
+        "stride_px": Estimate(
             options.pixels(max(seen.maps.image_size))[1], unit="px", note="setting, images measured"
         ),
     }
@@ -617,7 +618,7 @@ def _metrics(seen: Seen, options: Options, seed: int) -> dict[str, Measured]:
     return metrics | _agreement_metrics(seen, options, seed)
 
 
-def _agreement_metrics(seen: Seen, options: Options, seed: int) -> dict[str, Measured]:
+def _agreement_metrics(seen: Seen, options: Options, seed: int) -> dict[str, Estimate]:
     if seen.agreement is None:
         return {}
     own, other = seen.agreement.own, seen.agreement.other
@@ -629,7 +630,7 @@ def _agreement_metrics(seen: Seen, options: Options, seed: int) -> dict[str, Mea
             own, limits=(-1, 1),
             note=f"over places: activity lost with the projection's energy hidden; {over}",
         ),
-        "field_share": Measured(
+        "field_share": Estimate(
             seen.field_share, note=f"of layer {options.layer}: field over input side; may pass 1"
         ),
     }  # fmt: skip
@@ -641,7 +642,7 @@ def _agreement_metrics(seen: Seen, options: Options, seed: int) -> dict[str, Mea
         metrics["projection_correlation_gain"] = student_mean(
             own - other, limits=(-2, 2), note=f"own less others', paired by image; {over}"
         )
-        metrics["projection_correlation_p"] = Measured(
+        metrics["projection_correlation_p"] = Estimate(
             seen.agreement.chance(seed), n=int((~np.isnan(own)).sum()),
             note=f"one-sided, {PERMUTATIONS} seeded permutations of the projections among the "
             "images; a probability, no interval",
@@ -813,7 +814,7 @@ def _draw(inputs: Inputs, seen: Seen, i: int, strip: Strip | None, options: Opti
     return panel_sheet([panels[:-2], panels[-2:]], strip)
 
 
-def _summary(seen: Seen, metrics: dict[str, Measured]) -> list[Figure]:
+def _summary(seen: Seen, metrics: dict[str, Estimate]) -> list[Figure]:
     """One figure: what every image gave, for the two measurements; none if neither could be had."""
 
     def interval(name: str) -> tuple[float, float, float] | None:
@@ -990,7 +991,7 @@ def _text(
     seen: Seen,
     options: Options,
     drawn: int,
-    metrics: dict[str, Measured],
+    metrics: dict[str, Estimate],
     choices: Sequence[Choice],
 ) -> str:
     chosen = seen.chosen
@@ -1019,7 +1020,7 @@ def _text(
     )
 
 
-def _said(measured: Measured) -> str:
+def _said(measured: Estimate) -> str:
     """A number with its interval, as prose has it."""
     if math.isnan(measured.value):
         return "unknown"
@@ -1028,11 +1029,11 @@ def _said(measured: Measured) -> str:
     return f"{measured.value:.3g} [{measured.low:.3g}, {measured.high:.3g}]"
 
 
-def _above(measured: Measured) -> bool:
+def _above(measured: Estimate) -> bool:
     return measured.low is not None and measured.low > 0
 
 
-def _found_in_boxes(metrics: dict[str, Measured]) -> str:
+def _found_in_boxes(metrics: dict[str, Estimate]) -> str:
     start = (
         f" At the worst place the probability falls by {_said(metrics['worst_drop'])} and the "
         f"map's activity by {_said(metrics['activity_drop'])} of itself (means over images)."
@@ -1052,7 +1053,7 @@ def _found_in_boxes(metrics: dict[str, Measured]) -> str:
     )
 
 
-def _found_in_projections(seen: Seen, options: Options, metrics: dict[str, Measured]) -> str:
+def _found_in_projections(seen: Seen, options: Options, metrics: dict[str, Estimate]) -> str:
     if seen.agreement is None:
         return f" Panel (c) and its measurement are missing: {seen.why}"
     what = {"strongest": "the map's strongest activation", "all": "the whole map"}

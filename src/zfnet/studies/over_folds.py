@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 
 DRAWS = 1000
 UNTESTED = "interval: other test images, the draws of training images as they were"
@@ -50,7 +50,7 @@ def percent(
     seed: int,
     note: str = "",
     unit: str = "%",
-) -> Measured:
+) -> Estimate:
     """100 × the mean over folds of `fold_means`, with a 95 % bootstrap interval over test images.
 
     n counts the distinct test images. Deterministic in `seed`.
@@ -62,7 +62,7 @@ def percent(
     told = [note, UNTESTED]
     if len(means) > 1:
         told.insert(1, f"mean of {len(means)} folds, standard deviation {spread(means):.2f}")
-    return Measured(
+    return Estimate(
         float(means.mean()),
         float(low),
         float(high),
@@ -72,7 +72,7 @@ def percent(
     )
 
 
-def in_words(measured: Measured) -> str:
+def in_words(measured: Estimate) -> str:
     """A number with its interval, to one decimal."""
     if measured.low is None or measured.high is None:
         return f"{measured.value:.1f}"

@@ -6,7 +6,7 @@ is compared with every source image (training and validation); what is found is 
 studies of transfer can leave those target images out, which needs no new training. All sets are
 also searched for repeats of their own: a picture that comes twice can be trained on and tested on.
 
-The paper states neither size nor threshold. Choices: zfnet.duplicates has the measure,
+The paper states neither size nor threshold. Choices: zfnet.methods.duplicates has the measure,
 conf/study/overlap.yaml the values; the table `sensitivity` tries other thresholds. A high
 correlation at 32 px is not a proof: empty grounds and drawings on white are alike too, which is why
 the strongest pairs are drawn.
@@ -27,8 +27,10 @@ from zfnet import paper
 from zfnet.data.ahead import read_ahead
 from zfnet.data.sample import SPLITS
 from zfnet.data.store import Prepared
-from zfnet.drawing.overlap import Couple, Nearest, couples_sheet, nearest_histograms
-from zfnet.duplicates import (
+from zfnet.errors import UserError
+from zfnet.figures.overlap import Couple, Nearest, couples_sheet, nearest_histograms
+from zfnet.machine import cores, pick_device
+from zfnet.methods.duplicates import (
     MEANS,
     Best,
     Found,
@@ -40,9 +42,8 @@ from zfnet.duplicates import (
     timed,
     vectors,
 )
-from zfnet.errors import UserError
-from zfnet.machine import cores, pick_device
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.stats.estimate import Estimate
+from zfnet.studies.result import Figure, Result, Table
 
 _READ = 256  # images read and reduced at once
 LARGE = 2e12  # operations from which the cost is timed and told first, and a GPU is looked for
@@ -397,21 +398,21 @@ def find_repeats(
 
 
 # --------------------------------------------------------------------------------------- numbers
-def _metrics(found: Sequence[Overlap], repeats: Sequence[Repeats]) -> dict[str, Measured]:
+def _metrics(found: Sequence[Overlap], repeats: Sequence[Repeats]) -> dict[str, Estimate]:
     metrics = {}
     for overlap in found:
         name, images = overlap.target.name, len(overlap.target)
         shared, most, where = most_in_a_class(overlap.target, overlap.shared)
-        metrics[f"{name}_shared"] = Measured(shared, n=images, unit="images", note=COUNTED)
-        metrics[f"{name}_most_in_a_class"] = Measured(
+        metrics[f"{name}_shared"] = Estimate(shared, n=images, unit="images", note=COUNTED)
+        metrics[f"{name}_most_in_a_class"] = Estimate(
             most, n=images, unit="images", note=f"{COUNTED}; class {where}" if where else COUNTED
         )
-        metrics[f"{name}_strongest"] = Measured(
+        metrics[f"{name}_strongest"] = Estimate(
             float(overlap.best.max()), n=images, note=f"largest correlation of all; {COUNTED}"
         )
     for one in repeats:
         if one.searched:
-            metrics[f"{one.photos.name}_repeated"] = Measured(
+            metrics[f"{one.photos.name}_repeated"] = Estimate(
                 len(one.images), n=len(one.photos), unit="images", note=COUNTED
             )
     return metrics

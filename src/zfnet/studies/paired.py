@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.chance import at_chance
 from zfnet.errors import UserError
-from zfnet.intervals import wilson
 from zfnet.models.spec import Conv, NetSpec, inputs_of
-from zfnet.studies.result import Measured
-from zfnet.studies.statistics import student_mean
+from zfnet.stats.bootstrap import student_mean
+from zfnet.stats.chance import at_chance
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.intervals import wilson
 
 VIEWS = {"centre": "centre crop", "ten": "ten crops"}
 TOP = 5  # guesses an image that the paper's second error rate allows
@@ -285,7 +285,7 @@ def _ranked(p: np.ndarray) -> np.ndarray:
 
 
 # ----------------------------------------------------------------------------------- measures
-def error_rate(wrong: np.ndarray, seed: int, note: str = "") -> Measured:
+def error_rate(wrong: np.ndarray, seed: int, note: str = "") -> Estimate:
     """Error rate in %, mean over nets, with a 95 % interval over images.
 
     wrong: bool (S, N). One net: Wilson's interval. Several: images resampled, for all nets at once;
@@ -295,10 +295,10 @@ def error_rate(wrong: np.ndarray, seed: int, note: str = "") -> Measured:
     value = 100 * float(wrong.mean())
     if count == 1:
         low, high = wilson(int(wrong.sum()), n)
-        return Measured(value, 100 * low, 100 * high, n, "%", _join(note, "interval over images"))
+        return Estimate(value, 100 * low, 100 * high, n, "%", _join(note, "interval over images"))
     low, high = _over_images(wrong.astype(np.int8), seed)
     told = f"mean of {count} nets; interval over images"
-    return Measured(value, low, high, n, "%", _join(note, told))
+    return Estimate(value, low, high, n, "%", _join(note, told))
 
 
 def spread(wrong: np.ndarray) -> float | None:
@@ -319,9 +319,9 @@ class Difference:
     stayed at chance, "" for none; the notes say it too.
     """
 
-    images: Measured
-    seeds: Measured | None
-    both: Measured | None
+    images: Estimate
+    seeds: Estimate | None
+    both: Estimate | None
     only_first: int
     only_second: int
     p: float
@@ -329,7 +329,7 @@ class Difference:
     chance: str = ""
 
     @property
-    def widest(self) -> Measured:
+    def widest(self) -> Estimate:
         """The interval that holds for new images, and for new trainings where several are known."""
         return self.both or self.images
 
@@ -353,13 +353,13 @@ def difference(
     note = "; ".join(filter(None, [note, chance]))
     if not change.any():
         told = _join(note, NO_IMAGE)
-        nothing = Measured(0.0, n=n, unit="points", note=told)
+        nothing = Estimate(0.0, n=n, unit="points", note=told)
         return Difference(nothing, None, None, 0, 0, 1.0, tested, chance)
     low, high = _over_images(change, seed)
     over = "interval over images (bootstrap)"
     if len(first) != len(second):
         over += f", for these very nets: one ensemble against the mean of {count} nets"
-    images = Measured(value, low, high, n, "points", _join(note, over))
+    images = Estimate(value, low, high, n, "points", _join(note, over))
     seeds = both = None
     if count > 1 and len(first) == len(second):
         over = f"Student's interval over {count} pairs of trainings; n counts pairs"
@@ -388,7 +388,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
 
 
-def combination(parts: Sequence[tuple[float, np.ndarray]], seed: int, note: str = "") -> Measured:
+def combination(parts: Sequence[tuple[float, np.ndarray]], seed: int, note: str = "") -> Estimate:
     """Weighted sum of the error rates of several nets on the same images, in points.
 
     parts: (weight, bool (S, N)), all with the same S. Interval over images, and over seeds where
@@ -398,14 +398,14 @@ def combination(parts: Sequence[tuple[float, np.ndarray]], seed: int, note: str 
     count, n = values.shape
     value = 100 * float(values.mean())
     if not values.any():
-        return Measured(0.0, n=n, unit="points", note=_join(note, NO_IMAGE))
+        return Estimate(0.0, n=n, unit="points", note=_join(note, NO_IMAGE))
     if count == 1:
         low, high = _over_images(values, seed)
         over = "interval over images (bootstrap)"
     else:
         low, high, degrees = _over_both(values)
         over = f"interval over images and {count} trainings; {_freedom(degrees)}"
-    return Measured(value, low, high, n, "points", _join(note, over))
+    return Estimate(value, low, high, n, "points", _join(note, over))
 
 
 def _freedom(degrees: float) -> str:
@@ -414,7 +414,7 @@ def _freedom(degrees: float) -> str:
     return f"{number} degrees of freedom"
 
 
-def agreement(found: Measured, printed: float | None) -> str:
+def agreement(found: Estimate, printed: float | None) -> str:
     """What a difference's interval can tell, and whether the paper's fits, in a few words."""
     if found.low is None or found.high is None:
         return "no image tells the two apart"
@@ -433,14 +433,14 @@ def signed(value: float) -> str:
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
 
 
-def ends_in_words(found: Measured) -> str:
+def ends_in_words(found: Estimate) -> str:
     """The interval's ends with one decimal, "" where there is none."""
     if found.low is None or found.high is None:
         return ""
     return f"{found.low:.1f} to {found.high:.1f}"
 
 
-def in_words(found: Measured, printed: float | None, chance: str = "") -> str:
+def in_words(found: Estimate, printed: float | None, chance: str = "") -> str:
     """A difference in points, its interval, the paper's, and what can be said of the two.
 
     chance: which of the nets stayed at chance; then it says nothing, however sure it is.

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from zfnet.studies.result import Measured
-from zfnet.studies.statistics import student_mean
+from zfnet.stats.bootstrap import student_mean
+from zfnet.stats.estimate import Estimate
 
 
 def estimate(
     matrices: Sequence[np.ndarray], pooled: bool, seed: int, note: str, draws: int = 2000
-) -> Measured:
+) -> Estimate:
     """Mean over all pairs i ≠ j of each group's matrix (n, n), with an interval.
 
     Disjoint groups: Student's interval over the groups' means. pooled: images are resampled within
@@ -38,9 +38,9 @@ def estimate(
         total += n / images * _pair_mean(matrix)
     note += "; all pairs of the images of a class, which overlap: bootstrap over images"
     if np.isnan(resampled).all():
-        return Measured(float(total), n=images, note=note + "; no interval: nothing to compare")
+        return Estimate(float(total), n=images, note=note + "; no interval: nothing to compare")
     low, high = np.nanquantile(resampled, [0.025, 0.975])
-    return Measured(float(total), float(low), float(high), images, note=note)
+    return Estimate(float(total), float(low), float(high), images, note=note)
 
 
 def _pair_mean(matrix: np.ndarray) -> float:

@@ -17,14 +17,15 @@ import numpy as np
 
 from zfnet.data.multilabel import labels_of
 from zfnet.data.store import Prepared
-from zfnet.drawing.transfer import Dots, precision_chart
-from zfnet.linear import SEARCH_TOL, Linear, Sigmoids, Softmax, fit_best
+from zfnet.figures.transfer import Dots, precision_chart
+from zfnet.methods.linear import SEARCH_TOL, Linear, Sigmoids, Softmax, fit_best
 from zfnet.paper import PaperTable
 from zfnet.progress import progress
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.code_files import Codes
 from zfnet.studies.over_folds import in_words
 from zfnet.studies.precision import LAST_ELEVEN, average_precision, mean_precision_interval
-from zfnet.studies.result import Figure, Measured, Table
+from zfnet.studies.result import Figure, Table
 from zfnet.studies.trials import LAYER, NETS, PRETRAINED, UNTRAINED, Basis, Options
 
 # The paper's words for VOC's classes, where they are not VOC's own.
@@ -88,7 +89,7 @@ class Pascal:
         ]
         return 100 * np.array(values)
 
-    def metrics(self) -> dict[str, Measured]:
+    def metrics(self) -> dict[str, Estimate]:
         """By name: <target>_<row>_map."""
         how = "eleven-point average" if self.eleven else "area under the curve"
         found = {}
@@ -96,7 +97,7 @@ class Pascal:
             mean = float(np.nanmean(self.precisions(row, self.eleven)))
             low, high = self.intervals[row]
             note = f"{PASCAL_WORDS[row]}; mean average precision, {how}; interval over images"
-            found[f"{self.name}_{row}_map"] = Measured(
+            found[f"{self.name}_{row}_map"] = Estimate(
                 mean, 100 * low, 100 * high, self.test_images, "%", note
             )
         return found

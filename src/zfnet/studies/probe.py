@@ -7,7 +7,7 @@ The same net with random weights is the control: what its layers reach, the arch
 pixels give without any learning.
 
 The paper does not state, and the config chooses: C (from a grid, on the training images of the fold
-alone), how features are scaled (one number a layer and fold: `zfnet.linear`), which crop is taken
+alone), how features are scaled (one number a layer and fold: `zfnet.methods.linear`), which crop is taken
 (the centre), and on which side of pooling a layer is read (behind it).
 
 Two things vary, and are told apart. The deviation over folds is the paper's ±; folds share images,
@@ -29,20 +29,20 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
-from zfnet.drawing.probe import Depth, Point, depth_chart
 from zfnet.errors import UserError
-from zfnet.files import write_json
-from zfnet.folds import Fold, draw_folds
-from zfnet.linear import LinearSVM, Softmax, Span, fit_best, gram
+from zfnet.figures.probe import Depth, Point, depth_chart
+from zfnet.files import read_json, write_json
+from zfnet.methods.linear import LinearSVM, Softmax, Span, fit_best, gram
 from zfnet.paper import PaperTable, Reported, tables
+from zfnet.pipeline.closure import closure_hash
 from zfnet.progress import progress
-from zfnet.reading import read_json
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.folds import Fold, draw_folds
 from zfnet.studies.code_files import Codes
 from zfnet.studies.left_out import rows_in_source
 from zfnet.studies.over_folds import UNTESTED, fold_means, resampled, spread
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.result import Figure, Result, Table
 from zfnet.work import WorkFolder, key_of
 
 CLASSIFIERS: dict[str, type[LinearSVM] | type[Softmax]] = {"svm": LinearSVM, "softmax": Softmax}
@@ -222,7 +222,7 @@ def study(
         print(f"probe: {draft.text}", file=sys.stderr)
         return draft
     found = [measure(codes, target, options, seed, keep) for target in targets]
-    metrics: dict[str, Measured] = {}
+    metrics: dict[str, Estimate] = {}
     all_tables: dict[str, Table] = {}
     figures: list[Figure] = []
     for one in found:
@@ -297,7 +297,7 @@ class Found:
         labels, rows = self.target.labels, rows_of_tests(self.folds)
         return 100 * fold_means(right(self.answers[key], rows, labels), rows, labels)
 
-    def accuracy(self, key: Key) -> Measured:
+    def accuracy(self, key: Key) -> Estimate:
         """Mean over the folds, %, with its interval over test images."""
         low, high = np.quantile(self.draws[key], [0.025, 0.975])
         own = self.accuracies(key)
@@ -306,7 +306,7 @@ class Found:
             note += f", standard deviation {spread(own):.2f}"
         return self._measured(float(own.mean()), low, high, f"{note}; {UNTESTED}", "%")
 
-    def gain(self, classifier: str, layer: int) -> Measured:
+    def gain(self, classifier: str, layer: int) -> Estimate:
         """Trained minus untrained, points of accuracy, on the same test images."""
         keys = [(net, classifier, layer) for net in ("trained", "untrained")]
         low, high = np.quantile(self.draws[keys[0]] - self.draws[keys[1]], [0.025, 0.975])
@@ -314,7 +314,7 @@ class Found:
         note = f"trained net minus the same net untrained, the same images; {UNTESTED}"
         return self._measured(float(value), low, high, note, "points")
 
-    def trend(self, net: str) -> Measured:
+    def trend(self, net: str) -> Estimate:
         """Spearman's rank correlation of the SVM's accuracy with depth."""
         layers = self.layers("svm")
         keys = [(net, "svm", layer) for layer in layers]
@@ -328,7 +328,7 @@ class Found:
         )
         return self._measured(float(rank_trend(means[None])[0]), low, high, note)
 
-    def rise(self, net: str) -> Measured:
+    def rise(self, net: str) -> Estimate:
         """The SVM's accuracy at the last layer minus that at the first, points."""
         layers = self.layers("svm")
         last, first = (net, "svm", layers[-1]), (net, "svm", layers[0])
@@ -342,8 +342,8 @@ class Found:
 
     def _measured(
         self, value: float, low: float, high: float, note: str, unit: str = ""
-    ) -> Measured:
-        return Measured(value, float(low), float(high), self.tested, unit, note)
+    ) -> Estimate:
+        return Estimate(value, float(low), float(high), self.tested, unit, note)
 
 
 def measure(
@@ -534,7 +534,7 @@ def rank_trend(values: np.ndarray) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------- reporting
-def _metrics(found: Found) -> dict[str, Measured]:
+def _metrics(found: Found) -> dict[str, Estimate]:
     name = found.target.name
     metrics = {
         f"{name}_{classifier}_{layer}": found.accuracy(("trained", classifier, layer))

@@ -22,7 +22,7 @@ WEBP_QUALITY = 88
 
 
 @dataclass(frozen=True)
-class Measured:
+class Estimate:
     """One number with its interval.
 
     `low`, `high`: ends of the 95 % interval, None where there is none (`note` then says why).
@@ -79,7 +79,7 @@ class Result:
     net: str
     tap: str
     seed: int | None = None
-    metrics: dict[str, Measured] = field(default_factory=dict)
+    metrics: dict[str, Estimate] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     arrays: dict[str, np.ndarray | Iterable[np.ndarray]] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
@@ -176,7 +176,7 @@ def _rounded(value: float) -> float | None:
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _measured_dict(measured: Measured) -> dict[str, Any]:
+def _measured_dict(measured: Estimate) -> dict[str, Any]:
     names = ("value", "low", "high", "n", "unit", "note")
     return {name: plain(getattr(measured, name)) for name in names}
 

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zfnet.drawing.grid import signed_scale, signed_to_rgb
 from zfnet.errors import UserError
+from zfnet.figures.kit.grid import signed_scale, signed_to_rgb
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.net import load_weights
 from zfnet.progress import progress
-from zfnet.studies.inputs import Inputs, ahead, when_it_fits
+from zfnet.studies.base import Inputs, ahead, when_it_fits
 
 if TYPE_CHECKING:
     from zfnet.studies.evolution import Options

@@ -8,7 +8,7 @@ over classes of each class's share of right answers, averaged over random folds 
 precision of each class instead.
 
 The paper does not state, and here is chosen: one centre crop an image; features divided by one
-number (zfnet.linear); the softmax's constant C, chosen on each fold's training images; what
+number (zfnet.methods.linear); the softmax's constant C, chosen on each fold's training images; what
 the ± spans (taken as the deviation over folds). Images found in the source set (stage `overlap`)
 are left out of training and test; the paper left them out of the source set instead.
 
@@ -28,9 +28,10 @@ import numpy as np
 
 from zfnet import paper
 from zfnet.data.store import Prepared
-from zfnet.drawing.transfer import MARKER_WORDS, Curve, CurvePanel, learning_curves
 from zfnet.errors import UserError
+from zfnet.figures.transfer import MARKER_WORDS, Curve, CurvePanel, learning_curves
 from zfnet.paper import PaperTable
+from zfnet.stats.estimate import Estimate
 from zfnet.studies.code_files import Codes
 from zfnet.studies.left_out import rows_in_source
 from zfnet.studies.over_folds import fold_means, in_words
@@ -41,7 +42,7 @@ from zfnet.studies.pascal import (
     precision_figure,
     tell_pascal,
 )
-from zfnet.studies.result import Figure, Measured, Result, Table
+from zfnet.studies.result import Figure, Result, Table
 from zfnet.studies.trials import (
     LAYER,
     PRETRAINED,
@@ -116,7 +117,7 @@ def study(
     by_class = [one for one in found if isinstance(one, PerClass)]
     pascal = [one for one in found if isinstance(one, Pascal)]
     tables: dict[str, Table] = {}
-    metrics: dict[str, Measured] = {}
+    metrics: dict[str, Estimate] = {}
     figures: list[Figure] = []
     for one in by_class:
         tables[one.name] = per_class_table(one, table_of(one, reported), net)
@@ -409,7 +410,7 @@ def _beside(one: PerClass, table: PaperTable | None, reported: Mapping[str, Pape
     return f" In the paper's {table.place}, scratch and kept: {', '.join(parts)} a class."
 
 
-def _said(gap: Measured) -> str:
+def _said(gap: Estimate) -> str:
     sure = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
     way = "more" if gap.value >= 0 else "fewer"
     low, high = gap.low or 0.0, gap.high or 0.0

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from zfnet.errors import UserError
-from zfnet.folds import Fold, draw_folds, without
-from zfnet.linear import Linear, Softmax, Span, fit_best, gram
+from zfnet.methods.linear import Linear, Softmax, Span, fit_best, gram
 from zfnet.progress import progress
+from zfnet.stats.estimate import Estimate
+from zfnet.stats.folds import Fold, draw_folds, without
 from zfnet.studies.code_files import Codes
 from zfnet.studies.over_folds import fold_means, in_words, percent, spread
-from zfnet.studies.result import Measured
 
 LAYER = 7
 PRETRAINED, SCRATCH, UNTRAINED = "pretrained", "scratch", "untrained"
@@ -157,7 +157,7 @@ class PerClass:
         return names
 
     @functools.cached_property
-    def accuracies(self) -> dict[tuple[str, int], Measured]:
+    def accuracies(self) -> dict[tuple[str, int], Estimate]:
         """Mean accuracy per class in %, mean over folds, with an interval over test images.
 
         By method and training images a class.
@@ -200,7 +200,7 @@ class PerClass:
         found = spread(fold_means(trial.right(self.labels), trial.rows, self.labels))
         return None if found is None else 100 * found
 
-    def difference(self, first: tuple[str, int], second: tuple[str, int]) -> Measured:
+    def difference(self, first: tuple[str, int], second: tuple[str, int]) -> Estimate:
         """Accuracy of one trial less that of another on the same images of the same folds."""
         one, other = self.trials[first], self.trials[second]
         both = min(len(one.rows), len(other.rows))
@@ -212,7 +212,7 @@ class PerClass:
         return percent(gaps, one.rows[:both], self.labels, self.seed, note, unit="points")
 
     @functools.cached_property
-    def few(self) -> Measured | None:
+    def few(self) -> Estimate | None:
         """Fewest training images a class with which the kept features beat the net from scratch.
 
         That is the one with the most images; beat: by an interval above 0. NaN: none of the sizes
@@ -228,17 +228,17 @@ class PerClass:
             gap = self.difference((PRETRAINED, size), (SCRATCH, largest))
             if gap.low is not None and gap.low > 0:
                 told = f"{note}; better by {in_words(gap)} points; no interval of its own"
-                return Measured(size, n=gap.n, unit="images a class", note=told)
-        return Measured(math.nan, unit="images a class", note=f"none {note}")
+                return Estimate(size, n=gap.n, unit="images a class", note=told)
+        return Estimate(math.nan, unit="images a class", note=f"none {note}")
 
     @property
     def most_scratch(self) -> int | None:
         """Most training images a class of a net from scratch."""
         return max((size for method, size in self.trials if method == SCRATCH), default=None)
 
-    def metrics(self) -> dict[str, Measured]:
+    def metrics(self) -> dict[str, Estimate]:
         """By name: <target>_<method>_<images a class>, differences, and how few images suffice."""
-        found: dict[str, Measured] = {}
+        found: dict[str, Estimate] = {}
         for method in (PRETRAINED, SCRATCH, UNTRAINED):
             for size in self.sizes:
                 if (method, size) in self.trials:

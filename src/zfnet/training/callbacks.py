@@ -14,10 +14,10 @@ import torch
 from lightning_fabric.plugins.io import CheckpointIO
 from pytorch_lightning.callbacks import Callback
 
-from zfnet.chance import at_chance
 from zfnet.errors import UserError
 from zfnet.files import write_text, write_whole
 from zfnet.models.net import save_weights
+from zfnet.stats.chance import at_chance
 from zfnet.training.history import Row, epoch_line, history_csv, say
 from zfnet.training.module import NEVER, Classifier
 from zfnet.work import WorkFolder

@@ -13,8 +13,8 @@ from zfnet.data.ahead import read_ahead
 from zfnet.data.datasets import fit_to, pixels, ten_views
 from zfnet.data.store import PreparedSplit
 from zfnet.files import write_whole
-from zfnet.intervals import wilson
 from zfnet.models.net import Net
+from zfnet.stats.intervals import wilson
 from zfnet.training.loader import reading_threads
 
 CENTRE = 4  # of the ten views, the centre crop unmirrored

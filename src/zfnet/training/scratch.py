@@ -40,18 +40,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfnet.chance import at_chance
-from zfnet.closure import closure_hash
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, write_json
-from zfnet.folds import Fold, draw_folds
 from zfnet.machine import pick_device
 from zfnet.models.convnet import INITS, ConvNet, conv_weights, init_weights
 from zfnet.models.net import MEAN_IMAGE, STANDARDISE, Net, Normalise, load_net
 from zfnet.models.spec import Linear, NetSpec
+from zfnet.pipeline.closure import closure_hash
 from zfnet.progress import progress
+from zfnet.stats.chance import at_chance
+from zfnet.stats.folds import Fold, draw_folds
 from zfnet.training.evaluate import save_predictions
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.recipe import learning_rate

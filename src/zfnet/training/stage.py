@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zfnet import MAIN_NET
-from zfnet.chance import AT_CHANCE, at_chance
-from zfnet.closure import closure_hash
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, write_json, write_text
-from zfnet.intervals import student
 from zfnet.machine import pick_device
 from zfnet.models.net import Net, convnet_net, load_weights, save_net
+from zfnet.pipeline.closure import closure_hash
+from zfnet.stats.chance import at_chance
+from zfnet.stats.estimate import AT_CHANCE
+from zfnet.stats.intervals import student
 from zfnet.training import beside, launch
 from zfnet.training.evaluate import (
     error,

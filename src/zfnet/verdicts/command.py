@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from zfnet.errors import UserError
-from zfnet.reading import read_json
+from zfnet.files import read_json
 from zfnet.verdicts import compare, table
 from zfnet.verdicts.judge import judge, summary, without_notes
 

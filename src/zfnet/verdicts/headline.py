@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zfnet.reading import decimals
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate, decimals
 from zfnet.verdicts.judge import NOT_MEASURED, SEEDS, Judgement
 
 
@@ -63,7 +62,7 @@ HEADLINE = (
 )
 
 
-def headline(numbers: Mapping[str, Mapping[str, Measured]], judgement: Judgement) -> dict[str, Any]:
+def headline(numbers: Mapping[str, Mapping[str, Estimate]], judgement: Judgement) -> dict[str, Any]:
     """HEADLINE of a run, and how many claims got which word: {group: {name: number}}.
 
     Rounded to what its interval tells, as every verdict's number is. No key may be `error`: DVC

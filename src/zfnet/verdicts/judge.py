@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.chance import AT_CHANCE
 from zfnet.errors import UserError
-from zfnet.intervals import holm
-from zfnet.reading import LESS, decimal, decimals, read_json, read_yaml
-from zfnet.studies.result import Measured, plain
+from zfnet.files import read_json, read_yaml
+from zfnet.stats.estimate import AT_CHANCE, LESS, Estimate, decimal, decimals
+from zfnet.stats.intervals import holm
+from zfnet.studies.result import plain
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Claim, Claims, Need, Number, amount, read_claims
 from zfnet.verdicts.known import is_study
@@ -88,7 +88,7 @@ class Evidence:
     """What a checkout holds: the run, and the studies' numbers by study and name."""
 
     run: Run
-    numbers: Mapping[str, Mapping[str, Measured]]
+    numbers: Mapping[str, Mapping[str, Estimate]]
 
 
 def gather(root: Path) -> Evidence:
@@ -149,7 +149,7 @@ def _result(root: Path, study: str) -> Path:
     return root / "results" / study / "result.json"
 
 
-def _numbers(file: Path, told: Mapping[str, Any], result: Path) -> dict[str, Measured]:
+def _numbers(file: Path, told: Mapping[str, Any], result: Path) -> dict[str, Estimate]:
     """A file's numbers; a null is NaN, words are left out. Notes are those of result.json."""
     found = {}
     for key, entry in read_json(file).items():
@@ -163,7 +163,7 @@ def _numbers(file: Path, told: Mapping[str, Any], result: Path) -> dict[str, Mea
                 "`dvc repro`"
             )
         note = one.get("note") or (told.get(key) or {}).get("note") or ""
-        found[key] = Measured(
+        found[key] = Estimate(
             float("nan") if value is None else float(value),
             one.get("low"),
             one.get("high"),
@@ -195,7 +195,7 @@ class Part:
 
     number: Number
     key: str
-    measured: Measured | None
+    measured: Estimate | None
     why: str = ""
 
     @property
@@ -250,7 +250,7 @@ class Verdict:
         ]
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> Estimate | None:
         """The number that decides."""
         return self.outcome.deciding.measured if self.outcome else None
 
@@ -276,7 +276,7 @@ def find(number: Number, evidence: Evidence) -> Part:
 
 
 def _taken_off(
-    number: Number, key: str, measured: Measured, passed: str, evidence: Evidence
+    number: Number, key: str, measured: Estimate, passed: str, evidence: Evidence
 ) -> Part:
     measured = rules.shifted(measured, number.less) if number.less else measured
     if number.minus is None:
@@ -289,7 +289,7 @@ def _taken_off(
     return Part(number, name, rules.less(measured, other.measured), passed or other.why)
 
 
-def _fault(study: str, key: str, measured: Measured | None) -> str:
+def _fault(study: str, key: str, measured: Estimate | None) -> str:
     """What keeps a number from being used; "" for nothing."""
     if measured is None:
         return f"{study} has no {key} in this run"
@@ -579,7 +579,7 @@ def _times(factor: float) -> str:
     return f"{math.ceil(factor / step - 1e-9) * step:,.{1 if step < 1 else 0}f}"
 
 
-def in_words(measured: Measured) -> str:
+def in_words(measured: Estimate) -> str:
     """A number with its interval: "0.104 [0.085, 0.122] points"."""
     places = decimals(measured.value, measured.low, measured.high)
     told = decimal(measured.value, places)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from zfnet.studies.result import Measured
+from zfnet.stats.estimate import Estimate
 
 LEVEL = 0.05
 NARROW = 0.0499  # p of an interval without width that excludes a bound: below LEVEL, no more said
@@ -105,7 +105,7 @@ _MIXED = "one interval covers other trainings, the other new images or maps"
 UNITS, TRAININGS = "units", "trainings"
 
 
-def freedom(measured: Measured) -> float:
+def freedom(measured: Estimate) -> float:
     """Degrees of freedom behind an interval, as the number's note tells; else its units less 1.
 
     An interval over images and a few trainings is given those of the trainings, which are the
@@ -119,7 +119,7 @@ def freedom(measured: Measured) -> float:
     return math.inf if n is None else max(1.0, n - 1.0)
 
 
-def trainings(measured: Measured) -> tuple[int, frozenset[str]]:
+def trainings(measured: Estimate) -> tuple[int, frozenset[str]]:
     """How many trainings stand behind a number, and what its interval covers: new UNITS (images or
     maps), other TRAININGS, or both.
     """
@@ -133,14 +133,14 @@ def trainings(measured: Measured) -> tuple[int, frozenset[str]]:
     return int(nets[1]) if nets else 1, covered
 
 
-def shifted(measured: Measured, by: float) -> Measured:
+def shifted(measured: Estimate, by: float) -> Estimate:
     """A number less the constant `by`."""
     low = None if measured.low is None else measured.low - by
     high = None if measured.high is None else measured.high - by
     return replace(measured, value=measured.value - by, low=low, high=high)
 
 
-def less(first: Measured, second: Measured) -> Measured:
+def less(first: Estimate, second: Estimate) -> Estimate:
     """`first` minus `second`, their half widths added in quadrature.
 
     That is right for numbers of different images or maps, and too wide, never too narrow, for two
@@ -161,10 +161,10 @@ def less(first: Measured, second: Measured) -> Measured:
     told.append(_behind(first, second))
     unit = "points" if first.unit == "%" else first.unit
     note = "; ".join(filter(None, told))
-    return Measured(value, low, high, min(counts) if counts else None, unit, note)
+    return Estimate(value, low, high, min(counts) if counts else None, unit, note)
 
 
-def _behind(first: Measured, second: Measured) -> str:
+def _behind(first: Estimate, second: Estimate) -> str:
     """What `trainings` is to find in the note of a difference: the fewer, and what both cover."""
     behind = trainings(first), trainings(second)
     count, covered = min(each for each, _ in behind), behind[0][1] & behind[1][1]
@@ -186,7 +186,7 @@ class Check:
     towards it. `why`: what keeps the number from being tested; p is then 1.
     """
 
-    measured: Measured
+    measured: Estimate
     region: Region
     side: str
     p: float
@@ -195,7 +195,7 @@ class Check:
     why: str = ""
 
 
-def check(measured: Measured, region: Region) -> Check:
+def check(measured: Estimate, region: Region) -> Check:
     """Hold a number against a region."""
     value = measured.value
     if value is None or not math.isfinite(value):
@@ -211,7 +211,7 @@ def check(measured: Measured, region: Region) -> Check:
     return Check(measured, region, side, p, distance, half)
 
 
-def _bound(measured: Measured, bound: float) -> tuple[float, float, float]:
+def _bound(measured: Estimate, bound: float) -> tuple[float, float, float]:
     """Two-sided p, distance and half width of one bound."""
     below = bound < measured.value
     end = measured.low if below else measured.high
@@ -284,7 +284,7 @@ def together(checks: Sequence[Check], lost: int = 0) -> Outcome:
 
 
 def decide(
-    chains: Sequence[Sequence[Measured]],
+    chains: Sequence[Sequence[Estimate]],
     kind: str,
     parameters: Mapping[str, Any],
     lost: int = 0,
@@ -308,7 +308,7 @@ def decide(
 
 # ---------------------------------------------------------------------------------- all claims
 def levels(p: Sequence[float]) -> list[float]:
-    """The level that Holm's correction (`zfnet.intervals.holm`) holds each p against."""
+    """The level that Holm's correction (`zfnet.stats.intervals.holm`) holds each p against."""
     found = [0.0] * len(p)
     for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
         found[i] = LEVEL / (len(p) - rank)

@@ -1,0 +1,93 @@
+"""The stage that draws: every study's figures from what it measured, into results/figures/<study>/.
+
+A study whose measurement and drawing code are as they were is not drawn again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from zfnet.errors import UserError
+from zfnet.figures.kit.show import WEBP_QUALITY, Figure, to_image
+from zfnet.files import read_json, write_json, write_whole
+from zfnet.pipeline.closure import closure_hash
+from zfnet.results import FILE, Results
+
+INDEX = "figures.json"
+
+
+def run(paths: Any) -> None:
+    """Draw what is new of every study below `paths.root`/results; clear away what is gone."""
+    out = paths.result_of("figures")
+    found = sorted(file.parent for file in (paths.root / "results").glob(f"*/{FILE}"))
+    for old in sorted(out.iterdir()) if out.is_dir() else []:
+        if old.name not in {folder.name for folder in found}:
+            shutil.rmtree(old)
+    for folder in found:
+        if draw(folder.name, folder, out / folder.name, paths.root):
+            print(f"figures: {folder.name} drawn", file=sys.stderr)
+
+
+def draw(study: str, results: Path, out: Path, root: Path) -> bool:
+    """Draw one study's figures into `out`; False where they are there already.
+
+    `out`/figures.json, written last, holds name, file, caption, alt, size of each, and the key of
+    what they were made from.
+    """
+    module = module_of(study)
+    key = _key(study, results, root)
+    if read_json(out / INDEX, missing_ok=True).get("key") == key:
+        return False
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    figures = module.figures(Results(results, root))
+    names = [figure.name for figure in figures]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two figures of {study} share a name: {names}")
+    entries = [_save(figure, out) for figure in figures]
+    write_json(out / INDEX, {"key": key, "figures": entries})
+    return True
+
+
+def module_of(study: str) -> Any:
+    """The module that tells of a study: figures, tables, CARD."""
+    return importlib.import_module(f"zfnet.figures.{study}")
+
+
+def drawn(out: Path) -> list[dict[str, Any]]:
+    """The figures in `out`, each with its `path`. Raises UserError where nothing was drawn."""
+    if not (out / INDEX).is_file():
+        raise UserError(f"{out / INDEX} is missing: run `dvc repro figures`")
+    entries = read_json(out / INDEX)["figures"]
+    return [{**entry, "path": out / entry["file"]} for entry in entries]
+
+
+def _key(study: str, results: Path, root: Path) -> str:
+    digest = hashlib.sha256(closure_hash(f"zfnet.figures.{study}").encode())
+    digest.update((results / FILE).read_bytes())
+    tables = root / "paper" / "tables.yaml"  # figures set the paper's numbers beside ours
+    digest.update(tables.read_bytes() if tables.is_file() else b"")
+    return digest.hexdigest()
+
+
+def _save(figure: Figure, folder: Path) -> dict[str, Any]:
+    image = to_image(figure.draw())
+    file = folder / f"{figure.name}.{figure.format}"
+    if figure.format == "webp":
+        write_whole(file, lambda to: image.save(to, "WEBP", quality=WEBP_QUALITY, method=4))
+    else:
+        write_whole(file, lambda to: image.save(to, "PNG", optimize=True))
+    return {
+        "name": figure.name,
+        "file": file.name,
+        "caption": figure.caption,
+        "alt": figure.alt,
+        "width": image.width,
+        "height": image.height,
+        "folded": figure.folded,
+    }

@@ -1,0 +1,394 @@
+"""The studies, a row each: what it is called, what it reads, its options, the numbers it writes.
+
+A new study is a row here, studies/<name>.py, figures/<name>.py and report/pages/<name>.md.j2. From
+the rows follow dvc.yaml, Hydra's group `study`, titles, and the numbers that a claim may name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zfnet.pipeline.options import (
+    Count,
+    Device,
+    Natural,
+    Positive,
+    Seed,
+    Share,
+    StudyOptions,
+    TargetOptions,
+    TrainingOptions,
+)
+
+Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)]
+Tap = Literal["conv", "relu", "out"]
+Constants = Annotated[tuple[Positive, ...], Field(min_length=1)]  # the C of a classifier
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Numbers of one kind: a pattern of keys, their unit, and whether runs are compared by them.
+
+    `over`: the unit of inference that n counts. `headline`: shown by `dvc metrics`, and on cards.
+    """
+
+    pattern: str
+    unit: str
+    over: str = "images"
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study.
+
+    `place`: the paper's figure or table. `reads`: data/prepared, models/<net>/final, results of
+    other stages … as paths of the checkout. `nets`: how many trainings' folders it opens beside the
+    net under study. `measures`: whether it ends in a measurement (codes and scratch end in files
+    that other studies read).
+    """
+
+    title: str
+    place: str
+    desc: str
+    options: type[StudyOptions]
+    reads: tuple[str, ...]
+    quantities: tuple[Quantity, ...] = ()
+    headline: tuple[str, ...] = ()
+    measures: bool = True
+
+
+PREPARED, TARGETS, NET, EPOCHS = (
+    "data/prepared",
+    "data/targets",
+    "models/zfnet/final",
+    "models/zfnet/epochs",
+)
+
+
+class Features(StudyOptions):
+    """Fig. 2: the strongest activations of every map, projected back by the deconvnet."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    layers: Layers = (1, 2, 3, 4, 5)
+    top_k: Count = 9  # a square number
+    tap: Tap = "relu"
+    # maps drawn a layer, as the paper's 16, 12, 10, 10; layer 1 shows its filters
+    figure_maps: dict[int, Count] = {2: 16, 3: 12, 4: 10, 5: 10}
+    # random, as in the paper; active: no dead maps; specific: purest
+    choose: Literal["random", "active", "strongest", "specific"] = "random"
+    maps: dict[int, tuple[Natural, ...]] = {}  # draw these in place of chosen ones: {3: [1, 7]}
+    max_images: Count | None = None  # seeded sample of the validation images; null: all
+    directions: Natural = 32  # random directions whose class purity stands beside the maps'
+
+
+class Evolution(StudyOptions):
+    """Fig. 4: each map's strongest activation over the training set, projected, by epoch."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    layers: Layers = (1, 2, 3, 4, 5)
+    tap: Tap = "relu"
+    figure_maps: Count = 6  # maps drawn a layer; the paper does not say how many it shows
+    max_images: Natural = 800  # seeded sample; 0: all, as in the paper (a pass an epoch)
+    max_maps: Natural = 32  # seeded subset a layer that is measured; 0: all maps
+    # cosine from which a projection is similar to the last; its square is the energy in common
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    # fixed: the last epoch's strongest image through each epoch's net; own: each epoch's own
+    measure: Literal["fixed", "own"] = "fixed"
+
+
+class Invariance(StudyOptions):
+    """Fig. 5: what shifting, enlarging and turning an image does to features and answer."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    images: Count = 5  # drawn, as in the paper: classified correctly, of different classes
+    ids: tuple[str, ...] = ()  # draw these images instead
+    max_images: Count | None = None  # behind bands and numbers; null: the whole split
+    layers: tuple[Annotated[int, Field(ge=1, le=7)], ...] = ()  # empty: all before the classifier
+    tap: Tap = "out"  # unstated; after pool and normalisation
+
+
+class Architecture(StudyOptions):
+    """Fig. 6: first- and second-layer features of the baseline and of the net under study."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    baseline: str = "alexnet"  # the folder of models/ that is compared
+    measured_maps: Count = 64  # seeded random subset of layer 2's active maps
+    max_images: Count | None = None  # null: the whole split
+
+
+class Correspondence(StudyOptions):
+    """Fig. 8, Table 1: parts of faces hidden, the features' changes compared between faces."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    parts: Annotated[tuple[str, ...], Field(min_length=1)] = ("right_eye", "left_eye", "nose")
+    classes: tuple[str, ...] | None = None  # null: every class that has the parts
+    photos: str | None = None  # JSON list of photos with parts, below <data root>/raw
+    keep_training: bool = False  # photos of the training set are used, and listed as such
+    max_groups: Annotated[int, Field(ge=2)] = 30  # disjoint groups of five at most, for time
+    size: Count = 32  # px of an input of 224, scaled to the net's; not stated
+    layers: Layers = (5, 7)
+    tap: Tap = "out"
+
+
+class Occlusion(StudyOptions):
+    """Fig. 7: a square slid over an image."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    images: Count = 4  # drawn; the first of those measured
+    measured: Count = 32  # chosen by seed among the correctly classified, classes taking turns
+    ids: tuple[str, ...] = ()  # or these images
+    size: Count = 48  # px of an input of 224, scaled to the net's; not stated
+    stride: Count = 8  # likewise, for the images drawn
+    measured_stride: Count = 16  # for those measured: more images in the same time
+    fill: Literal["grey", "zero", "mean", "blur", "noise"] = "grey"  # grey of which level: unstated
+    layer: Annotated[int, Field(ge=1, le=7)] = 5
+
+
+class Classification(StudyOptions):
+    """Table 2: errors of one net, of nets averaged, of the wider net."""
+
+    seed: Seed = 0
+    # of numbers and confusions; the tables have both, the paper does not say which it scored
+    view: Literal["centre", "ten"] = "centre"
+
+
+class Ablation(StudyOptions):
+    """Table 3: nets with layers taken out or resized, against the full net."""
+
+    seed: Seed = 0
+    view: Literal["centre", "ten"] = "centre"  # of validation errors
+
+
+class Overlap(StudyOptions):
+    """Images that the targets share with the source, by normalised correlation."""
+
+    device: Device = "auto"
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.95  # from which two count as one picture
+
+
+class Codes(StudyOptions):
+    """Features of the targets, extracted once for transfer and probe."""
+
+    seed: Seed = 0
+    device: Device = "auto"
+    layers: Layers | None = None  # null: those of 1, 2, 3, 4, 5, 7 that the net has
+    untrained: bool = True  # the control: the same architecture with random weights
+
+
+class Scratch(StudyOptions):
+    """Tables 4, 5, "non-pretrained": the same net trained on each fold's images alone.
+
+    The recipe is the net's own where null stands, but its rate falls at training.steps.at of
+    `steps`: there are no images to validate on.
+    """
+
+    seed: Seed = 0
+    device: Device = "auto"
+    targets: dict[str, TargetOptions] = {}
+    training: TrainingOptions = TrainingOptions()
+    steps: Count = 2000  # of each training, whatever its number of images
+    batch_size: Count | None = None  # images a step
+    lr: Positive | None = None  # first learning rate
+    init: Literal["paper", "scaled", "he"] | None = None  # torchvision's nets: their own
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # layers 6 and 7
+    normalise: Literal["mean_image", "standardise"] | None = None  # by the training images' own
+
+
+class Transfer(StudyOptions):
+    """Tables 4, 5, 6, Fig. 9: layers 1-7 kept as they are, a new softmax on top."""
+
+    seed: Seed = 0
+    targets: dict[str, TargetOptions] = {}
+    grid: Constants = (1.0, 10.0, 100.0, 1000.0)  # C, chosen on each fold's training images alone
+    inner_folds: Annotated[int, Field(ge=2)] = 3  # parts into which they are dealt for that
+    untrained: bool = True  # the control: layers 1-7 with random weights
+
+
+class Probe(StudyOptions):
+    """Table 7: linear classifiers on each layer's features, trained net and untrained control."""
+
+    seed: Seed = 0
+    targets: dict[str, TargetOptions] = {}
+    svm_layers: Layers = (1, 2, 3, 4, 5, 7)
+    softmax_layers: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (5, 7)
+    svm_grid: Constants = (0.1, 1.0, 10.0, 100.0)  # C, chosen on each fold's training images alone
+    softmax_grid: Constants = (1.0, 10.0, 100.0, 1000.0)
+    inner_folds: Annotated[int, Field(ge=2)] = 2  # parts into which they are dealt for that
+    sensitivity_folds: Natural = 1  # on which other scalings and a fixed C are tried; 0: none
+
+
+_TARGET = r"(unseen|caltech101|caltech256|voc2007|voc2012)"
+_BAND = r"(never_active|weak|dominance|low|mid|high)"
+_NETS = r"(alexnet|zfnet)(_[a-z0-9]+)*"
+Q = Quantity
+
+STUDIES: Mapping[str, Study] = {
+    "features": Study(
+        title="Feature visualisation: what excites each map",
+        place="Fig. 2",
+        desc="Fig. 2: strongest activations of every map, projected by the deconvnet",
+        options=Features,
+        reads=(PREPARED, NET),
+        quantities=(
+            Q(r"layer\d_(maps|dead_maps)", "maps", "maps"),
+            Q(r"layer\d_(purity|purity_directions)", "", "maps"),
+            Q(r"layer\d_(field_px|field_share|support_share|support_px)", "", "maps"),
+            Q(r"layer\d_spread_(projections|patches|difference)", "", "maps"),
+            Q(r"spread_difference|support_share|purity_slope|purity_slope_within|purity_chance",
+              "", "maps"),
+        ),
+    ),
+    "evolution": Study(
+        title="Evolution: when features settle",
+        place="Fig. 4",
+        desc="Fig. 4: how each map's strongest projection develops over the epochs",
+        options=Evolution,
+        reads=(PREPARED, NET, EPOCHS),
+        quantities=(
+            Q(r"layer\d_(settled|settled_share|unsettled|image_changes|floor|dead_maps)", "",
+              "maps"),
+            Q(r"upper_minus_lower(_share)?", "", "maps"),
+        ),
+    ),
+    "invariance": Study(
+        title="Invariance: what shifting, enlarging and turning an image changes",
+        place="Fig. 5",
+        desc="Fig. 5: features and class probability under shift, scale and rotation",
+        options=Invariance,
+        reads=(PREPARED, NET),
+        quantities=(
+            Q(r"p_clean", ""),
+            Q(r"(translation|scale|rotation|disc)_(slope_layer\d|slope_ratio|p_mean)", ""),
+            Q(r"(translation|scale)_(straightness_layer\d|straight_layer\d|p_end)", ""),
+            Q(r"(translation|scale|rotation)_unfilled_ratio", ""),
+            Q(r"(rotation|disc)_(peak|nearer)_(90|180|270)", ""),
+        ),
+    ),
+    "architecture": Study(
+        title="Architecture: first and second layers of two nets",
+        place="Fig. 6",
+        desc="Fig. 6: filters and second-layer features, AlexNet against ZFNet",
+        options=Architecture,
+        reads=(PREPARED, NET, "models/{baseline}/final", "models/zfnet_nolimit/final"),
+        quantities=(
+            Q(rf"(zfnet|alexnet|difference)_layer[12]_{_BAND}", "", "maps"),
+            Q(r"(zfnet|alexnet|difference)_layer2_(grid_excess|grid_ratio|field_share)", "",
+              "maps"),
+            Q(r"(unlimited|limit)_layer1_dominance", "", "maps"),
+        ),
+    ),
+    "occlusion": Study(
+        title="Occlusion: what the answer rests on",
+        place="Fig. 7",
+        desc="Fig. 7: probability and label while a square hides part of the image",
+        options=Occlusion,
+        reads=(PREPARED, NET),
+        quantities=(
+            Q(r"worst_drop|label_changed|activity_drop|inside_minus_outside|field_share", ""),
+            Q(r"drop_(inside|outside)_box", ""),
+            Q(r"projection_correlation(_other|_gain|_p)?", ""),
+        ),
+    ),
+    "correspondence": Study(
+        title="Correspondence: do faces share eyes and noses?",
+        place="Fig. 8, Table 1",
+        desc="Fig. 8, Table 1: hidden parts of faces, and how alike the features change",
+        options=Correspondence,
+        reads=(PREPARED, NET),
+        quantities=(
+            Q(r"layer\d_(right_eye|left_eye|nose|parts)(_minus_random|_p)?", "", "groups"),
+            Q(r"layer\d_random", "", "groups"),
+            Q(r"gap_first_minus_last_layer", "", "groups"),
+        ),
+    ),
+    "classification": Study(
+        title="Classification error: one net, several, a wider one",
+        place="Table 2",
+        desc="Table 2: classification error, one net and ensembles",
+        options=Classification,
+        reads=(NET, "models/alexnet/final", "models/zfnet_wide/final"),
+        quantities=(
+            Q(r"top[15]_(zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%"),
+            Q(r"zfnet_minus_alexnet|ensemble_minus_one|wide_minus_zfnet|both_minus_ensemble",
+              "points"),
+            Q(r"ten_crops_minus_centre", "points"),
+        ),
+        headline=("top1_zfnet", "top1_alexnet", "zfnet_minus_alexnet"),
+    ),
+    "ablation": Study(
+        title="Ablation: layers taken out and resized",
+        place="Table 3",
+        desc="Table 3: layers left out, widened, narrowed",
+        options=Ablation,
+        reads=("models/*/final",),
+        quantities=(
+            Q(r"cost_removing_(3_4|7|6_7|3_4_6_7|3_4_6_7_slow)", "points"),
+            Q(r"change_fc8192_of_wide", "points"),
+            Q(r"change_(alexnet|zfnet)_fc(2048|8192)", "points"),
+            Q(r"change_zfnet_wide(_fc8192)?", "points"),
+            Q(r"cost_beyond_sum(_slow)?", "points"),
+            Q(rf"val_top1_{_NETS}", "%"),
+        ),
+    ),
+    "overlap": Study(
+        title="Overlap: images that the targets share with the source",
+        place="Section 5.2",
+        desc="images that the targets share with the source",
+        options=Overlap,
+        reads=(PREPARED, TARGETS),
+        quantities=(
+            Q(rf"({_TARGET}|source)_(shared|most_in_a_class|strongest|repeated)", ""),
+        ),
+    ),
+    "codes": Study(
+        title="Features of the targets",
+        place="",
+        desc="features of the targets at every layer, of the trained and of an untrained net",
+        options=Codes,
+        reads=(TARGETS, NET),
+        measures=False,
+    ),
+    "scratch": Study(
+        title="The same net trained on the targets alone",
+        place="",
+        desc="the same net trained from scratch on the few images of each target",
+        options=Scratch,
+        reads=(TARGETS, NET),
+        measures=False,
+    ),
+    "transfer": Study(
+        title="Transfer: features kept, a new softmax for other classes",
+        place="Tables 4-6, Fig. 9",
+        desc="Tables 4-6, Fig. 9: a new softmax on layer 7, against training from scratch",
+        options=Transfer,
+        reads=(TARGETS, "results/codes", "results/scratch", "results/overlap"),
+        quantities=(
+            Q(rf"{_TARGET}_(pretrained|scratch|untrained)_\d+", "%"),
+            Q(rf"{_TARGET}_pretrained_minus_(scratch|untrained)_\d+", "points"),
+            Q(rf"{_TARGET}_few_images", "points"),
+            Q(r"voc20(07|12)_(softmax|sigmoids|untrained)_map", "%"),
+        ),
+    ),
+    "probe": Study(
+        title="What each layer knows: linear classifiers on its features",
+        place="Table 7",
+        desc="Table 7: what each layer knows",
+        options=Probe,
+        reads=(TARGETS, "results/codes", "results/overlap"),
+        quantities=(
+            Q(rf"{_TARGET}_(svm|softmax|gain)_\d", "%"),
+            Q(rf"{_TARGET}_(trend|rise)(_untrained)?", "points"),
+        ),
+    ),
+}  # fmt: skip

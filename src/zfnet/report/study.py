@@ -1,0 +1,105 @@
+"""One study as its page, W&B and docs show it: numbers, words, figures and tables together.
+
+What was measured comes from results/<study>/, the pictures from results/figures/<study>/, headings
+and captions from figures/<study>.py, titles from the registry, and the words from the template
+report/pages/<study>.md.j2. A line of three dashes there parts the answer from how it was reached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zfnet import paper
+from zfnet.figures.kit.show import NOTHING, Shown
+from zfnet.figures.stage import drawn, module_of
+from zfnet.pipeline.studies import STUDIES
+from zfnet.results import FILE, Results
+from zfnet.stats.estimate import Estimate, decimal, decimals, in_words, text, to_dict
+
+PAGES = Path(__file__).parent / "pages"
+PARTED = "\n---\n"
+
+
+def load_study(name: str, results: Path, figures: Path, root: Path) -> dict[str, Any]:
+    """All that is told of a study. Raises UserError for what is missing or damaged.
+
+    Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines), net,
+    tap, seed, metrics ({key: plain estimate}), figures (name, caption, alt, folded, path), tables
+    (caption, columns, rows, path of the CSV file), arrays (shape, dtype, file, path), facts, card,
+    headline, results (the `Results` themselves).
+    """
+    row, found, module = STUDIES[name], Results(results, root), module_of(name)
+    answer, _, method = page(name, found).partition(PARTED)
+    shown: dict[str, Shown] = module.tables(found)
+    return {
+        "study": name,
+        "title": row.title,
+        "paper": row.place,
+        "answer": answer.strip(),
+        "text": method.strip(),
+        "net": found.net,
+        "tap": found.tap,
+        "seed": found.seed,
+        "metrics": {key: _metric(each) for key, each in found.estimates.items()},
+        "figures": drawn(figures),
+        "tables": {key: _table(key, each, found) for key, each in shown.items()},
+        "arrays": {k: {**each, "path": results / each["file"]} for k, each in found.arrays.items()},
+        "facts": found.facts,
+        "card": module.CARD,
+        "headline": [key for key in row.headline if key in found.estimates],
+        "results": found,
+    }
+
+
+def studies_in(results: Path) -> list[str]:
+    """The studies that have a whole result, in the registry's order."""
+    return [name for name in STUDIES if (results / name / FILE).is_file()]
+
+
+def page(name: str, results: Results) -> str:
+    """The words of one page, as Markdown."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader(PAGES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown; whoever makes HTML of it escapes
+    )
+    jinja.filters |= {"est": est, "num": num, "list": in_words}
+    known = {
+        "m": results,
+        "e": results.estimates,
+        "facts": results.facts,
+        "tables": results.tables,
+        "paper": paper.tables(results.root),
+    }
+    return jinja.get_template(f"{name}.md.j2").render(known)
+
+
+def est(estimate: Estimate | None, places: int | None = None) -> str:
+    """The filter that prints an estimate: "0.104 [0.085, 0.122] points"."""
+    return "not measured" if estimate is None else text(estimate, places=places)
+
+
+def num(value: float | None, places: int | None = None) -> str:
+    """A plain number in as many decimals as it bears, or in `places`."""
+    if value is None:
+        return NOTHING
+    return decimal(value, decimals(value) if places is None else places)
+
+
+def _metric(estimate: Estimate) -> dict[str, Any]:
+    return {"note": "", **to_dict(estimate)}
+
+
+def _table(name: str, shown: Shown, results: Results) -> dict[str, Any]:
+    return {
+        "caption": shown.caption,
+        "columns": shown.headings,
+        "rows": shown.rows(results.tables[name]),
+        "path": results.folder / "tables" / f"{name}.csv",
+    }

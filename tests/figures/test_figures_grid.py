@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from zfnet.figures.kit.grid import (
+    ZERO,
+    MapCell,
+    block,
+    cut,
+    even_columns,
+    feature_sheet,
+    image_grid,
+    pale_outside,
+    signed_scale,
+    signed_thumbnail,
+    signed_to_rgb,
+    thumbnail,
+)
+from zfnet.figures.kit.style import GAP, OUTSIDE
+
+
+def test_zero_is_grey_and_the_scale_is_symmetric():
+    x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert signed_to_rgb(x, scale=2.0).tolist() == [1, 64, ZERO, 192, 255]
+    assert np.array_equal(
+        signed_to_rgb(-x, scale=2.0).astype(int) - ZERO,
+        ZERO - signed_to_rgb(x, scale=2.0).astype(int),
+    )
+
+
+def test_values_beyond_the_scale_saturate():
+    assert signed_to_rgb(np.array([-9.0, 9.0]), scale=1.0).tolist() == [1, 255]
+
+
+def test_dead_projection_is_plain_grey():
+    assert (signed_to_rgb(np.zeros((5, 5, 3))) == ZERO).all()
+    assert signed_scale(np.zeros(0)) == 0.0
+
+
+def test_scale_is_the_quantile_unless_that_is_zero():
+    x = np.zeros(1000)
+    x[:4] = 7.0
+    assert signed_scale(x) == 7.0  # the 99.5 % quantile is 0: nearly all is zero
+    x = np.linspace(-1, 1, 2001)
+    assert signed_scale(x) == pytest.approx(0.995, abs=2e-3)
+
+
+def test_cut_inside_and_across_the_border():
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    assert np.array_equal(cut(image, (1, 2), (2, 2)), image[1:3, 2:4])
+    window = cut(image, (-1, 3), (3, 4))
+    assert np.array_equal(window[1:, :2], image[:2, 3:])
+    assert (window[0] == OUTSIDE).all()
+    assert (window[:, 2:] == OUTSIDE).all()
+    assert (cut(image, (10, 10), (2, 2)) == OUTSIDE).all()
+
+
+def test_thumbnails_are_brought_down_and_never_up():
+    tile = np.full((60, 90, 3), 77, np.uint8)
+    assert thumbnail(tile, 30).shape == (20, 30, 3)
+    assert (thumbnail(tile, 30) == 77).all()
+    assert thumbnail(tile, 90) is tile
+
+
+def test_thumbnails_of_signed_pictures_keep_their_contrast_and_their_zero():
+    tile = np.full((64, 64, 3), ZERO, np.uint8)
+    tile[::2, 20:40], tile[1::2, 20:40] = 255, 61  # brighter than zero on the average, and striped
+    plain, signed = thumbnail(tile, 16), signed_thumbnail(tile, 16)
+    assert plain.max() < 180
+    assert signed.max() == 255
+    assert abs(int(signed[8, 0, 0]) - ZERO) <= 1
+    assert (signed_thumbnail(np.full((64, 64, 3), ZERO, np.uint8), 16) == ZERO).all()
+    assert signed_thumbnail(tile, 64) is tile
+
+
+def test_block_lays_nine_tiles_row_by_row_with_thin_gaps():
+    tiles = [np.full((4, 4, 3), 10 * i, np.uint8) for i in range(9)]
+    picture = np.asarray(block(tiles, 8, gap=2))
+    assert picture.shape == (28, 28, 3)
+    assert picture[14, 24, 0] == 50  # second row, third column
+    assert tuple(picture[8, 0]) == GAP
+
+
+def cells(count, side=9):
+    rng = np.random.default_rng(0)
+    tile = [rng.integers(0, 255, (20, 20, 3), dtype=np.uint8) for _ in range(side)]
+    return [MapCell(f"map {i}", tile, tile, "9/9 tench") for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "columns"), [(16, 4), (10, 2), (3, 4)])
+def test_sheet_has_the_papers_arrangement(count, columns):
+    sheet = feature_sheet(cells(count), columns, title="Layer 2", subtitle="some maps", width=900)
+    assert sheet.width <= 900
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    cell = (sheet.width - (columns - 1) * 26) / columns
+    assert cell == int(cell)
+    span = (int(cell) - 6) // 2
+    label = 34 if cell >= 300 else 29
+    assert sheet.height == 88 + rows * (span + label) + (rows - 1) * 10
+
+
+def test_sheet_of_single_filters_scales_them_to_the_block():
+    given = [MapCell("0", [np.zeros((7, 7, 3), np.uint8)], cells(1)[0].patches)]
+    sheet = np.asarray(feature_sheet(given, 1, title="Layer 1", width=400, sharp_left=True))
+    black = (sheet == 0).all(2)
+    assert black[:, : sheet.shape[1] // 2 - 4].any(0).sum() > 150  # wider than a patch
+
+
+def test_pictures_are_the_same_each_time():
+    one, two = (feature_sheet(cells(4), 2, title="Layer 3", width=500).tobytes() for _ in range(2))
+    assert one == two
+
+
+def test_image_grid_lays_tiles_row_by_row():
+    tiles = [np.full((10, 10, 3), 10 * i, np.uint8) for i in range(5)]
+    grid = np.asarray(image_grid(tiles, 3, 20, gap=2))
+    assert grid.shape == (42, 64, 3)
+    assert [int(grid[y, x, 0]) for y in (10, 32) for x in (10, 32, 54)] == [0, 10, 20, 30, 40, 255]
+
+
+def test_columns_leave_no_ragged_row_where_they_can():
+    assert [even_columns(n, 1.5) for n in (24, 64, 96)] == [6, 8, 12]
+    assert even_columns(13, 1.5) == 5  # a prime: no help
+    assert even_columns(1, 2) == 1
+
+
+def test_all_but_the_box_is_pale():
+    tile = np.zeros((4, 4, 3), np.uint8)
+    pale = pale_outside(tile, (1, 0, 3, 2))
+    assert (pale[1:3, :2] == 0).all()
+    assert (pale[0] == round(0.7 * OUTSIDE[0])).all()
+    assert (pale[:, 2:] == round(0.7 * OUTSIDE[0])).all()

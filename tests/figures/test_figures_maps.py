@@ -1,0 +1,119 @@
+import numpy as np
+
+from zfnet.figures.kit.maps import (
+    HeatPanel,
+    ImagePanel,
+    LabelPanel,
+    Strip,
+    cell_edges,
+    label_order,
+    panel_row,
+    panel_sheet,
+    shorten,
+)
+from zfnet.studies.result import to_image
+
+CENTRES = np.array([4.0, 8.0, 12.0, 14.0])
+COMMON = {"ys": CENTRES, "xs": CENTRES, "extent": (18, 18)}
+
+
+def row(title=""):
+    values = np.linspace(0, 1, 16).reshape(4, 4)
+    labels = np.array([[1] * 4, [1] * 4, [1, 2, 2, 2], [1, 1, 0, 0]])
+    return panel_row(
+        [
+            ImagePanel("image", np.zeros((18, 18, 3), np.uint8), (2, 2, 8, 8), box=(1, 1, 9, 9)),
+            HeatPanel("p", values, unit="probability", high=1.0, clean=0.9, **COMMON),
+            HeatPanel("flat", np.zeros((4, 4)), **COMMON),
+            LabelPanel("label", labels, names=["cat", "dog", "gas pump"], first=1, **COMMON),
+        ],
+        title,
+    )
+
+
+def sheet(strip=None):
+    image = np.full((18, 18, 3), 90, np.uint8)
+    heat, low = (HeatPanel(t, np.eye(4), unit="activity", **COMMON) for t in "bd")
+    label = LabelPanel("e", np.eye(4, dtype=int), names=["cat", "a gas pump"], **COMMON)
+    return panel_sheet(
+        [[ImagePanel("a", image), heat, ImagePanel("c", image, frame=True)], [low, label]],
+        strip,
+        title="a title",
+    )
+
+
+def test_a_sheet_keeps_panels_in_columns_and_the_strip_between_the_rows():
+    tile = np.full((30, 30, 3), 200, np.uint8)
+    figure = sheet(Strip("others", [(tile, tile)] * 3, ["cat", "dog", "cat"]))
+    placed = {axis.get_title(): axis.get_position() for axis in figure.axes if axis.get_title()}
+    assert placed["a"].x0 < placed["b"].x0 < placed["c"].x0
+    assert placed["a"].y0 == placed["c"].y0
+    assert placed["d"].x0 == placed["a"].x0
+    assert placed["e"].x0 == placed["b"].x0
+    assert placed["e"].x0 < placed["c"].x0
+    assert placed["e"].y1 < placed["a"].y0
+    strip = [axis for axis in figure.axes if not axis.get_title() and axis.images]
+    assert len(strip) == 6
+    for axis in strip:
+        assert placed["e"].y1 < axis.get_position().y0
+        assert axis.get_position().y1 < placed["a"].y0
+    assert max(axis.get_position().x1 for axis in strip) < 1
+    assert {"others", "dog"} <= {text.get_text() for text in figure.texts}
+
+
+def test_a_sheet_without_strip_is_lower_by_it():
+    tile = np.full((30, 30, 3), 200, np.uint8)
+    strip = Strip("others", [(tile, tile)], ["cat"])
+    assert sheet(strip).get_size_inches()[1] > sheet().get_size_inches()[1] + 1
+    assert sheet(Strip("none", [], [])).get_size_inches()[1] == sheet().get_size_inches()[1]
+
+
+def test_the_image_s_own_projection_is_framed():
+    axes = {axis.get_title(): axis for axis in sheet().axes}
+    assert axes["c"].spines["left"].get_linewidth() == 3
+    assert axes["a"].spines["left"].get_linewidth() < 1
+
+
+def test_cells_cover_the_image_and_meet_halfway():
+    assert cell_edges(CENTRES, 18).tolist() == [0.0, 6.0, 10.0, 13.0, 18.0]
+    assert cell_edges(np.array([5.0]), 10).tolist() == [0.0, 10.0]
+
+
+def test_legend_starts_with_the_clean_label_then_goes_by_area():
+    labels = np.array([[2, 2, 2], [7, 7, 5]])
+    assert label_order(labels, first=5, most=7) == [5, 2, 7]
+    assert label_order(labels, first=9, most=2) == [2, 7]
+
+
+def test_panels_have_equal_size_and_labelled_axes():
+    figure = row("a title")
+    images = [axis for axis in figure.axes if axis.get_title()]
+    assert [axis.get_title() for axis in images] == ["image", "p", "flat", "label"]
+    sizes = {
+        tuple(np.round(axis.get_position().size * figure.get_size_inches(), 6)) for axis in images
+    }
+    assert len(sizes) == 1
+    assert all(axis.get_xlabel() == "x (px)" for axis in images)
+    assert images[0].get_ylabel() == "y (px)"
+    texts = [text.get_text() for text in images[-1].get_legend().get_texts()]
+    assert texts == ["dog", "gas pump", "cat"]
+
+
+def test_heat_scale_is_the_one_asked_for():
+    figure = row()
+    mesh = figure.axes[1].collections[0]
+    assert mesh.get_clim() == (0.0, 1.0)
+    assert mesh.get_cmap().name == "viridis"
+
+
+def test_nothing_is_drawn_beyond_the_figure():
+    for figure in (row("title"), sheet()):
+        image = np.asarray(to_image(figure))
+        assert image.shape[2] == 3
+        border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, -2:].ravel()])
+        assert (border == 255).all()
+
+
+def test_names_are_shortened():
+    assert shorten("tabby, tabby cat", 20) == "tabby"
+    assert shorten("a very long class name indeed", 12) == "a very long…"

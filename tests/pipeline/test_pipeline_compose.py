@@ -1,0 +1,388 @@
+"""Composition, its errors, and the view that a stage receives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zfnet.errors import UserError
+from zfnet.pipeline import compose as conf
+
+
+@pytest.fixture
+def project(root: Path, tmp_path: Path) -> Path:
+    """A copy of what composition reads, to be damaged."""
+    shutil.copytree(root / "conf", tmp_path / "conf")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(root / name, tmp_path / name)
+    return tmp_path
+
+
+EXPERIMENTS = sorted(p.stem for p in Path(__file__).parents[2].glob("conf/experiment/*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_how_it_is_called(root: Path, experiment: str) -> None:
+    config = conf.compose(root, [f"experiment={experiment}"])
+    assert config["name"] == experiment
+    head = (root / "conf" / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8")
+    assert head.splitlines()[1].startswith("# Command:  uv run dvc")
+
+
+def _options(group: str) -> list[str]:
+    return sorted(p.stem for p in Path(__file__).parents[2].glob(f"conf/{group}/*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [f"{group}={option}" for group in ("data", "model", "training") for option in _options(group)]
+    + [f"tracking={option}" for option in _options("tracking")],
+)
+def test_every_option_composes(root: Path, override: str) -> None:
+    size = ["data.size=256"] if override.startswith("model=") else []
+    small = ["scale.zfnet_px=64", "scale.alexnet_px=64"] if size else []
+    assert conf.compose(root, [override, *size, *small])
+
+
+def test_paper_recipe_is_the_default_of_the_schema(root: Path) -> None:
+    paper = yaml.safe_load((root / "conf" / "training" / "paper.yaml").read_text(encoding="utf-8"))
+    defaults = conf.TrainingConfig()
+    for key, value in paper.items():
+        assert getattr(defaults, key) == value, key
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("traning.lr=1", ["traning.lr", "training.lr"]),
+        ("training.lrr=1", ["training.lrr", "training.lr"]),
+        ("training.plateau.factr=1", ["training.plateau.factr", "training.plateau.factor"]),
+        ("study.features.topk=3", ["study.features.topk", "study.features.top_k"]),
+        ("experiment=qick", ["experiment=qick", "'quick'", "imagenette"]),
+        ("experimnt=quick", ["experimnt", "experiment"]),
+        ("dataa=folder", ["dataa", "'data'"]),
+        ("model=zfnett", ["zfnett", "'zfnet'"]),
+        ("model=torchvision/resnet19", ["resnet19", "'resnet18'"]),
+        ("training.lr=abc", ["training.lr", "abc", "Float"]),
+        ("training.epochs=0", ["training.epochs=0", "at least 1"]),
+        ("study.features.top_k=a", ["study.features.top_k", "str", "int"]),
+        ("training.crop=tem", ["training.crop=tem", "'ten'"]),
+        ("model.input_px=500", ["input_px=500", "data.size=126"]),
+        ("model=torchvision/alexnet", ["torchvision/alexnet", "weights="]),
+        ("+training.foo=1", ["training.foo"]),
+        ("+foo=1", ["foo"]),
+        ("training.devices=0", ["training.devices=0", "-1"]),
+        ("nets.alexnt.width=1", ["nets.alexnt.width", "'nets.alexnet.width'"]),
+        ("nets.alexnet.widht=1", ["nets.alexnet.widht", "'nets.alexnet.width'"]),
+        ("nets.zfnet.width=1", ["nets.zfnet.width", "'model.width'"]),
+        ("study.features.choose=randm", ["study.features.choose=randm", "'random'"]),
+        ("study.features.lrn=none", ["study.features.lrn=none", "identity, jacobian"]),
+        ("study.features.split=vall", ["study.features.split=vall", "'val'"]),
+        ("study.occlusion.split=test", ["study.occlusion.split=test", "train, val"]),
+        ("study.occlusion.fill=gray", ["study.occlusion.fill=gray", "'grey'"]),
+        ("study.features.layers=[1,a]", ["study.features.layers[1]", "'a'", "str", "int"]),
+        ("study.features.layers=[1.5]", ["study.features.layers[0]", "float", "int"]),
+        ("study.features.figure_maps={2:a}", ["study.features.figure_maps.2", "'a'", "int"]),
+        ("+study.features.figure_maps={a:2}", ["study.features.figure_maps", "'a'", "int"]),
+        ("study.features.figure_maps={6:2}", ["has no item '6'", "+study.features.figure_maps="]),
+        ("study.features.max_images=a", ["study.features.max_images='a'", "int"]),
+        ("study.features.max_images=2.5", ["study.features.max_images=2.5", "int"]),
+        ("study.features.max_images=[1]", ["study.features.max_images=[1]", "int"]),
+        ("study.features.top_k=null", ["study.features.top_k", "null", "int"]),
+        ("study.features.top_k=true", ["study.features.top_k", "bool", "int"]),
+    ],
+)
+def test_a_bad_override_names_the_key_and_the_nearest_right_one(
+    root: Path, override: str, expected: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        conf.compose(root, [override])
+    for part in expected:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("epochs: 70", "epohcs: 70", ["training.epohcs", "training.epochs"]),
+        ("epochs: 70", "epochs: many", ["many", "training.epochs"]),
+    ],
+)
+def test_a_fault_in_a_file_of_conf_is_named(
+    project: Path, before: str, after: str, expected: list[str]
+) -> None:
+    file = project / "conf" / "training" / "paper.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        conf.compose(project)
+    for part in expected:
+        assert part in str(caught.value)
+
+
+def test_strings_lists_and_null_pass_through_hydras_grammar(root: Path) -> None:
+    config = conf.compose(
+        root,
+        [
+            "data=folder",
+            "data.path='my photos, 2'",
+            "model.without=[3,4]",
+            "training.max_filter_rms=null",
+            "model.changes={1:{kernel:11,stride:4}}",
+            "study.occlusion.ids=[a/b.png,'c d.png']",
+        ],
+    )
+    assert config["data"]["path"] == "my photos, 2"
+    assert config["nets"]["zfnet"]["without"] == [3, 4]
+    assert config["training"]["max_filter_rms"] is None
+    assert config["nets"]["zfnet"]["changes"] == {"1": {"kernel": 11, "stride": 4}}
+    assert config["study"]["occlusion"]["ids"] == ["a/b.png", "c d.png"]
+
+
+def test_an_option_that_is_null_takes_a_number_and_a_list_takes_null(
+    project: Path,
+) -> None:
+    file = project / "conf" / "study" / "occlusion.yaml"
+    file.write_text(f"{file.read_text(encoding='utf-8')}shade: null\n", encoding="utf-8")
+    overrides = ["study.features.max_images=40", "study.occlusion.ids=null"]
+    study = conf.compose(project, [*overrides, "study.occlusion.shade=2"])["study"]
+    assert study["features"]["max_images"] == 40
+    assert study["occlusion"]["ids"] is None
+    assert study["occlusion"]["shade"] == 2
+    assert conf.compose(project, ["study.occlusion.shade=0.5"])
+    with pytest.raises(UserError, match=r"study\.occlusion\.shade='dark' is str"):
+        conf.compose(project, ["study.occlusion.shade=dark"])
+
+
+def test_a_net_may_be_added_by_an_experiment(project: Path) -> None:
+    file = project / "conf" / "experiment" / "three.yaml"
+    head = (
+        "# @package _global_\ndefaults:\n  - quick\n  - /model@nets.wide: zfnet_wide\n  - _self_\n"
+    )
+    file.write_text(f"{head}nets: {{wide: {{input_px: 64}}}}\n", encoding="utf-8")
+    nets = conf.compose(project, ["experiment=three", "nets.wide.width=0.5"])["nets"]
+    assert nets["wide"]["middle_maps"] == [512, 1024, 512]
+    assert (nets["wide"]["input_px"], nets["wide"]["width"]) == (64, 0.5)
+    file.write_text(head.replace("nets.wide", "nets.zfnet"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"nets\.zfnet.*write 'model'"):
+        conf.compose(project, ["experiment=three"])
+
+
+def test_params_yaml_is_two_keys_and_a_list(project: Path) -> None:
+    params = project / "params.yaml"
+    params.write_text("experiment: small\nset: ['seed=3']\n", encoding="utf-8")
+    assert conf.read_params(project) == ["experiment=small", "seed=3"]
+    params.write_text("set: {training.lr: 1}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="list of override strings"):
+        conf.read_params(project)
+    params.write_text("experimnt: small\n", encoding="utf-8")
+    with pytest.raises(UserError, match="experiment"):
+        conf.read_params(project)
+
+
+def test_the_data_root_stays_unresolved_and_nothing_else_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZFNET_DATA", str(tmp_path / "elsewhere"))
+    config = conf.compose(root)
+    assert config["data"]["root"] == "${oc.env:ZFNET_DATA,data}"
+    text = yaml.safe_dump(config)
+    assert text.count("${") == 1
+    assert str(tmp_path) not in text
+    assert conf.resolve_data_root(config["data"]["root"], root) == tmp_path / "elsewhere"
+    monkeypatch.delenv("ZFNET_DATA")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert conf.resolve_data_root(config["data"]["root"], root / "copy") == tmp_path / "data"
+
+
+def test_the_studied_net_takes_the_first_slot(root: Path) -> None:
+    config = conf.compose(root, ["model=torchvision/resnet18", "weights=resnet18.pth"])
+    assert config["nets"]["zfnet"]["arch"] == "torchvision/resnet18"
+    assert config["nets"]["zfnet"]["weights"] == "resnet18.pth"
+    assert config["nets"]["alexnet"]["weights"] is None
+    assert "model" not in config
+
+
+def test_write_read_round_trip(root: Path, tmp_path: Path) -> None:
+    config = conf.compose(root)
+    conf.write(config, tmp_path / "build" / "config.yaml")
+    assert conf.read(tmp_path / "build" / "config.yaml") == config
+    assert [file.name for file in (tmp_path / "build").iterdir()] == ["config.yaml"]
+    with pytest.raises(UserError, match="compose"):
+        conf.read(tmp_path / "missing.yaml")
+
+
+def test_processes_that_write_the_same_file_do_not_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ranks of one torchrun do, in the folder of their run."""
+    file, replace = tmp_path / "config.yaml", Path.replace
+
+    def late(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        conf.write(CONFIG, file)  # the other process, from beginning to end
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    conf.write(CONFIG, file)
+    assert conf.read(file) == CONFIG
+
+
+CONFIG = {
+    "seed": 0,
+    "training": {"lr": 0.01, "plateau": {"factor": 0.1}},
+    "study": {"features": {"top_k": 9}, "occlusion": {"size": 32}},
+}
+
+
+def test_a_stage_sees_what_it_declares_and_nothing_else() -> None:
+    cfg = conf.StageConfig(CONFIG, ["seed", "study.features"], "features")
+    assert cfg.seed == 0
+    assert cfg.study.features.top_k == 9
+    assert cfg.to_dict() == {"seed": 0, "study": {"features": {"top_k": 9}}}
+    with pytest.raises(UserError, match=r"features reads .*'training', which it does not declare"):
+        _ = cfg.training.lr
+    with pytest.raises(UserError, match=r"'study.occlusion'"):
+        _ = cfg.study.occlusion
+    with pytest.raises(UserError, match="did you mean 'top_k'"):
+        _ = cfg.study.features.topk
+
+
+def test_an_undeclared_key_is_not_taken_for_a_missing_attribute() -> None:
+    cfg = conf.StageConfig(CONFIG, ["seed"], "features")
+    with pytest.raises(UserError):
+        getattr(cfg, "training", None)
+
+
+def test_a_bad_key_is_reported_in_three_seconds_before_any_work(root: Path) -> None:
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "zfnet", "train", "training.lrr=1"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - start
+    assert done.returncode == 2
+    assert "training.lrr" in done.stderr
+    assert "training.lr" in done.stderr
+    assert "Traceback" not in done.stderr
+    print(f"{elapsed:.2f} s")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import zfnet.cli, zfnet.pipeline.compose, zfnet.pipeline.stages",
+        "from zfnet.pipeline import compose as c; c.compose(c.find_root())",
+        "from zfnet.cli import _dispatch; _dispatch(['--help'])",
+        "import zfnet.report.stage",
+        "import zfnet.report.track",
+    ],
+)
+def test_light_commands_import_nothing_heavy(root: Path, code: str) -> None:
+    heavy = "('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'sklearn', 'matplotlib', 'dvc')"
+    program = (
+        f"import sys\n{code}\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_weights_are_found_under_the_data_root_or_taken_for_torchvisions_name(
+    tmp_path: Path,
+) -> None:
+    root, data = tmp_path / "checkout", tmp_path / "data"
+    (data / "weights").mkdir(parents=True)
+    (data / "weights" / "net.pth").write_bytes(b"x")
+    arch = "torchvision/alexnet"
+    found = conf.find_weights(arch, "net.pth", root, data)
+    assert found == str(data / "weights" / "net.pth")
+    for name in ("IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1", "random"):
+        assert conf.find_weights(arch, name, root, data) == name
+    with pytest.raises(UserError, match=r"gone\.pth: no such file"):
+        conf.find_weights(arch, "gone.pth", root, data)
+    with pytest.raises(UserError, match="no such file"):
+        conf.find_weights("zfnet", "IMAGENET1K_V1", root, data)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["weights=/disk/x.pt"], "nets.zfnet.weights"),
+        (["weights='~/x.pt'"], "nets.zfnet.weights"),
+        (["data=folder", "data.path=/disk/photos"], "data.path"),
+        (["data=folder", "data.path='~/photos'"], "data.path"),
+        (["data.root=/disk"], "data.root=/disk .*ZFNET_DATA"),
+        (["data.root='~/disk'"], "data.root=~/disk .*ZFNET_DATA"),
+        (["data.root='${oc.env:ZFNET_DATA, /disk}'"], "data.root=.*ZFNET_DATA"),
+    ],
+)
+def test_paths_of_a_machine_do_not_enter_the_committed_file(
+    root: Path, overrides: list[str], key: str
+) -> None:
+    config = conf.compose(root, [*overrides, "data.size=144"])  # fine for a run by hand
+    with pytest.raises(UserError, match=key):
+        conf.refuse_machine_paths(config)
+    conf.refuse_machine_paths(conf.compose(root))
+    conf.refuse_machine_paths(conf.compose(root, ["data.root=elsewhere"]))
+
+
+def test_scale_moves_every_net_and_a_model_key_one(root: Path) -> None:
+    nets = conf.compose(root, ["scale.width=0.5", "model.width=0.75"])["nets"]
+    assert nets["zfnet"]["width"] == 0.75
+    assert {net["width"] for name, net in nets.items() if name != "zfnet"} == {0.5}
+
+
+def test_experiments_say_which_rows_of_table_3_are_trained(root: Path) -> None:
+    def trained(experiment: str) -> dict[str, int]:
+        nets = conf.compose(root, [f"experiment={experiment}"])["nets"]
+        return {name: net["seeds"] for name, net in nets.items() if net["seeds"]}
+
+    rows = ["zfnet", "alexnet", "alexnet_no34", "alexnet_no67"]
+    rows += ["alexnet_no3467", "alexnet_no3467_slow"]
+    assert trained("quick") == dict.fromkeys(rows, 1)
+    assert trained("small") == dict.fromkeys(conf.compose(root)["nets"], 3) | {"zfnet_nolimit": 1}
+    assert len(trained("imagenette")) == 14
+    assert trained("imagenet") == {"zfnet": 1, "alexnet": 1, "zfnet_wide": 1}
+    # a row may be the net under study; it is then trained whatever the experiment says
+    assert conf.compose(root, ["model=alexnet_no7"])["nets"]["zfnet"]["seeds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("+nets.alexnet.training.lrr=1", r"unknown key 'nets\.alexnet\.training\.lrr'.*'lr'"),
+        ("+nets.alexnet.training.init=hee", r"alexnet\.training\.init=hee.*paper, scaled, he"),
+        ("+nets.alexnet.training.lr=fast", r"nets\.alexnet\.training"),
+        ("nets.alexnet.training=5", r"nets\.alexnet\.training=5: must be a mapping"),
+        ("nets.alexnet.seeds=-1", r"nets\.alexnet\.seeds=-1"),
+        ("model.seeds=-3", r"seeds=-3: must be 0"),
+        ("+nets.alexnet.training.lr=-1", r"nets\.alexnet\.training\.lr=-1.*above 0"),
+        ("+nets.alexnet.training.epochs=0", r"nets\.alexnet\.training\.epochs=0.*at least 1"),
+    ],
+)
+def test_faults_in_one_nets_recipe_are_named(root: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        conf.compose(root, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("folds=0", r"targets\.unseen\.folds=0: must be at least 1"),
+        ("train_per_class=[]", r"targets\.unseen\.train_per_class: name at least one"),
+        ("train_per_class=[5,0]", r"targets\.unseen\.train_per_class\[1\]=0: must be"),
+        ("curve_per_class=[0]", r"targets\.unseen\.curve_per_class\[0\]=0: must be"),
+        ("test_per_class=0", r"targets\.unseen\.test_per_class=0: must be at least 1"),
+        ("probe_per_class=0", r"targets\.unseen\.probe_per_class=0: must be at least 1"),
+    ],
+)
+def test_faults_in_a_targets_protocol_are_named(root: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        conf.compose(root, [f"targets.unseen.{override}"])
