@@ -18,7 +18,6 @@ from zfnet.pipeline.options import (
     Natural,
     Positive,
     Seed,
-    Share,
     StudyOptions,
     TargetOptions,
     TrainingOptions,
