@@ -1,0 +1,258 @@
+"""What a net's training left in models/<net>/final: the one reader of it. Needs no torch.
+
+The folder holds the first seed's weights, history and predictions; further seeds lie in seed_<n>.
+All nets of an experiment predict the same validation images, so that they are compared image by
+image.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zfnet.errors import UserError
+from zfnet.files import read_json
+from zfnet.models.spec import Conv, NetSpec, inputs_of
+from zfnet.stats.chance import at_chance
+
+VIEWS = ("centre", "ten")  # the centre crop; the mean softmax of ten crops
+TOP = 5  # guesses an image that the paper's second error rate allows
+BLOCK = 4096  # images whose probabilities are ranked at once
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The epochs of a training, from history.csv: {column: number}, NaN where nothing was measured.
+
+    Empty for a net without a history: adopted, or not trained here. Raises UserError naming a
+    damaged file.
+    """
+    file = folder / "history.csv"
+    if not file.is_file():
+        return []
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            return [
+                {column: float(value) if value else math.nan for column, value in row.items()}
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}); train the net again") from error
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a net: its predictions of the validation images, read when asked for.
+
+    `classes`: how many outputs the net has. Reading raises UserError naming a file that is missing
+    or damaged.
+    """
+
+    net: str
+    seed: int
+    folder: Path
+    classes: int
+
+    @cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of its epochs, as `read_history`."""
+        return read_history(self.folder)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether it never learned to do better than guessing; False for adopted weights.
+
+        By the rule that training goes by, on the last epoch.
+        """
+        return bool(self.history) and at_chance(self.history[-1]["train_loss"], self.classes)
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        """(N,): output index of each image's true class, -1 where the net does not know it."""
+        return self._predictions("label")
+
+    def top(self, view: str) -> np.ndarray:
+        """(N, 5): output indices, best first."""
+        return self._predictions(f"{view}_top")
+
+    def probabilities(self, view: str) -> np.ndarray:
+        """(N, C) float32: softmax over all classes."""
+        return self._predictions(f"{view}_probs")
+
+    def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
+        """(N,) bool: whether the true class is not among the first `guesses`."""
+        return missed(self.top(view), self.label, guesses)
+
+    @cached_property
+    def wrong_in_training(self) -> np.ndarray | None:
+        """(M,) bool: top-1 errors on training images (centre crop, no dropout); None if unknown."""
+        file = self.folder / "train_predictions.npz"
+        if not file.is_file():
+            return None
+        return missed(_array(file, "centre_top"), _array(file, "label"))
+
+    def _predictions(self, name: str) -> np.ndarray:
+        return _array(self.folder / "val_predictions.npz", name)
+
+
+@dataclass(frozen=True)
+class TrainedNet:
+    """All trainings of one net, by seed, and what they share.
+
+    `parameters`: number of weights and biases, None for a model that is not one of ours. `data`:
+    fingerprint of the prepared set. `adopted`: weights from elsewhere.
+    """
+
+    name: str
+    trainings: Sequence[Training]
+    classes: Sequence[str]
+    arch: str
+    parameters: int | None
+    data: str | None
+    adopted: bool
+
+    @staticmethod
+    def open(name: str, folder: Path) -> TrainedNet | None:
+        """The net in `folder`, its final weights' place; None if it was not trained.
+
+        Raises UserError naming a file that is missing or damaged.
+        """
+        if not (folder / "net.json").is_file():
+            return None
+        record = read_json(folder / "net.json")
+        seeds = read_json(folder / "seeds.json", missing_ok=True).get("seeds", [0])
+        folders = [folder, *(folder / f"seed_{seed}" for seed in seeds[1:])]
+        classes = list(record["classes"])
+        rebuild, provenance = record.get("rebuild", {}), record.get("provenance", {})
+        ours = rebuild.get("kind") == "convnet"
+        return TrainedNet(
+            name=name,
+            trainings=[
+                Training(name, int(seed), place, len(classes))
+                for seed, place in zip(seeds, folders, strict=True)
+            ],
+            classes=classes,
+            arch=str(record["arch"]),
+            parameters=count_parameters(NetSpec.from_dict(rebuild["spec"])) if ours else None,
+            data=(provenance.get("data") or {}).get("fingerprint"),
+            adopted="adopted" in provenance,
+        )
+
+    @property
+    def seeds(self) -> list[int]:
+        """The trainings' seeds."""
+        return [training.seed for training in self.trainings]
+
+    @property
+    def label(self) -> np.ndarray:
+        """(N,): output index of each validation image's true class, -1 where unknown."""
+        return self.trainings[0].label
+
+    def only(self, places: Sequence[int]) -> TrainedNet:
+        """The net with the trainings at `places` alone."""
+        return replace(self, trainings=[self.trainings[place] for place in places])
+
+    def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
+        """(S, N) bool, a row a training."""
+        return np.stack([training.wrong(view, guesses) for training in self.trainings])
+
+
+def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[str, TrainedNet]:
+    """Those of `names` that were trained, in order; all must have predicted the same images.
+
+    `folder_of`: where a net's final weights lie. Raises UserError if they did not, or if there is
+    none.
+    """
+    opened = {name: TrainedNet.open(name, folder_of(name)) for name in names}
+    nets = {name: net for name, net in opened.items() if net is not None}
+    if not nets:
+        raise UserError(
+            f"none of {', '.join(names)} is trained: run `dvc repro` (or `zfnet train`) first"
+        )
+    first = next(iter(nets.values()))
+    for net in nets.values():
+        if (net.data, len(net.label)) != (first.data, len(first.label)):
+            raise UserError(
+                f"{folder_of(net.name)}: predicts other images than {folder_of(first.name)}, the "
+                "prepared data changed in between; train both on the same data (`dvc repro`)"
+            )
+        for training in net.trainings[1:]:
+            if not np.array_equal(training.label, net.label):
+                raise UserError(
+                    f"{training.folder}: predicts other images than {folder_of(net.name)}; train "
+                    f"{net.name} again"
+                )
+    return nets
+
+
+def missed(top: np.ndarray, label: np.ndarray, guesses: int = 1) -> np.ndarray:
+    """(N,) bool: whether `label` (N,) is not among the first `guesses` of `top` (N, K)."""
+    return ~(top[:, :guesses] == label[:, None]).any(1)
+
+
+def mean_softmax(trainings: Sequence[Training], view: str) -> np.ndarray:
+    """(N, 5): best classes by the mean of the trainings' softmax; of equal ones the lower first.
+
+    One table of probabilities is held beside the sum. Raises UserError if the outputs of the nets
+    are not the same classes.
+    """
+    first = trainings[0]
+    total = first.probabilities(view).astype(np.float64)
+    for training in trainings[1:]:
+        p = training.probabilities(view)
+        if p.shape != total.shape or not np.array_equal(training.label, first.label):
+            raise UserError(
+                f"{training.folder}: its outputs are other classes than those of {first.folder}; "
+                "such nets cannot be averaged"
+            )
+        total += p
+    total /= len(trainings)
+    blocks = (total[start : start + BLOCK] for start in range(0, len(total), BLOCK))
+    return np.concatenate([np.argsort(-p, axis=1, kind="stable")[:, :TOP] for p in blocks])
+
+
+def stayed_at_chance(trainings: Iterable[Training]) -> str:
+    """Which nets stayed at chance, in words, each training counted once; "" for none."""
+    nets: dict[str, dict[int, bool]] = {}
+    for training in trainings:
+        nets.setdefault(training.net, {})[training.seed] = training.at_chance
+    found = []
+    for net, seeds in nets.items():
+        count, of = sum(seeds.values()), len(seeds)
+        if count:
+            more = f" in {count} of {of} trainings" if of > 1 else ""
+            found.append(f"{net} stayed at chance{more}")
+    return " and ".join(found)
+
+
+def count_parameters(spec: NetSpec) -> int:
+    """Weights and biases of all layers."""
+    received, total = inputs_of(spec), 0
+    for number, layer in spec.layers:
+        if isinstance(layer, Conv):
+            fan_in = received[number] // layer.groups * layer.kernel**2
+            total += layer.maps * (fan_in + 1)
+        else:
+            total += layer.units * (received[number] + 1)
+    return total
+
+
+def _array(file: Path, name: str) -> Any:
+    if not file.is_file():
+        raise UserError(f"{file} is missing; train the net again (`dvc repro`)")
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return np.asarray(stored[name])
+    except KeyError:
+        raise UserError(
+            f"{file} has no '{name}': an older version wrote it; train the net again"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is damaged ({error}); train the net again") from error
