@@ -1,8 +1,9 @@
-"""Prepared images as a net wants them: the same centre view for every study."""
+"""What several studies need: prepared images as a net wants them, and the one top-k pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -13,10 +14,16 @@ from torch import Tensor
 from zfnet.data import datasets
 from zfnet.data.ahead import read_ahead
 from zfnet.data.store import Prepared
+from zfnet.data.views import View
 from zfnet.machine import cores, pick_device
+from zfnet.methods.receptive_field import ReceptiveField, receptive_field
+from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.net import Net, load_net
+from zfnet.progress import progress
 
 T = TypeVar("T")
+BATCH = 64  # images in one forward pass; halved where the GPU's memory does not suffice
+FIELD_LIMIT = 0.75  # of the input's side: patches of larger fields are nearly whole images
 
 
 def options_of(kind: type[T], section: Any) -> T:
@@ -36,25 +43,6 @@ def to_device(net: Net, device: torch.device) -> Net:
     net.model.to(memory_format=torch.channels_last)
     net.model.eval()
     return net
-
-
-@dataclass(frozen=True)
-class View:
-    """Which part of a prepared square the net sees: `side` px from (`start`, `start`).
-
-    `factor` turns prepared pixels into net input pixels: 1 unless the square is enlarged.
-    """
-
-    start: int
-    side: int
-    factor: float
-
-    @staticmethod
-    def of(size: int, px: int) -> View:
-        """The view of a net with input `px` on prepared images of side `size`."""
-        if size >= px:
-            return View((size - px) // 2, px, 1.0)
-        return View(0, size, px / size)
 
 
 class Inputs:
@@ -97,9 +85,14 @@ class Inputs:
         return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed)
 
     @property
+    def adopted(self) -> bool:
+        """Whether the net was trained elsewhere: which images it was trained on is not known."""
+        return "adopted" in self.net.provenance
+
+    @property
     def origin(self) -> str:
         """A sentence on whether the net was trained on these images."""
-        if "adopted" in self.net.provenance:
+        if self.adopted:
             return (
                 "The net was trained elsewhere: whether these images were among its training set "
                 "is not known."
@@ -145,6 +138,59 @@ class Inputs:
         return np.clip(moved, 0, self.net.input_px)
 
 
+# ----------------------------------------------------------------------------- what excites a map
+def strongest(
+    inputs: Inputs,
+    paths: Sequence[str],
+    k: int,
+    directions: Mapping[str, Tensor] | None = None,
+    what: str = "",
+) -> dict[str, TopActivations]:
+    """The `k` strongest images of every map of the modules `paths`, in one pass over `inputs`.
+
+    `directions`: as in `top_activations`. `what`: told in the progress bar.
+    """
+
+    def whole_pass(size: int) -> dict[str, TopActivations]:
+        batches = progress(
+            inputs.batches(inputs.rows, size),
+            total=math.ceil(len(inputs.rows) / size),
+            desc=f"strongest activations{what and f', {what}'}",
+            unit="batch",
+        )
+        return top_activations(inputs.net.model, batches, paths, k, directions=directions)
+
+    return when_it_fits(whole_pass, BATCH)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What activations at some places of one layer see, in px of the net's input.
+
+    boxes (…, 4): the receptive fields y0, x0, y1, x1, half-open, cut at the image's border; fields
+    (…, 2): their top left, also outside the image; corners (…, 2): top left of the window that is
+    drawn, `canvas` (h, w) large: a whole field, moved inwards at the border, or the image where
+    that is smaller.
+    """
+
+    reach: ReceptiveField
+    boxes: np.ndarray
+    fields: np.ndarray
+    corners: np.ndarray
+    canvas: tuple[int, int]
+
+    @staticmethod
+    def of(net: Net, path: str, places: Tensor) -> Windows:
+        """Those of int64 places (…, 2), row and column, of the module `path`."""
+        px = net.input_px
+        reach = receptive_field(net.model, path, px)
+        canvas = (min(reach.size[0], px), min(reach.size[1], px))
+        fields = reach.boxes(places, clip=False).numpy()[..., :2]
+        corners = np.clip(fields, 0, px - np.array(canvas))
+        return Windows(reach, reach.boxes(places).numpy(), fields, corners, canvas)
+
+
+# ------------------------------------------------------------------------------------- running it
 def ahead(function: Callable[[np.ndarray], T], parts: list[np.ndarray]) -> Iterator[T]:
     """`function` of each part, in order, computed by a few threads that run ahead."""
     return read_ahead(function, parts, min(4, cores()))

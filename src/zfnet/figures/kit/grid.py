@@ -9,38 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
 from zfnet.figures.kit.style import FAINT, GAP, INK, OUTSIDE, sheet, text_width, write
 
-ZERO = 128
-QUANTILE = 0.995
-
-
-def signed_scale(x: np.ndarray, quantile: float = QUANTILE) -> float:
-    """The size at which a signed picture saturates: the `quantile` of |x|, or its maximum.
-
-    The maximum is taken where so few pixels are non-zero that the quantile would be 0. An empty or
-    all-zero picture has scale 0.
-    """
-    size = np.abs(np.asarray(x, dtype=np.float32)).ravel()
-    if size.size == 0:
-        return 0.0
-    place = min(size.size - 1, int(quantile * size.size))
-    scale = float(np.partition(size, place)[place])
-    return scale if scale > 0 else float(size.max())
-
-
-def signed_to_rgb(x: np.ndarray, scale: float | None = None) -> np.ndarray:
-    """Signed values as grey-centred uint8: 0 is exactly 128, ±scale is 255 and 1.
-
-    x: any shape, float; colour planes last, if it has them. The scale is symmetric, so that equal
-    steps up and down look equal; by default it is `signed_scale(x)`. Scale 0 gives plain grey.
-    """
-    x = np.asarray(x, dtype=np.float32)
-    if scale is None:
-        scale = signed_scale(x)
-    if scale <= 0:
-        return np.full(x.shape, ZERO, np.uint8)
-    return np.rint(np.clip(x / np.float32(scale), -1, 1) * 127 + ZERO).astype(np.uint8)
+__all__ = ["ZERO", "signed_scale", "signed_to_rgb"]  # of zfnet.data.signed, for whoever draws
 
 
 def cut(
@@ -71,6 +43,21 @@ def pale_outside(tile: np.ndarray, box: tuple[int, int, int, int], rest: float =
     y0, x0, y1, x1 = box
     faded[y0:y1, x0:x1] = tile[y0:y1, x0:x1]
     return faded
+
+
+def patch(
+    image: np.ndarray, corner: Sequence[int], size: Sequence[int], box: Sequence[int], active: bool
+) -> np.ndarray:
+    """The window (h, w, 3) of an image that an activation saw, pale where its field ends.
+
+    corner: the window's top left (y, x); size: its (h, w); box: the field (y0, x0, y1, x1) in the
+    image's pixels. All of it is pale if the image does not excite the map (`active`).
+    """
+    top, left = int(corner[0]), int(corner[1])
+    tile = cut(image, (top, left), (int(size[0]), int(size[1])))
+    y0, x0, y1, x1 = (int(v) for v in box)
+    inside = (y0 - top, x0 - left, y1 - top, x1 - left) if active else (0, 0, 0, 0)
+    return tile if inside == (0, 0, *tile.shape[:2]) else pale_outside(tile, inside)
 
 
 def even_columns(count: int, aspect: float) -> int:
