@@ -1,32 +1,82 @@
+from __future__ import annotations
+
+import math
+
 import numpy as np
 import pytest
 
-from zfnet.stats.bootstrap import bootstrap_mean, student_mean
+from zfnet.stats.bootstrap import (
+    alike_means,
+    bootstrap,
+    bootstrap_mean,
+    counted_means,
+    counts,
+    drawn,
+    percentiles,
+)
+
+VALUES = np.random.default_rng(0).normal(size=200)
 
 
-def test_student_interval_is_the_textbooks():
-    told = student_mean(np.array([1.0, 2.0, 3.0, 4.0]))
-    # t(3, 0.975) = 3.18245; standard error = 1.29099 / 2
-    assert told.value == 2.5
-    assert told.high - 2.5 == pytest.approx(3.18245 * 1.29099 / 2, rel=1e-4)
-    assert told.n == 4
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed, 1])
 
 
-def test_student_leaves_out_the_unknown_and_keeps_to_the_limits():
-    told = student_mean(np.array([0.9, 1.0, np.nan]), limits=(0, 1))
-    assert told.n == 2
-    assert told.high == 1.0
-
-
-def test_one_member_has_no_interval_and_says_so():
-    for told in (student_mean(np.array([3.0])), bootstrap_mean(np.array([3.0]), 0)):
-        assert (told.value, told.low, told.high) == (3.0, None, None)
-        assert "too few" in told.note
-
-
-def test_bootstrap_is_seeded_and_holds_the_mean():
-    values = np.random.default_rng(0).normal(size=200)
-    one, two = bootstrap_mean(values, 1), bootstrap_mean(values, 1)
-    assert one == two
+def test_bootstrap_is_seeded_and_as_wide_as_the_standard_error() -> None:
+    one, two = bootstrap_mean(VALUES, 1), bootstrap_mean(VALUES, 1)
+    assert one == two != bootstrap_mean(VALUES, 2)
+    assert one.low is not None
+    assert one.high is not None
     assert one.low < one.value < one.high
     assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+
+
+def test_strata_are_resampled_each_by_itself() -> None:
+    groups = [VALUES, 10 + VALUES[:50]]
+    found = bootstrap(groups, (3, 250, 7), weights=(-0.5, 0.5), covers=("maps",))
+    assert found.value == pytest.approx((groups[1].mean() - groups[0].mean()) / 2)
+    # 10 apart: were the groups mixed, the interval would be five times as wide
+    se = math.sqrt((VALUES.var() / 200 + VALUES[:50].var() / 50) / 4)
+    assert found.half == pytest.approx(1.96 * se, rel=0.1)
+    assert (found.n, found.covers) == (250, ("maps",))
+
+
+def test_any_statistic() -> None:
+    found = bootstrap([np.arange(9.0)], (0, 9), statistic=lambda x: np.median(x, axis=-1))
+    assert found.value == 4
+    assert found.low is not None
+    assert found.low == int(found.low)
+
+
+def test_too_few_units_have_no_interval() -> None:
+    found = bootstrap_mean(np.array([3.0]), 0)
+    assert (found.value, found.low, found.high, found.n) == (3.0, None, None, 1)
+    nothing = bootstrap([VALUES, np.array([])], (0,), weights=(1, -1))
+    assert math.isnan(nothing.value)
+    assert nothing.low is None
+
+
+def test_counts_and_indices_are_the_same_bootstrap() -> None:
+    times = counts(200, rng(), 3000)
+    assert (times.sum(1) == 200).all()
+    by_count = counted_means(np.stack([VALUES, -VALUES], 1), times)
+    assert by_count.shape == (3000, 2)
+    assert np.allclose(by_count[:, 0], -by_count[:, 1])  # columns share their draws
+    assert by_count[:, 0].std() == pytest.approx(drawn(VALUES, rng()).std(), rel=0.08)
+    low, high = percentiles(by_count)
+    assert low.shape == high.shape == (2,)
+
+
+def test_counted_means_are_those_of_the_samples() -> None:
+    values = np.random.default_rng(1).normal(size=(5000, 3))
+    times = counts(5000, rng(), 2)
+    expected = [np.repeat(values, row, axis=0).mean(0) for row in times]
+    assert np.allclose(counted_means(values, times), expected)
+
+
+def test_counting_alike_columns_together_is_the_plain_bootstrap() -> None:
+    wrong = np.random.default_rng(3).random((3, 150)) < 0.4
+    together = alike_means(wrong.astype(np.int8), rng(), 20000)
+    plain = drawn(wrong.mean(0), rng(), draws=20000)
+    assert together.mean() == pytest.approx(plain.mean(), abs=1e-3)
+    assert together.std() == pytest.approx(plain.std(), rel=0.03)

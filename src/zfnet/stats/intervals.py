@@ -1,10 +1,14 @@
-"""Intervals of rates, and p values of several tests, for whoever counts errors."""
+"""Intervals of rates and of means of few members, and p values of several tests together."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
+
+import numpy as np
+
+from zfnet.stats.estimate import IMAGES, Estimate
 
 Z95 = 1.959964
 
@@ -17,6 +21,20 @@ def wilson(count: int, n: int) -> tuple[float, float]:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return 0.0 if count == 0 else middle - half, 1.0 if count == n else middle + half
+
+
+def rate(
+    count: int,
+    n: int,
+    scale: float = 1.0,
+    unit: str = "",
+    note: str = "",
+    covers: tuple[str, ...] = (IMAGES,),
+) -> Estimate:
+    """`scale` times count / n with Wilson's interval: 100 for %, n for the count itself."""
+    low, high = wilson(count, n)
+    value = scale * count / n if n else float("nan")
+    return Estimate(value, scale * low, scale * high, n, unit, note, covers=covers)
 
 
 def student(
@@ -32,6 +50,26 @@ def student(
     half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
     low, high = mean - half, mean + half
     return (low, high) if limits is None else (max(low, limits[0]), min(high, limits[1]))
+
+
+def student_mean(
+    values: np.ndarray,
+    unit: str = "",
+    note: str = "",
+    limits: tuple[float, float] | None = None,
+    covers: tuple[str, ...] = (IMAGES,),
+) -> Estimate:
+    """Mean of `values` (n,) with Student's 95 % interval, cut at `limits`.
+
+    For few members, where the bootstrap's interval is too short. NaN members are left out.
+    """
+    values = np.asarray(values, np.float64)
+    values = values[~np.isnan(values)]
+    n = len(values)
+    low, high = student(values.tolist(), limits)
+    value = float(values.mean()) if n else float("nan")
+    estimate = Estimate(value, low, high, n, unit, note, covers=covers)
+    return estimate if n > 1 else estimate.noting("too few for an interval")
 
 
 def holm(p: Sequence[float]) -> list[float]:
