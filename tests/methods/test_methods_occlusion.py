@@ -139,18 +139,6 @@ def test_noise_comes_from_the_seed():
     assert not torch.equal(a, c)
 
 
-def test_pixel_map_is_the_mean_over_covering_places():
-    found = run(stride=3)
-    spread = found.to_pixel_map(found.logit)
-    assert spread.shape == (3, 17, 20)
-    y, x = 8, 11
-    rows = [r for r, start in enumerate(found.rows.tolist()) if start <= y < start + 6]
-    cols = [c for c, start in enumerate(found.cols.tolist()) if start <= x < start + 6]
-    mean = found.logit[:, rows][:, :, cols].mean((1, 2))
-    assert torch.allclose(spread[:, y, x], mean)
-    assert torch.allclose(found.to_pixel_map(torch.ones_like(found.logit)), torch.ones(3, 17, 20))
-
-
 def test_results_are_float32_whatever_the_default_type():
     expected = run()
     torch.set_default_dtype(torch.bfloat16)

@@ -42,9 +42,9 @@ def outputs(images: Tensor) -> dict[str, Tensor]:
     return kept
 
 
-def by_sorting(maps: Tensor, k: int, reduce: str = "max") -> TopActivations:
+def by_sorting(maps: Tensor, k: int) -> TopActivations:
     maps = maps if maps.ndim == 4 else maps[:, :, None, None]
-    scores = maps.flatten(2).max(2)[0] if reduce == "max" else maps.flatten(2).mean(2)
+    scores = maps.flatten(2).max(2)[0]
     values, images, places = [], [], []
     for c in range(maps.shape[1]):
         order = sorted(range(len(maps)), key=lambda i: (-float(scores[i, c]), i))[:k]
@@ -62,18 +62,17 @@ def assert_same(a: TopActivations, b: TopActivations) -> None:
     assert torch.equal(a.places, b.places)
 
 
-@pytest.mark.parametrize("reduce", ["max", "mean"])
 @pytest.mark.parametrize("lookup", [False, True], ids=["as on a CPU", "as on a GPU"])
-def test_equals_sorting_everything(reduce, lookup, monkeypatch):
+def test_equals_sorting_everything(lookup, monkeypatch):
     if lookup:
         module = sys.modules["zfnet.methods.top_activations"]
         scores = module._scores
-        monkeypatch.setattr(module, "_scores", lambda maps, reduce: (scores(maps, reduce)[0], None))
-    found = top_activations(MODEL, batches(IMAGES, 8), LAYERS, k=9, reduce=reduce)
+        monkeypatch.setattr(module, "_scores", lambda maps: (scores(maps)[0], None))
+    found = top_activations(MODEL, batches(IMAGES, 8), LAYERS, k=9)
     assert list(found) == LAYERS
     for layer, maps in outputs(IMAGES).items():
         if layer in LAYERS:
-            assert_same(found[layer], by_sorting(maps, 9, reduce))
+            assert_same(found[layer], by_sorting(maps, 9))
 
 
 def test_layers_before_an_in_place_rectifier_keep_their_negative_values():
@@ -121,16 +120,13 @@ def test_parts_merge_to_the_whole(cut, k, swap):
         assert_same(merged, whole[layer])
 
 
-@pytest.mark.parametrize("reduce", ["max", "mean"])
 @pytest.mark.parametrize("format_", [torch.contiguous_format, torch.channels_last])
-def test_directions_follow_the_channels_in_the_same_pass(reduce, format_):
+def test_directions_follow_the_channels_in_the_same_pass(format_):
     images = IMAGES.contiguous(memory_format=format_)
     draw = torch.Generator().manual_seed(2)
     vectors = {"4": torch.randn(7, 4, generator=draw), "6": torch.randn(2, 5, generator=draw)}
-    found = top_activations(
-        MODEL, batches(images, 9), ["1", "4", "6"], reduce=reduce, directions=vectors
-    )
-    single = top_activations(MODEL, batches(images, 9), ["1", "4", "6"], reduce=reduce)
+    found = top_activations(MODEL, batches(images, 9), ["1", "4", "6"], directions=vectors)
+    single = top_activations(MODEL, batches(images, 9), ["1", "4", "6"])
     assert_same(found["1"], single["1"])
     for layer, rows in vectors.items():
         channels = len(single[layer].values)
@@ -140,7 +136,7 @@ def test_directions_follow_the_channels_in_the_same_pass(reduce, format_):
         maps = outputs(IMAGES)[layer]
         maps = maps if maps.ndim == 4 else maps[:, :, None, None]
         mixed = torch.einsum("nchw,dc->ndhw", maps, rows)
-        assert_same(found[layer].rows(slice(channels, None)), by_sorting(mixed, 9, reduce))
+        assert_same(found[layer].rows(slice(channels, None)), by_sorting(mixed, 9))
 
 
 def test_directions_along_the_axes_are_the_channels():
@@ -188,8 +184,6 @@ def test_mistakes_are_named():
         top_activations(MODEL, batches(IMAGES, 8), [])
     with pytest.raises(UserError, match="k must"):
         top_activations(MODEL, batches(IMAGES, 8), ["0"], k=0)
-    with pytest.raises(UserError, match="median"):
-        top_activations(MODEL, batches(IMAGES, 8), ["0"], reduce="median")
     with pytest.raises(UserError, match="indices"):
         top_activations(MODEL, [(IMAGES[:3], torch.arange(2))], ["0"])
     with pytest.raises(UserError, match=r"directions are given for '1', .* not among the layers"):

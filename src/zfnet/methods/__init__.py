@@ -3,7 +3,6 @@
 Any PyTorch CNN will do; nothing here knows of config files, data sets or the disk.
 """
 
-from zfnet.methods._coarse import Interpolated
 from zfnet.methods._forward import UnsupportedModel
 from zfnet.methods.gradients import deconvnet, gradient, guided_backprop, project, saliency
 from zfnet.methods.occlusion import OcclusionMaps, occlude, occluder_places
@@ -12,7 +11,6 @@ from zfnet.methods.rules import Overridden, rectifier_rule
 from zfnet.methods.top_activations import TopActivations, top_activations
 
 __all__ = [
-    "Interpolated",
     "OcclusionMaps",
     "Overridden",
     "ReceptiveField",

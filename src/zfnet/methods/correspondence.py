@@ -73,15 +73,6 @@ def sign_distance(a: Tensor, b: Tensor, zeros: str = "third") -> Tensor:
     return (compared - same) / compared  # 0 / 0 is NaN
 
 
-def correspondence(signs: Tensor, zeros: str = "third") -> Tensor:
-    """Δ of N images' sign vectors (N, D): the mean distance over all ordered pairs i ≠ j, a scalar.
-
-    Pairs without a feature to compare (zeros="both") are left out.
-    """
-    distance = sign_distance(signs, signs, zeros)
-    return distance[~torch.eye(len(signs), dtype=torch.bool, device=signs.device)].nanmean()
-
-
 def _rates(a: Tensor) -> Tensor:
     """Shares of −1, 0 and 1 of each vector: (A, 3) float."""
     return torch.stack([(a == sign).float().mean(1) for sign in (-1, 0, 1)], 1)

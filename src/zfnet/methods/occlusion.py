@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.methods._coarse import Interpolated, coarse_to_fine
 from zfnet.methods._forward import (
     Channels,
     Layer,
@@ -37,7 +36,6 @@ class OcclusionMaps:
     probable output; activity: float (N, R, C), the sum over the asked map, or None.
     rows (R,), cols (C,): top-left pixel of each place. size: (height, width) of the occluder.
     clean_*: (N,), the same without occluder. unit: int64 (N,), the map watched, or None.
-    interpolated: what coarse-to-fine did not measure, or None where every place was measured.
     """
 
     probability: Tensor
@@ -53,20 +51,6 @@ class OcclusionMaps:
     clean_logit: Tensor
     clean_label: Tensor
     clean_activity: Tensor | None
-    interpolated: Interpolated | None = None
-
-    def to_pixel_map(self, values: Tensor) -> Tensor:
-        """Spread values (N, R, C) to pixels (N, H, W): the mean over the places that cover each."""
-        height, width = self.image_size
-        across = _covers(self.cols, self.size[1], width).to(values)  # (C, W)
-        down = _covers(self.rows, self.size[0], height).to(values)  # (R, H)
-        total = torch.einsum("nrc,rh,cw->nhw", values, down, across)
-        return total / (down.sum(dim=0)[:, None] * across.sum(dim=0)[None, :])
-
-
-def _covers(starts: Tensor, size: int, length: int) -> Tensor:
-    pixels = torch.arange(length, device=starts.device)
-    return (pixels >= starts[:, None]) & (pixels < starts[:, None] + size)
 
 
 def occluder_places(length: int, size: int, stride: int) -> Tensor:
@@ -97,9 +81,6 @@ def occlude(
     batch_size: int | None = None,
     channels_last: bool = True,
     dtype: torch.dtype | None = None,
-    coarse: int = 1,
-    tolerance: float = 0.02,
-    checks: int = 59,
     seed: int = 0,
     progress: bool = True,
 ) -> OcclusionMaps:
@@ -118,11 +99,6 @@ def occlude(
     whose total is largest on the clean image.
     batch_size: occluded images in one pass; None: a size that suits the device.
     dtype: run the model under autocast of that type; None: as it is.
-    coarse: 1 measures every place. Above 1, every `coarse`-th row and column of places is measured
-    first, and the places between them only where the four around them differ in top label, by more
-    than `tolerance` in probability, or by more than that share of the clean activity; the others
-    are interpolated linearly. How wrong that is cannot be known from the coarse places alone, so
-    `checks` of the interpolated ones are drawn at random and measured: see `Interpolated`.
 
     Raises `UserError` for impossible sizes, classes or units. The model is left as found.
     """
@@ -135,16 +111,10 @@ def occlude(
     classes = torch.as_tensor(classes, device=images.device).expand(n)
     if unit is not None and layer is None:
         raise UserError("occlude: `unit` needs the `layer` whose map it is")
-    if coarse < 1 or not tolerance >= 0 or checks < 0:
-        raise UserError(
-            f"coarse must be at least 1, tolerance and checks at least 0; got {coarse}, "
-            f"{tolerance}, {checks}"
-        )
     path = None if layer is None else layer_path(model, layer)
     batch_size = batch_size or (256 if images.is_cuda else 64)
     format_ = torch.channels_last if channels_last else torch.contiguous_format
     shape = (n, len(rows), len(cols))
-    jobs = n * len(rows) * len(cols)
 
     with torch.inference_mode(), undisturbed(model):
         watcher = _Watcher(model, path, dtype)
@@ -160,39 +130,21 @@ def occlude(
             clean_maps = torch.cat(totals) if totals else None
             units = _units(unit, clean_maps, path)
             if progress:
-                _announce(n, len(rows), len(cols), seconds, coarse)
+                _announce(n, len(rows), len(cols), seconds)
             filling = _fill(images, fill, (down, across), seed)
             out = _Collected(shape, images.device, units is not None)
-
-            def measure(wanted: Tensor) -> None:
-                """Fill in the places `wanted`, numbers in the flat (N, R, C)."""
-                batches: Iterator[tuple[Tensor, Tensor, Tensor]] = _occluded(
-                    images, filling, rows, cols, (down, across), wanted, batch_size, format_,
-                    spoilt,
-                )  # fmt: skip
-                if progress:
-                    total = -(-len(wanted) // batch_size)
-                    batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
-                for index, owners, batch in batches:
-                    logits, maps = watcher.run(batch)
-                    out.put(index, owners, logits, maps, classes, units)
-
+            batches: Iterator[tuple[Tensor, Tensor]] = _occluded(
+                images, filling, rows, cols, (down, across), batch_size, format_, spoilt
+            )
+            if progress:
+                total = -(-n * len(rows) * len(cols) // batch_size)
+                batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
+            for owners, batch in batches:
+                out.add(owners, *watcher.run(batch), classes, units)
             index = torch.arange(n, device=images.device)
             activity = None
             if clean_maps is not None and units is not None:
                 activity = clean_maps[index, units].float()
-            interpolated = None
-            if coarse == 1:
-                measure(torch.arange(jobs))
-            else:
-                grids = [out.probability, out.logit]
-                limits = [torch.full((n,), tolerance, device=images.device), None]
-                if out.activity is not None and activity is not None:
-                    grids.append(out.activity)
-                    limits.append(tolerance * activity.abs())
-                interpolated = coarse_to_fine(
-                    grids, limits, out.label, measure, coarse=coarse, checks=checks, seed=seed
-                )
 
     return OcclusionMaps(
         probability=out.probability,
@@ -208,7 +160,6 @@ def occlude(
         clean_logit=clean_logits.float()[index, classes],
         clean_label=clean_logits.argmax(dim=1),
         clean_activity=activity,
-        interpolated=interpolated,
     )
 
 
@@ -257,32 +208,34 @@ class _Watcher:
 
 
 class _Collected:
-    """Results of every place, (N, R, C) each, filled in any order."""
+    """Results of every place, (N, R, C) each, filled in their order."""
 
     def __init__(self, shape: tuple[int, int, int], device: torch.device, activity: bool) -> None:
+        self.done = 0
         self.probability = torch.empty(shape, device=device, dtype=torch.float32)
         self.logit = torch.empty(shape, device=device, dtype=torch.float32)
         self.label = torch.empty(shape, dtype=torch.int64, device=device)
         self.activity = torch.empty(shape, device=device, dtype=torch.float32) if activity else None
 
-    def put(
+    def add(
         self,
-        index: Tensor,
         owners: Tensor,
         logits: Tensor,
         maps: Tensor | None,
         classes: Tensor,
         units: Tensor | None,
     ) -> None:
-        """Results of the places `index` (B,), numbers in the flat (N, R, C), of images `owners`."""
+        """Results of the next places (B,), which belong to the images `owners`."""
         logits = logits.float()
+        at = slice(self.done, self.done + len(owners))
+        self.done = at.stop
         row = torch.arange(len(owners), device=logits.device)
         chosen = classes[owners]
-        self.logit.view(-1)[index] = logits[row, chosen]
-        self.probability.view(-1)[index] = logits.softmax(dim=1)[row, chosen]
-        self.label.view(-1)[index] = logits.argmax(dim=1)
+        self.logit.view(-1)[at] = logits[row, chosen]
+        self.probability.view(-1)[at] = logits.softmax(dim=1)[row, chosen]
+        self.label.view(-1)[at] = logits.argmax(dim=1)
         if self.activity is not None and maps is not None and units is not None:
-            self.activity.view(-1)[index] = maps[row, units[owners]].float()
+            self.activity.view(-1)[at] = maps[row, units[owners]].float()
 
 
 def _check_classes(classes: Tensor, logits: Tensor) -> None:
@@ -305,12 +258,11 @@ def _units(
     return units
 
 
-def _announce(images: int, rows: int, cols: int, seconds: float, coarse: int) -> None:
+def _announce(images: int, rows: int, cols: int, seconds: float) -> None:
     jobs = images * rows * cols
-    most = "" if coarse == 1 else "at most "
     print(
-        f"occlude: {rows} x {cols} places x {images} images = {most}{jobs} forward passes, "
-        f"{most or 'about '}{jobs * seconds:.0f} s",
+        f"occlude: {rows} x {cols} places x {images} images = {jobs} forward passes, "
+        f"about {jobs * seconds:.0f} s",
         file=sys.stderr,
     )
 
@@ -357,22 +309,20 @@ def _occluded(
     rows: Tensor,
     cols: Tensor,
     size: tuple[int, int],
-    wanted: Tensor,
     batch_size: int,
     format_: torch.memory_format,
     spoilt: bool,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield (numbers (B,), owner images (B,), occluded images (B, C, H, W)); the buffer is reused.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (owner images (B,), occluded images (B, C, H, W)); the buffer is reused.
 
-    wanted: numbers in the flat (image, row, column). Only windows are written: each slot of the
-    buffer keeps its image, and before it shows another place its last window is put back; all is
-    written anew where the model has `spoilt` its input.
+    Only windows are written: each slot of the buffer keeps its image, and before it shows another
+    place its last window is put back; all is written anew where the model has `spoilt` its input.
     """
     down, across = size
     places = [(y, x) for y in rows.tolist() for x in cols.tolist()]
     buffer: Tensor | None = None
     shown: list[tuple[int, int, int] | None] = [None] * batch_size
-    for index in wanted.to(images.device).split(batch_size):
+    for index in torch.arange(len(images) * len(places)).split(batch_size):
         if buffer is None:
             buffer = images.new_empty((len(index), *images.shape[1:])).to(memory_format=format_)
         owners = []
@@ -390,4 +340,4 @@ def _occluded(
             buffer[slot][new] = fill[owner][new]
             shown[slot] = (owner, y, x)
             owners.append(owner)
-        yield index, torch.tensor(owners, device=images.device), buffer[: len(index)]
+        yield torch.tensor(owners, device=images.device), buffer[: len(index)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ from zfnet.methods._forward import (
     undisturbed,
 )
 
-Reduce = Literal["max", "mean"]
 L = TypeVar("L", bound=Layer)
 
 
@@ -87,17 +86,16 @@ def top_activations(
     layers: Sequence[L],
     k: int = 9,
     *,
-    reduce: Reduce = "max",
     directions: Mapping[L, Tensor] | None = None,
 ) -> dict[L, TopActivations]:
     """The k images that excite each channel of each layer most (Zeiler & Fergus 2014, Fig. 2).
 
     batches: yields (net input (n, C, H, W), indices (n,) int64 of these images).
     layers: module paths, or the paper's numbers where the model defines them: the result's keys.
-    reduce: an image's score in a channel is its map's "max" (the paper) or "mean".
     directions: for a layer, vectors (D, C) in the space of its channels (Szegedy et al. 2014,
-    section 3.1). An image's score along one is that of its map of projections onto the vector. The
-    layer's result then has C + D rows: its channels, then its directions in their order.
+    section 3.1). The layer's result then has C + D rows: its channels, then its directions in their
+    order. An image's score is the maximum of its map, along a direction that of its map of
+    projections onto the vector.
 
     One pass, memory independent of the number of images, nothing behind the last layer computed.
     Results of parts of a data set join by `merge`. Results are on the CPU.
@@ -112,8 +110,6 @@ def top_activations(
         raise UserError(f"directions are given for {stray[0]!r}, which is not among the layers")
     if k < 1:
         raise UserError(f"k must be at least 1, got {k}")
-    if reduce not in ("max", "mean"):
-        raise UserError(f"unknown reduce {reduce!r}; choose max or mean")
     best: dict[str, TopActivations] = {}
     along: dict[str, TopActivations] = {}
     indices = torch.empty(0, dtype=torch.int64)
@@ -126,10 +122,10 @@ def top_activations(
             )
         maps = output if output.ndim == 4 else output[:, :, None, None]
         now = indices.to(maps.device)
-        best[layer] = _update(best.get(layer), maps, now, k, reduce, layer)
+        best[layer] = _update(best.get(layer), maps, now, k, layer)
         if layer in vectors:
             mixed = _projected(maps, vectors[layer], layer)
-            along[layer] = _update(along.get(layer), mixed, now, k, reduce, layer)
+            along[layer] = _update(along.get(layer), mixed, now, k, layer)
 
     listened = list(dict.fromkeys(paths.values()))
     with undisturbed(model), listening(model, listened, take):
@@ -170,10 +166,10 @@ def _joined(channels: TopActivations, directions: TopActivations | None) -> TopA
 
 
 def _update(
-    best: TopActivations | None, maps: Tensor, indices: Tensor, k: int, reduce: Reduce, layer: str
+    best: TopActivations | None, maps: Tensor, indices: Tensor, k: int, layer: str
 ) -> TopActivations:
     """Merge the maps (n, C, H, W) of one batch into the k best so far."""
-    scores, peaks = _scores(maps, reduce)  # (C, n), (C, n) or None
+    scores, peaks = _scores(maps)  # (C, n), (C, n) or None
     if scores.isnan().any():
         bad = indices[scores.isnan().any(dim=0)][:5].tolist()
         raise UserError(f"layer {layer!r} gives values that are no numbers, first in images {bad}")
@@ -203,18 +199,16 @@ def _update(
     )
 
 
-def _scores(maps: Tensor, reduce: Reduce) -> tuple[Tensor, Tensor | None]:
+def _scores(maps: Tensor) -> tuple[Tensor, Tensor | None]:
     """Score (C, n) of every map, and the flat place (C, n) of its maximum where that is free.
 
     On a CPU a pool of one place finds value and place together, faster than `amax` the value alone;
     on a GPU such a pool runs one thread a map, so that places are looked up for the winners only.
     """
     if maps.device.type != "cpu":
-        scores = maps.amax(dim=(2, 3)) if reduce == "max" else maps.mean(dim=(2, 3))
-        return scores.t().contiguous(), None
+        return maps.amax(dim=(2, 3)).t().contiguous(), None
     peak, place = F.adaptive_max_pool2d(maps, 1, return_indices=True)
-    scores = peak.flatten(1) if reduce == "max" else maps.mean(dim=(2, 3))
-    return scores.t().contiguous(), place.flatten(1).t()
+    return peak.flatten(1).t().contiguous(), place.flatten(1).t()
 
 
 def _look_up(maps: Tensor, channels: Tensor, order: Tensor, enters: Tensor | None) -> Tensor:
