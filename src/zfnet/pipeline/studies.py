@@ -6,6 +6,7 @@ the rows follow dvc.yaml, Hydra's group `study`, titles, and the numbers that a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -30,15 +31,16 @@ Constants = Annotated[tuple[Positive, ...], Field(min_length=1)]  # the C of a c
 
 @dataclass(frozen=True)
 class Quantity:
-    """Numbers of one kind: a pattern of keys, their unit, and whether runs are compared by them.
+    """Numbers of one kind: the regular expression of their keys, their unit, what n counts.
 
-    `over`: the unit of inference that n counts. `headline`: shown by `dvc metrics`, and on cards.
+    `over`: the unit of inference, "" for what is counted or set. `headline`: the name by which
+    `dvc metrics` compares runs, filled by the pattern's named groups; "" for all others.
     """
 
     pattern: str
     unit: str
     over: str = "images"
-    headline: bool = False
+    headline: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Study:
     """One study.
 
     `place`: the paper's figure or table. `reads`: data/prepared, models/<net>/final, results of
-    other stages … as paths of the checkout. `nets`: how many trainings' folders it opens beside the
-    net under study. `measures`: whether it ends in a measurement (codes and scratch end in files
-    that other studies read).
+    other stages … as paths of the checkout. `headline`: the keys on its card, the first that it
+    has. `measures`: whether it ends in a measurement (codes and scratch end in files that other
+    studies read).
     """
 
     title: str
@@ -227,9 +229,10 @@ class Probe(StudyOptions):
     sensitivity_folds: Natural = 1  # on which other scalings and a fixed C are tried; 0: none
 
 
-_TARGET = r"(unseen|caltech101|caltech256|voc2007|voc2012)"
-_BAND = r"(never_active|weak|dominance|low|mid|high)"
-_NETS = r"(alexnet|zfnet)(_[a-z0-9]+)*"
+_TARGET = r"(?P<target>[a-z0-9]\w*?)"
+_NET = r"(?P<net>[a-z0-9]\w*)"
+_ALONE = r"(?!\w*_minus_)"  # no difference of two
+_SETS = ("unseen", "caltech101", "caltech256", "voc2007", "voc2012")  # on cards
 Q = Quantity
 
 STUDIES: Mapping[str, Study] = {
@@ -240,12 +243,14 @@ STUDIES: Mapping[str, Study] = {
         options=Features,
         reads=(PREPARED, NET),
         quantities=(
-            Q(r"layer\d_(maps|dead_maps)", "maps", "maps"),
-            Q(r"layer\d_(purity|purity_directions)", "", "maps"),
+            Q(r"layer\d_(maps|dead_maps)", "maps", ""),
+            Q(r"layer(?P<n>\d)_purity", "", "maps", "purity.layer{n}"),
+            Q(r"layer\d_purity_directions", "", "directions"),
             Q(r"layer\d_(field_px|field_share|support_share|support_px)", "", "maps"),
             Q(r"layer\d_spread_(projections|patches|difference)", "", "maps"),
             Q(r"spread_difference|support_share|purity_slope|purity_slope_within|purity_chance",
               "", "maps"),
+            Q(r"images", "images", ""),
         ),
     ),
     "evolution": Study(
@@ -257,8 +262,11 @@ STUDIES: Mapping[str, Study] = {
         quantities=(
             Q(r"layer\d_(settled|settled_share|unsettled|image_changes|floor|dead_maps)", "",
               "maps"),
-            Q(r"upper_minus_lower(_share)?", "", "maps"),
+            Q(r"upper_minus_lower", "epochs", "maps", "evolution.upper_layers_later"),
+            Q(r"upper_minus_lower_share", "", "maps"),
+            Q(r"images|measured_epochs|run_epochs", "", ""),
         ),
+        headline=("layer1_settled", "layer5_settled", "upper_minus_lower"),
     ),
     "invariance": Study(
         title="Invariance: what shifting, enlarging and turning an image changes",
@@ -268,11 +276,15 @@ STUDIES: Mapping[str, Study] = {
         reads=(PREPARED, NET),
         quantities=(
             Q(r"p_clean", ""),
-            Q(r"(translation|scale|rotation|disc)_(slope_layer\d|slope_ratio|p_mean)", ""),
+            Q(r"(?P<change>translation|scale|rotation)_slope_ratio", "", "images",
+              "invariance.{change}_ratio"),
+            Q(r"disc_slope_ratio|(translation|scale|rotation|disc)_(slope_layer\d|p_mean)", ""),
             Q(r"(translation|scale)_(straightness_layer\d|straight_layer\d|p_end)", ""),
             Q(r"(translation|scale|rotation)_unfilled_ratio", ""),
             Q(r"(rotation|disc)_(peak|nearer)_(90|180|270)", ""),
+            Q(r"images", "images", ""),
         ),
+        headline=("translation_slope_ratio", "scale_slope_ratio", "rotation_slope_ratio"),
     ),
     "architecture": Study(
         title="Architecture: first and second layers of two nets",
@@ -281,10 +293,18 @@ STUDIES: Mapping[str, Study] = {
         options=Architecture,
         reads=(PREPARED, NET, "models/{baseline}/final", "models/zfnet_nolimit/final"),
         quantities=(
-            Q(rf"(zfnet|alexnet|difference)_layer[12]_{_BAND}", "", "maps"),
-            Q(r"(zfnet|alexnet|difference)_layer2_(grid_excess|grid_ratio|field_share)", "",
-              "maps"),
+            Q(r"(?P<net>zfnet|alexnet)_layer(?P<n>[12])_never_active", "maps", "maps",
+              "dead_filters.{net}_layer{n}"),
+            Q(r"difference_layer[12]_never_active", "", "maps"),
+            Q(r"(zfnet|alexnet|difference)_layer[12]_(weak|dominance|low|mid|high)", "", "maps"),
+            Q(r"difference_layer2_grid_excess", "", "maps", "aliasing.zfnet_minus_alexnet"),
+            Q(r"(zfnet|alexnet)_layer2_grid_excess", "", "maps"),
+            Q(r"(zfnet|alexnet|difference)_layer2_(grid_ratio|field_share)", "", "maps"),
             Q(r"(unlimited|limit)_layer1_dominance", "", "maps"),
+            Q(r"images", "images", ""),
+        ),
+        headline=(
+            "difference_layer1_dominance", "difference_layer1_low", "difference_layer2_grid_excess"
         ),
     ),
     "occlusion": Study(
@@ -294,10 +314,14 @@ STUDIES: Mapping[str, Study] = {
         options=Occlusion,
         reads=(PREPARED, NET),
         quantities=(
-            Q(r"worst_drop|label_changed|activity_drop|inside_minus_outside|field_share", ""),
+            Q(r"inside_minus_outside", "", "images", "occlusion.object_minus_elsewhere"),
+            Q(r"projection_correlation_gain", "", "images", "occlusion.follows_projection"),
+            Q(r"worst_drop|label_changed|activity_drop|field_share", ""),
             Q(r"drop_(inside|outside)_box", ""),
-            Q(r"projection_correlation(_other|_gain|_p)?", ""),
+            Q(r"projection_correlation(_other|_p)?", ""),
+            Q(r"images|size_px|stride_px", "", ""),
         ),
+        headline=("worst_drop", "inside_minus_outside", "projection_correlation_gain"),
     ),
     "correspondence": Study(
         title="Correspondence: do faces share eyes and noses?",
@@ -306,10 +330,13 @@ STUDIES: Mapping[str, Study] = {
         options=Correspondence,
         reads=(PREPARED, NET),
         quantities=(
-            Q(r"layer\d_(right_eye|left_eye|nose|parts)(_minus_random|_p)?", "", "groups"),
-            Q(r"layer\d_random", "", "groups"),
+            Q(r"layer(?P<n>\d)_parts_minus_random", "", "groups", "parts_minus_random.layer{n}"),
+            Q(r"layer\d_(right_eye|left_eye|nose)(_minus_random|_p)?", "", "groups"),
+            Q(r"layer\d_(parts|parts_p|random)", "", "groups"),
             Q(r"gap_first_minus_last_layer", "", "groups"),
+            Q(r"size_px", "px", ""),
         ),
+        headline=tuple(f"layer{n}_parts_minus_random" for n in (5, 7)),
     ),
     "classification": Study(
         title="Classification error: one net, several, a wider one",
@@ -318,7 +345,9 @@ STUDIES: Mapping[str, Study] = {
         options=Classification,
         reads=(NET, "models/alexnet/final", "models/zfnet_wide/final"),
         quantities=(
-            Q(r"top[15]_(zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%"),
+            Q(r"top1_(zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%"),
+            Q(r"top5_(?P<net>zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%", "images",
+              "top5_error.{net}"),
             Q(r"zfnet_minus_alexnet|ensemble_minus_one|wide_minus_zfnet|both_minus_ensemble",
               "points"),
             Q(r"ten_crops_minus_centre", "points"),
@@ -332,13 +361,15 @@ STUDIES: Mapping[str, Study] = {
         options=Ablation,
         reads=("models/*/final",),
         quantities=(
-            Q(r"cost_removing_(3_4|7|6_7|3_4_6_7|3_4_6_7_slow)", "points"),
+            Q(r"cost_removing_(?P<layers>3_4|7|6_7|3_4_6_7|3_4_6_7_slow)", "points", "images",
+              "cost_without.{layers}"),
             Q(r"change_fc8192_of_wide", "points"),
             Q(r"change_(alexnet|zfnet)_fc(2048|8192)", "points"),
             Q(r"change_zfnet_wide(_fc8192)?", "points"),
             Q(r"cost_beyond_sum(_slow)?", "points"),
-            Q(rf"val_top1_{_NETS}", "%"),
+            Q(rf"val_top1_{_NET}", "%"),
         ),
+        headline=("cost_removing_3_4", "cost_removing_6_7", "cost_removing_3_4_6_7"),
     ),
     "overlap": Study(
         title="Overlap: images that the targets share with the source",
@@ -347,8 +378,9 @@ STUDIES: Mapping[str, Study] = {
         options=Overlap,
         reads=(PREPARED, TARGETS),
         quantities=(
-            Q(rf"({_TARGET}|source)_(shared|most_in_a_class|strongest|repeated)", ""),
+            Q(rf"(source|{_TARGET})_(shared|most_in_a_class|strongest|repeated)", "", ""),
         ),
+        headline=tuple(f"{name}_shared" for name in _SETS),
     ),
     "codes": Study(
         title="Features of the targets",
@@ -373,10 +405,20 @@ STUDIES: Mapping[str, Study] = {
         options=Transfer,
         reads=(TARGETS, "results/codes", "results/scratch", "results/overlap"),
         quantities=(
-            Q(rf"{_TARGET}_(pretrained|scratch|untrained)_\d+", "%"),
-            Q(rf"{_TARGET}_pretrained_minus_(scratch|untrained)_\d+", "points"),
-            Q(rf"{_TARGET}_few_images", "points"),
-            Q(r"voc20(07|12)_(softmax|sigmoids|untrained)_map", "%"),
+            Q(rf"{_ALONE}{_TARGET}_pretrained_(?P<n>\d+)", "%", "test images",
+              "transfer.{target}_{n}"),
+            Q(rf"{_ALONE}{_TARGET}_scratch_(?P<n>\d+)", "%", "test images",
+              "scratch.{target}_{n}"),
+            Q(rf"{_ALONE}{_TARGET}_untrained_\d+", "%", "test images"),
+            Q(rf"{_TARGET}_pretrained_minus_(scratch|untrained)_\d+", "points", "test images"),
+            Q(rf"{_TARGET}_few_images", "images", ""),
+            Q(rf"{_TARGET}_(softmax|sigmoids|untrained)_map", "%", "test images"),
+        ),
+        headline=(
+            "unseen_pretrained_30", "unseen_pretrained_minus_scratch_30",
+            "caltech101_pretrained_30", "caltech101_pretrained_minus_scratch_30",
+            "caltech256_pretrained_60", "caltech256_pretrained_minus_scratch_60",
+            "voc2007_softmax_map", "voc2012_softmax_map",
         ),
     ),
     "probe": Study(
@@ -386,8 +428,36 @@ STUDIES: Mapping[str, Study] = {
         options=Probe,
         reads=(TARGETS, "results/codes", "results/overlap"),
         quantities=(
-            Q(rf"{_TARGET}_(svm|softmax|gain)_\d", "%"),
-            Q(rf"{_TARGET}_(trend|rise)(_untrained)?", "points"),
+            Q(rf"{_TARGET}_svm_(?P<n>\d+)", "%", "test images", "probe.{target}_layer{n}"),
+            Q(rf"{_TARGET}_softmax_\d+", "%", "test images"),
+            Q(rf"{_TARGET}_gain_\d+", "points", "test images"),
+            Q(rf"{_TARGET}_trend(_untrained)?", "", "test images"),
+            Q(rf"{_TARGET}_rise(_untrained)?", "points", "test images"),
+        ),
+        headline=tuple(
+            f"{name}_{key}" for name in _SETS for key in ("svm_7", "trend", "gain_7")
         ),
     ),
 }  # fmt: skip
+# Of every training, in metrics/train_<net>.json; over several seeds also as <key>_over_seeds.
+TRAINING_QUANTITIES = (
+    Q(r"val_top1_error", "%", headline="top1_error.{net}"),
+    Q(r"val_top5_error|val_ten_crop_top[15]_error|(running_)?train_top1_error", "%"),
+    Q(r"train_loss", "nat"),
+    Q(r"epochs|parameters|filters_rescaled|largest_filter_rms", "", ""),
+)
+_TRAINING = re.compile(rf"train_{_NET}")
+
+
+def quantity_of(source: str, key: str) -> tuple[Quantity, dict[str, str]] | None:
+    """What metrics/<source>.json means by `key`, and the words in it: net, target, layer …
+
+    None for a key that nothing writes there, and for a file that nothing writes.
+    """
+    trained = _TRAINING.fullmatch(source)
+    row = STUDIES.get(source)
+    known = TRAINING_QUANTITIES if trained else row.quantities if row else ()
+    for quantity in known:
+        if found := re.fullmatch(quantity.pattern, key):
+            return quantity, (trained.groupdict() if trained else {}) | found.groupdict()
+    return None
