@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,6 +52,15 @@ class OcclusionMaps:
     clean_logit: Tensor
     clean_label: Tensor
     clean_activity: Tensor | None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is known of the images and of each place, by its name here; labels as int32."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: v.cpu().numpy() for name, v in named.items() if isinstance(v, Tensor)}
+        return {
+            name: value.astype(np.int32) if value.dtype.kind == "i" else value
+            for name, value in arrays.items()
+        }
 
 
 def occluder_places(length: int, size: int, stride: int) -> Tensor:

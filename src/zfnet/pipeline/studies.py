@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zfnet.pipeline.options import (
     Count,
@@ -135,10 +135,17 @@ class Correspondence(StudyOptions):
     classes: tuple[str, ...] | None = None  # null: every class that has the parts
     photos: str | None = None  # JSON list of photos with parts, below <data root>/raw
     keep_training: bool = False  # photos of the training set are used, and listed as such
-    max_groups: Annotated[int, Field(ge=2)] = 30  # disjoint groups of five at most, for time
+    max_groups: Annotated[int, Field(ge=4)] = 30  # disjoint groups of five at most, for time
     size: Count = 32  # px of an input of 224, scaled to the net's; not stated
     layers: Layers = (5, 7)
     tap: Tap = "out"
+
+    @model_validator(mode="after")
+    def _rows_of_their_own(self) -> Correspondence:
+        rows = [*self.parts, "random", "parts"]  # of Table 1, and the mean over the parts
+        if len(set(rows)) < len(rows):
+            raise ValueError("parts: name each once; 'random' and 'parts' are no parts' names")
+        return self
 
 
 class Occlusion(StudyOptions):
@@ -154,6 +161,16 @@ class Occlusion(StudyOptions):
     measured_stride: Count = 16  # for those measured: more images in the same time
     fill: Literal["grey", "zero", "mean", "blur", "noise"] = "grey"  # grey of which level: unstated
     layer: Annotated[int, Field(ge=1, le=7)] = 5
+
+    @model_validator(mode="after")
+    def _all_covered(self) -> Occlusion:
+        for key in ("stride", "measured_stride"):
+            if getattr(self, key) > self.size:
+                raise ValueError(
+                    f"{key}={getattr(self, key)} is larger than size={self.size}: some pixels "
+                    "would never be covered"
+                )
+        return self
 
 
 class Classification(StudyOptions):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-
-PERMUTATIONS = 2000
 
 
 def window_energy(
@@ -44,48 +41,17 @@ def _standard(values: np.ndarray) -> np.ndarray:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Each image's values (n, R, C) replaced by their ranks, ties by the mean rank."""
-    out = np.empty(values.shape)
-    for i, one in enumerate(values):
-        _, place, counts = np.unique(one, return_inverse=True, return_counts=True)
-        out[i] = (np.cumsum(counts) - (counts - 1) / 2)[place].reshape(one.shape)
-    return out
+    """Each image's values (n, R, C) as ranks (n, R · C), ties by the mean rank."""
+    from scipy.stats import rankdata
+
+    ranked: np.ndarray = rankdata(values.reshape(len(values), -1), axis=1)
+    return ranked
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How well loss of activity and energy of a projection agree in place.
-
-    table (n, n): correlation of image i's loss with the energy of image j's projection.
-    """
-
-    table: np.ndarray
-
-    @property
-    def own(self) -> np.ndarray:
-        """(n,): with the image's own projection."""
-        return np.diagonal(self.table)
-
-    @property
-    def other(self) -> np.ndarray:
-        """(n,): mean over the other images' projections, the null; NaN where there is none."""
-        others = self.table.copy()
-        np.fill_diagonal(others, np.nan)
-        count = (~np.isnan(others)).sum(1)
-        total = np.nansum(others, 1)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-
-    def chance(self, seed: int, draws: int = PERMUTATIONS) -> float:
-        """One-sided p: how often shuffled projections agree as well on the mean as their own.
-
-        NaN with fewer than two images that can be compared.
-        """
-        valid = np.flatnonzero(~np.isnan(self.own))
-        if len(valid) < 2:
-            return math.nan
-        table = self.table[np.ix_(valid, valid)]
-        own = self.own[valid].mean()
-        rng = np.random.default_rng([seed, 7])
-        places = np.arange(len(valid))
-        means = [table[places, rng.permutation(places)].mean() for _ in range(draws)]
-        return (1 + int((np.array(means) >= own - 1e-12).sum())) / (1 + draws)
+def others(table: np.ndarray) -> np.ndarray:
+    """(n,): mean of each row of `table` (n, n) but for its diagonal, the null; NaN if nothing."""
+    rest = table.copy()
+    np.fill_diagonal(rest, np.nan)
+    count = (~np.isnan(rest)).sum(1)
+    total = np.nansum(rest, 1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
