@@ -22,10 +22,11 @@ from zfnet.errors import UserError
 from zfnet.files import read_json
 from zfnet.models.spec import Conv, NetSpec, inputs_of
 from zfnet.stats.chance import at_chance
+from zfnet.stats.estimate import AT_CHANCE, Estimate, in_words
 
-VIEWS = ("centre", "ten")  # the centre crop; the mean softmax of ten crops
+VIEWS = {"centre": "centre crop", "ten": "ten crops"}  # of an image; of ten the mean softmax
 TOP = 5  # guesses an image that the paper's second error rate allows
-BLOCK = 4096  # images whose probabilities are ranked at once
+ENOUGH_CLASSES = 10  # below, five guesses say little
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
@@ -155,6 +156,14 @@ class TrainedNet:
         """(N,): output index of each validation image's true class, -1 where unknown."""
         return self.trainings[0].label
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader must know of it, as plain JSON: arch, adopted, seeds, those at chance."""
+        stuck = [training.seed for training in self.trainings if training.at_chance]
+        return {
+            "arch": self.arch, "adopted": self.adopted, "seeds": self.seeds, "at_chance": stuck,
+        }  # fmt: skip
+
     def only(self, places: Sequence[int]) -> TrainedNet:
         """The net with the trainings at `places` alone."""
         return replace(self, trainings=[self.trainings[place] for place in places])
@@ -192,44 +201,23 @@ def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[st
     return nets
 
 
+def in_common(*nets: TrainedNet) -> list[TrainedNet]:
+    """The nets with the trainings of the seeds that all share; without any, the first of each."""
+    shared = [seed for seed in nets[0].seeds if all(seed in net.seeds for net in nets)]
+    return [net.only([net.seeds.index(seed) for seed in shared] or [0]) for net in nets]
+
+
 def missed(top: np.ndarray, label: np.ndarray, guesses: int = 1) -> np.ndarray:
     """(N,) bool: whether `label` (N,) is not among the first `guesses` of `top` (N, K)."""
     return ~(top[:, :guesses] == label[:, None]).any(1)
 
 
-def mean_softmax(trainings: Sequence[Training], view: str) -> np.ndarray:
-    """(N, 5): best classes by the mean of the trainings' softmax; of equal ones the lower first.
-
-    One table of probabilities is held beside the sum. Raises UserError if the outputs of the nets
-    are not the same classes.
-    """
-    first = trainings[0]
-    total = first.probabilities(view).astype(np.float64)
-    for training in trainings[1:]:
-        p = training.probabilities(view)
-        if p.shape != total.shape or not np.array_equal(training.label, first.label):
-            raise UserError(
-                f"{training.folder}: its outputs are other classes than those of {first.folder}; "
-                "such nets cannot be averaged"
-            )
-        total += p
-    total /= len(trainings)
-    blocks = (total[start : start + BLOCK] for start in range(0, len(total), BLOCK))
-    return np.concatenate([np.argsort(-p, axis=1, kind="stable")[:, :TOP] for p in blocks])
-
-
-def stayed_at_chance(trainings: Iterable[Training]) -> str:
-    """Which nets stayed at chance, in words, each training counted once; "" for none."""
-    nets: dict[str, dict[int, bool]] = {}
-    for training in trainings:
-        nets.setdefault(training.net, {})[training.seed] = training.at_chance
-    found = []
-    for net, seeds in nets.items():
-        count, of = sum(seeds.values()), len(seeds)
-        if count:
-            more = f" in {count} of {of} trainings" if of > 1 else ""
-            found.append(f"{net} stayed at chance{more}")
-    return " and ".join(found)
+def marked(estimate: Estimate, trainings: Iterable[Training]) -> Estimate:
+    """The estimate, invalid where one of the trainings behind it stayed at chance."""
+    nets = sorted({training.net for training in trainings if training.at_chance})
+    if not nets:
+        return estimate
+    return replace(estimate, invalid=AT_CHANCE).noting(f"{in_words(nets)} stayed at chance")
 
 
 def count_parameters(spec: NetSpec) -> int:
