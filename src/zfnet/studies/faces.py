@@ -33,10 +33,14 @@ from zfnet.data import datasets
 from zfnet.data.decode import DecodeError, fit_square, open_upright, square_corner
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
+from zfnet.methods.duplicates import similar_pairs, vectors
 from zfnet.studies.base import Inputs, ahead
 
-THUMBNAIL = 16
 KEY = "study.correspondence.photos"
+SIDE = 32  # cells a side at which photos and training images are compared
+SAME = 0.95  # normalised correlation from which they count as one picture
+NAMES_ABOVE = 100_000  # training images; larger sets are compared by file name alone, for time
+OUTSIDE, SMALL = "outside", "small"
 
 
 @dataclass(frozen=True)
@@ -59,20 +63,7 @@ class Faces:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def only(self, which: Sequence[bool]) -> Faces:
-        """The faces of which `which` is true."""
-        rows = np.flatnonzero(which)
-        return Faces(
-            [self.ids[row] for row in rows],
-            [self.groups[row] for row in rows],
-            self.pixels[torch.from_numpy(rows)],
-            self.parts[rows],
-            self.boxes[rows],
-            [self.trained[row] for row in rows],
-        )
 
-
-# ------------------------------------------------------------------------------- prepared images
 def faces_of_split(
     inputs: Inputs, parts: Sequence[str], classes: Sequence[str] | None, trained: bool | None
 ) -> Faces:
@@ -80,26 +71,25 @@ def faces_of_split(
 
     trained: what is known of all of them. Raises UserError for a class that the data do not have.
     """
+    for name in classes or ():
+        if name not in inputs.class_names:
+            raise UserError(
+                f"study.correspondence.classes: the data have no class {name!r}; they have "
+                f"{', '.join(inputs.class_names[:12])}"
+            )
     known = inputs.split.parts
     rows = inputs.rows if all(name in known for name in parts) else inputs.rows[:0]
     places = np.full((len(rows), len(parts), 2), np.nan)
     for number, name in enumerate(parts if len(rows) else ()):
         places[:, number] = np.asarray(known[name], np.float64)[rows][:, ::-1]
+    names = [inputs.class_names[label] for label in inputs.labels[rows]]
     whole = ~np.isnan(places).any((1, 2))
-    names = np.array([inputs.class_names[label] for label in inputs.labels[rows]], dtype=object)
-    if classes is not None:
-        for name in classes:
-            if name not in inputs.class_names:
-                raise UserError(
-                    f"study.correspondence.classes: the data have no class {name!r}; they have "
-                    f"{', '.join(inputs.class_names[:12])}"
-                )
-        whole &= np.isin(names.astype(str), list(classes))
-    rows, places, names = rows[whole], places[whole], names[whole]
-    boxes = inputs.boxes(rows) if len(rows) else None
+    whole &= np.array([classes is None or name in classes for name in names], bool)
+    rows, places = rows[whole], places[whole]
+    boxes = inputs.boxes(rows)
     return Faces(
         ids=[inputs.split.ids[row] for row in rows],
-        groups=[str(name) for name in names],
+        groups=[inputs.class_names[label] for label in inputs.labels[rows]],
         pixels=inputs.pixels(rows),
         parts=(places - inputs.view.start) * inputs.view.factor,
         boxes=np.full((len(rows), 4), np.nan) if boxes is None else boxes,
@@ -128,8 +118,8 @@ def find_photos(data_root: Path, name: str) -> Path:
     raise UserError(f"{KEY}={name}: no such file; looked for {' and '.join(map(str, places))}")
 
 
-def read_photos(file: Path, parts: Sequence[str]) -> list[Photo]:
-    """Read and check the JSON file; see the module's own text for the format.
+def read_photos(file: Path, parts: Sequence[str]) -> tuple[list[Photo], str]:
+    """Photos of the JSON file and its note; see the module's own text for the format.
 
     Raises UserError that names the file, the entry and what is wrong with it.
     """
@@ -145,13 +135,8 @@ def read_photos(file: Path, parts: Sequence[str]) -> list[Photo]:
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise UserError(f"{file}: images[{number}]: {photos[number].name} is listed twice")
-    return photos
-
-
-def note_of(file: Path) -> str:
-    """What the JSON file says about itself; "" if nothing."""
-    note = json.loads(file.read_text(encoding="utf-8")).get("note", "")
-    return note if isinstance(note, str) else ""
+    note = found.get("note", "")
+    return photos, note if isinstance(note, str) else ""
 
 
 def _photo(file: Path, number: int, entry: Any, parts: Sequence[str]) -> Photo:
@@ -165,18 +150,17 @@ def _photo(file: Path, number: int, entry: Any, parts: Sequence[str]) -> Photo:
     group = entry.get("group", "")
     if not isinstance(group, str):
         raise UserError(f'{where}: "group" must be a name, not {group!r}')
-    places = []
+    at = {}
     for part in parts:
         if part not in entry:
             raise UserError(f'{where}: "{part}" is missing; give [x, y] in pixels')
-        places.append(_place(f'{where}: "{part}"', entry[part]))
-    at = dict(zip(parts, places, strict=True))
-    if "left_eye" in at and "right_eye" in at and at["left_eye"][1] >= at["right_eye"][1]:
+        at[part] = _place(f'{where}: "{part}"', entry[part])
+    if {"left_eye", "right_eye"} <= set(at) and at["left_eye"][1] >= at["right_eye"][1]:
         raise UserError(
             f"{where}: left_eye lies to the right of right_eye; left and right are as seen in the "
             "picture"
         )
-    return Photo(entry["file"], path, group, tuple(places))
+    return Photo(entry["file"], path, group, tuple(at.values()))
 
 
 def _place(where: str, value: Any) -> tuple[float, float]:
@@ -188,31 +172,30 @@ def _place(where: str, value: Any) -> tuple[float, float]:
     return float(value[1]), float(value[0])
 
 
-def faces_of_photos(file: Path, parts: Sequence[str], inputs: Inputs, size: int) -> Faces:
-    """The photos that the JSON `file` lists, brought to the prepared `size` and the net's view.
+def faces_of_photos(file: Path, photos: Sequence[Photo], inputs: Inputs) -> Faces:
+    """The photos that `file` lists, as a prepared image would be, in the net's view.
 
-    Whether they are in the training set is left unanswered: see `mark_trained`. Raises UserError
-    for a photo that cannot be decoded or a part outside it.
+    Whether they are in the training set is left unanswered. Raises UserError for a photo that
+    cannot be decoded or a part outside it.
     """
-    photos = read_photos(file, parts)
+    size = inputs.split.size
     squares = np.empty((len(photos), size, size, 3), np.uint8)
-    places = np.empty((len(photos), len(parts), 2))
+    places = np.empty((len(photos), len(photos[0].places) if photos else 0, 2))
     for number, photo in enumerate(photos):
         try:
             image, _ = open_upright(photo.path)
         except DecodeError as error:
             raise UserError(f"{photo.path}: {error.reason}") from error
         width, height = image.size
-        for part, (y, x) in zip(parts, photo.places, strict=True):
+        for y, x in photo.places:
             if not (0 <= x < width and 0 <= y < height):
                 raise UserError(
-                    f'{file}: images[{number}] ({photo.name}): "{part}" at [{x:g}, {y:g}] lies '
+                    f"{file}: images[{number}] ({photo.name}): the part at [{x:g}, {y:g}] lies "
                     f"outside the photo of {width} x {height} px"
                 )
         left, top = square_corner(width, height)
         squares[number] = fit_square(image, size)
-        scale = size / min(width, height)
-        places[number] = (np.array(photo.places) - (top, left)) * scale
+        places[number] = (np.array(photo.places) - (top, left)) * size / min(width, height)
     whole = torch.from_numpy(squares).permute(0, 3, 1, 2)
     return Faces(
         ids=[photo.name for photo in photos],
@@ -232,63 +215,43 @@ def fingerprint(file: Path, photos: Sequence[Photo]) -> str:
     return total.hexdigest()
 
 
-# ------------------------------------------------------------------------------------- overlaps
-def in_training(
-    faces: Faces, train: PreparedSplit, input_px: int, threshold: float, limit: int
-) -> tuple[list[bool | None], str]:
-    """Whether each face is a training image, and how that was found out.
+def in_training(faces: Faces, train: PreparedSplit, px: int) -> list[bool | None]:
+    """Whether each face is a training image, plain or mirrored, in the net's view of `px`.
 
-    By normalised correlation with every training image and its mirror image (thumbnails of 16 px
-    in colour): `threshold` or more counts as the same picture. Of a training set of more than
-    `limit` images only the names are compared; a name that is not found then answers nothing.
+    Of a training set of more than NAMES_ABOVE images only the names are compared; a name that it
+    does not hold then answers nothing.
     """
-    if len(train) > limit:
+    if len(train) > NAMES_ABOVE:
         stems = {Path(name).stem for name in train.ids}
-        found = [True if Path(name).stem in stems else None for name in faces.ids]
-        how = (
-            f"the training set holds {len(train)} images, more than overlap_limit={limit}: only "
-            "file names were compared, so that a renamed copy would go unnoticed"
-        )
-        return found, how
-    own = thumbnails(faces.pixels)
-    own = torch.cat([own, thumbnails(faces.pixels.flip(3))])
-    best = torch.full((len(own),), -1.0)
+        return [True if Path(name).stem in stems else None for name in faces.ids]
     parts = [np.arange(i, min(i + 256, len(train))) for i in range(0, len(train), 256)]
 
-    def thumbs(rows: np.ndarray) -> Tensor:
-        return thumbnails(datasets.fit_to(datasets.pixels(train, rows), input_px))
+    def reduced(rows: np.ndarray) -> np.ndarray:
+        return _vectors(datasets.fit_to(datasets.pixels(train, rows), px))
 
-    for theirs in ahead(thumbs, parts):
-        best = torch.maximum(best, (own @ theirs.T).amax(1))
-    best = best.view(2, len(faces)).amax(0)
-    how = (
-        f"each was compared with all {len(train)} training images and their mirror images: a "
-        f"normalised correlation of {threshold:g} or more counts as the same picture"
-    )
-    return [bool(value >= threshold) for value in best.tolist()], how
+    pairs = similar_pairs(_vectors(faces.pixels), ahead(reduced, parts), SAME)
+    same = set(pairs.first.tolist())
+    return [row in same for row in range(len(faces))]
 
 
-def thumbnails(pixels: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) to (N, 768) float32 of mean 0 and length 1: dot products correlate."""
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels.float(), THUMBNAIL).flatten(1)
-    small = small - small.mean(1, keepdim=True)
-    return small / small.norm(dim=1, keepdim=True).clamp_min(1e-6)
+def _vectors(pixels: Tensor) -> np.ndarray:
+    images = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+    return vectors(images, min(SIDE, images.shape[1]))
 
 
 # -------------------------------------------------------------------------------------- geometry
 def unfit(places: np.ndarray, px: int, size: int) -> str:
     """Why squares of `size` px cannot hide the parts (P, 2) of a face one by one; "" if they can.
 
-    Every part must lie in the net's view of `px`, and no square may cover the middle of another
-    part.
+    OUTSIDE: a part lies outside the net's view of `px`. SMALL: a square covers the middle of
+    another part.
     """
     if not ((places >= 0) & (places < px)).all():
-        return "a part lies outside the net's view"
-    corners = squares(places, px, size)
-    for number, corner in enumerate(corners):
-        others = np.delete(places, number, axis=0)
-        if ((others >= corner) & (others < corner + size)).all(1).any():
-            return f"the face is too small: a square of {size} px would hide two parts"
+        return OUTSIDE
+    for number, corner in enumerate(squares(places, px, size)):
+        rest = np.delete(places, number, axis=0)
+        if ((rest >= corner) & (rest < corner + size)).all(1).any():
+            return SMALL
     return ""
 
 
@@ -300,12 +263,12 @@ def squares(places: np.ndarray, px: int, size: int) -> np.ndarray:
 def free_places(corners: np.ndarray, px: int, size: int, box: np.ndarray | None) -> np.ndarray:
     """Where a square of `size` overlaps none of `corners` (P, 2): (px − size + 1,)² bool.
 
-    box: y0, x0, y1, x1 that must hold the square's centre; None or NaN: the whole image.
+    box: y0, x0, y1, x1 that must hold the square's centre; None: the whole image.
     """
     free = np.ones((px - size + 1,) * 2, bool)
     for y, x in corners.tolist():
         free[max(0, y - size + 1) : y + size, max(0, x - size + 1) : x + size] = False
-    if box is not None and not np.isnan(box).any():
+    if box is not None:
         centre = np.arange(px - size + 1) + size / 2
         rows = (centre >= box[0]) & (centre < box[2])
         cols = (centre >= box[1]) & (centre < box[3])
@@ -313,7 +276,7 @@ def free_places(corners: np.ndarray, px: int, size: int, box: np.ndarray | None)
     return free
 
 
-def draw_own(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_places(free: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` random corners (count, 2) of the free ones, without repeating while they last."""
     open_places = np.argwhere(free)
     if not len(open_places):
@@ -329,19 +292,10 @@ def draw_shared(
 
     free: n masks of equal shape; anchors (n, 2) whole px: corner i = common vector + anchors[i].
     """
-    common = np.ones_like(free[0])
-    for mask, anchor in zip(free, anchors, strict=True):
-        common &= _moved(mask, anchor - anchors[0])
-    return draw_own(common, count, rng) + (anchors - anchors[0])[:, None]
-
-
-def _moved(mask: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """mask[y + by] at y; False from outside."""
-    height, width = mask.shape
-    dy, dx = int(by[0]), int(by[1])
-    moved = np.zeros_like(mask)
-    y0, y1 = max(0, -dy), min(height, height - dy)
-    x0, x1 = max(0, -dx), min(width, width - dx)
-    if y1 > y0 and x1 > x0:
-        moved[y0:y1, x0:x1] = mask[y0 + dy : y1 + dy, x0 + dx : x1 + dx]
-    return moved
+    by, shape = anchors - anchors[0], free[0].shape
+    common = np.ones(shape, bool)
+    for mask, (dy, dx) in zip(free, by.tolist(), strict=True):
+        room = max(abs(dy), abs(dx))
+        y, x = room + dy, room + dx
+        common &= np.pad(mask, room)[y : y + shape[0], x : x + shape[1]]
+    return draw_places(common, count, rng) + by[:, None]
