@@ -11,6 +11,7 @@ import pytest
 from zfnet import cli
 from zfnet.errors import UserError
 from zfnet.pipeline import compose as conf
+from zfnet.pipeline import run
 
 Calls = list[tuple[str, str, Any, Any]]
 
@@ -32,11 +33,12 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What would have been executed: stage, net, its view of the configuration, paths."""
     done: Calls = []
-    monkeypatch.setattr(
-        cli,
-        "_execute",
-        lambda stage, net, cfg, paths, started: done.append((stage, net, cfg, paths)),
-    )
+
+    def note(stage: str, net: str, config: Any, paths: Any, started: float) -> None:
+        done.append((stage, net, run.options_of(stage, config, net), paths))
+
+    monkeypatch.setattr(run, "_execute", note)
+    monkeypatch.setattr(run, "_draw", lambda *given: None)
     return done
 
 
@@ -53,7 +55,7 @@ def test_another_nets_study_does_not_write_over_the_pipelines_results(
     project: Path, calls: Calls
 ) -> None:
     with pytest.raises(UserError, match="drop --config"):
-        cli._dispatch(["features", "--net", "alexnet", "--config", "build/config.yaml"])
+        cli._dispatch(["features", "--net", "alexnet", "--config", "build/config.json"])
     assert calls == []
 
 
@@ -86,7 +88,7 @@ def test_a_stage_about_no_one_net_refuses_the_option(
     assert not calls
 
 
-@pytest.mark.parametrize("how", [[], ["--config", "build/config.yaml"]])
+@pytest.mark.parametrize("how", [[], ["--config", "build/config.json"]])
 @pytest.mark.parametrize("stage", ["train", "features"])
 def test_an_unknown_net_is_named_with_the_nearest(
     project: Path, calls: Calls, stage: str, how: list[str]
@@ -140,7 +142,7 @@ def test_an_override_that_decides_the_inputs_is_refused(
 def test_other_overrides_are_the_runs_own(project: Path, calls: Calls, command: list[str]) -> None:
     cli._dispatch(command)
     assert [call[0] for call in calls] == command[:1]
-    assert list(project.glob(f"runs/{command[0]}/*/config.yaml"))
+    assert list(project.glob(f"runs/{command[0]}/*/config.json"))
 
 
 def test_without_a_composed_configuration_nothing_is_compared(project: Path, calls: Calls) -> None:
@@ -163,7 +165,7 @@ def test_a_sweep_of_many_overrides_has_numbered_folders(project: Path, calls: Ca
 def test_a_sweep_runs_every_combination(project: Path, calls: Calls) -> None:
     cli._dispatch(["train", "-m", "model=zfnet,zfnet_wide", "seed=0,1"])  # as README has it
     assert len({call[3].final for call in calls}) == 4
-    seen = {(bool(cfg.nets.zfnet.middle_maps), cfg.seed) for _, _, cfg, _ in calls}
+    seen = {(bool(cfg.nets["zfnet"].middle_maps), cfg.seed) for _, _, cfg, _ in calls}
     assert seen == {(False, 0), (False, 1), (True, 0), (True, 1)}
 
 
@@ -189,8 +191,8 @@ def test_weights_are_looked_for_only_where_their_net_is_trained_or_adopted(
         with pytest.raises(UserError, match=r"weights=gone\.pth: no such file"):
             cli._dispatch([stage, "weights=gone.pth"])
     config = conf.compose(project, ["weights=gone.pth"])
-    conf.write(config, project / "build" / "config.yaml")
+    conf.write(config, project / "build" / "config.json")
     for stage in ("prepare", "features", "report"):
-        cli._dispatch([stage, "--config", "build/config.yaml"])
+        cli._dispatch([stage, "--config", "build/config.json"])
     with pytest.raises(UserError, match=r"weights=gone\.pth: no such file"):
-        cli._dispatch(["train", "--config", "build/config.yaml"])
+        cli._dispatch(["train", "--config", "build/config.json"])

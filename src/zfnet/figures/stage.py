@@ -21,9 +21,12 @@ from zfnet.results import FILE, Results
 INDEX = "figures.json"
 
 
-def run(paths: Any) -> None:
-    """Draw what is new of every study below `paths.root`/results; clear away what is gone."""
-    out = paths.result_of("figures")
+def run(cfg: Any, paths: Any) -> None:
+    """Draw what is new of every study below `paths.root`/results; clear away what is gone.
+
+    `cfg` is unused: figures depend on what was measured, and on no option.
+    """
+    out = paths.results
     found = sorted(file.parent for file in (paths.root / "results").glob(f"*/{FILE}"))
     for old in sorted(out.iterdir()) if out.is_dir() else []:
         if old.name not in {folder.name for folder in found}:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PACKAGE = "zfnet"
@@ -16,7 +16,7 @@ PACKAGE = "zfnet"
 
 def source_folder() -> Path:
     """Return the folder that holds the package `zfnet` (src/ in a checkout)."""
-    return Path(__file__).resolve().parents[1]
+    return Path(__file__).resolve().parents[2]
 
 
 def import_closure(
@@ -51,19 +51,24 @@ def import_closure(
     return sorted(files)
 
 
-def closure_hashes(modules: Mapping[str, str], source: Path | None = None) -> dict[str, str]:
-    """Return `closure_hash` of each module, under the names that `modules` has for them."""
-    read: dict[str, list[str]] = {}
-    return {name: closure_hash(module, source, read) for name, module in modules.items()}
-
-
 def closure_hash(
-    module: str, source: Path | None = None, read: dict[str, list[str]] | None = None
+    modules: str | Sequence[str],
+    source: Path | None = None,
+    read: dict[str, list[str]] | None = None,
+    folders: Sequence[str] = (),
 ) -> str:
-    """Return the SHA-256 over the names and contents of `import_closure(module)`, hexadecimal."""
+    """Return the SHA-256 over names and contents of what `modules` import, hexadecimal.
+
+    `folders`: files that no import leads to, below `source`.
+    """
     source = source or source_folder()
+    files: set[Path] = set()
+    for module in [modules] if isinstance(modules, str) else modules:
+        files |= set(import_closure(module, source, read))
+    for folder in folders:
+        files |= {p.relative_to(source) for p in (source / folder).rglob("*") if p.is_file()}
     digest = hashlib.sha256()
-    for path in import_closure(module, source, read):
+    for path in sorted(files):
         digest.update(path.as_posix().encode() + b"\0")
         digest.update((source / path).read_bytes() + b"\0")
     return digest.hexdigest()

@@ -41,8 +41,14 @@ class StudyOptions(Section):
 
 def defaults(kind: type[Section]) -> dict[str, Any]:
     """The section's own defaults as plain values, without shared keys: Hydra's node."""
-    found: dict[str, Any] = json.loads(kind().model_dump_json())
-    return {key: value for key, value in found.items() if key not in shared(kind)}
+    found: dict[str, Any] = _with_lists(kind().model_dump(exclude=set(shared(kind))))
+    return found
+
+
+def _with_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_lists(each) for key, each in value.items()}
+    return [_with_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
 def shared(kind: type[Section]) -> tuple[str, ...]:
@@ -67,7 +73,9 @@ def checked(kind: type[T], section: Mapping[str, Any], where: str) -> T:
 def fault(error: ValidationError, kind: type[Section], where: str) -> str:
     """The first fault in one line: "study.features.top_k=0: must be at least 1"."""
     first = error.errors()[0]
-    key = ".".join([where, *(str(part) for part in first["loc"] if part != "[key]")]).strip(".")
+    parts = [part for part in first["loc"] if part != "[key]"]
+    key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    key = key.strip(".")
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(str(first['loc'][-1]), kind.model_fields)}"
     if first["type"] == "missing":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -86,6 +86,13 @@ class Features(StudyOptions):
     maps: dict[int, tuple[Natural, ...]] = {}  # draw these in place of chosen ones: {3: [1, 7]}
     max_images: Count | None = None  # seeded sample of the validation images; null: all
     directions: Natural = 32  # random directions whose class purity stands beside the maps'
+
+    @model_validator(mode="after")
+    def _named_layers(self) -> Self:
+        for layer in self.maps:
+            if layer not in self.layers:
+                raise ValueError(f"maps names layer {layer}, which layers={self.layers} leaves out")
+        return self
 
 
 class Evolution(StudyOptions):
