@@ -1,48 +1,39 @@
 import json
 import math
-from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from zfnet.errors import UserError
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
-from zfnet.models.net import load_weights, save_weights
-from zfnet.studies import evolution, settling
-from zfnet.studies.evolution import (
-    Options,
-    bootstrap_median,
-    difference,
-    rules,
-    study,
-)
+from zfnet.models.checkpoint import load_weights, save_weights
+from zfnet.pipeline.studies import Evolution
+from zfnet.results import Results, save
+from zfnet.studies import convergence, evolution
 from zfnet.studies.base import Inputs
-from zfnet.studies.result import Table, load_result, save_result
-from zfnet.studies.settling import (
-    Run,
-    Snapshots,
+from zfnet.studies.convergence import (
     Trace,
+    convergence_index,
     cosine,
     cut_windows,
-    field_corners,
     follow,
-    measured_epochs,
-    scaled_epochs,
-    settled_index,
+    read_snapshots,
     shifted_cosine,
 )
+from zfnet.studies.evolution import (
+    PAPER_EPOCHS,
+    difference,
+    measure,
+    measured_epochs,
+    rules_of,
+    scaled_epochs,
+)
 
-PAPER = (1, 2, 5, 10, 20, 30, 40, 64)
-ONE = Options(layers=(1,), batch_size=8, figure_maps=4, lower=(1,), upper=(), max_maps=0)
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    monkeypatch.setenv("ZFNET_PROGRESS", "0")
+ONE = Evolution(layers=(1,), figure_maps=4, max_maps=0, device="cpu")
+TWO = ONE.model_copy(update={"layers": (1, 2)})
 
 
 @pytest.fixture
@@ -58,9 +49,16 @@ def keep(tmp_path):
             save_weights(net.model, folder / f"epoch_{epoch:03d}.pt")
         kept = list(range(1, len(changes) + 1))
         (folder / "epochs.json").write_text(json.dumps({"kept": kept}))
-        return Snapshots.open(folder)
+        return read_snapshots(folder)
 
     return written
+
+
+@pytest.fixture
+def two_sides(monkeypatch):
+    """Layer 1 is the lower side, layer 2 the upper one."""
+    monkeypatch.setattr(evolution, "LOWER", (1,))
+    monkeypatch.setattr(evolution, "UPPER", (2,))
 
 
 def turned(number, share):
@@ -85,9 +83,12 @@ def all_of(*changes):
     return change
 
 
-def trace_of(net, marks, snapshots, options=ONE):
-    inputs = Inputs(marks, "train", net, torch.device("cpu"))
-    (trace,) = follow(inputs, snapshots, snapshots.epochs, options, 0)
+def inputs_of(marks, net):
+    return Inputs(marks, "train", net, torch.device("cpu"))
+
+
+def trace_of(net, marks, snapshots, cfg=ONE):
+    (trace,) = follow(inputs_of(marks, net), snapshots, cfg)
     return trace
 
 
@@ -95,7 +96,7 @@ def trace_of(net, marks, snapshots, options=ONE):
 @pytest.mark.parametrize(
     ("length", "columns"),
     [
-        (70, (*PAPER, 70)),
+        (70, (*PAPER_EPOCHS, 70)),
         (10, (1, 2, 3, 5, 6, 10)),
         (20, (1, 2, 3, 6, 9, 12, 19, 20)),
         (2, (1, 2)),
@@ -103,12 +104,12 @@ def trace_of(net, marks, snapshots, options=ONE):
     ],
 )
 def test_the_papers_epochs_are_scaled_to_the_run(length, columns):
-    assert scaled_epochs(range(1, length + 1), PAPER, 70) == columns
+    assert scaled_epochs(range(1, length + 1), PAPER_EPOCHS, 70) == columns
 
 
 def test_the_nearest_snapshot_kept_is_shown_and_the_last_always():
-    assert scaled_epochs((4, 8, 10), PAPER, 70) == (4, 10)
-    assert scaled_epochs((4, 7, 10), PAPER, 70) == (4, 7, 10)
+    assert scaled_epochs((4, 8, 10), PAPER_EPOCHS, 70) == (4, 10)
+    assert scaled_epochs((4, 7, 10), PAPER_EPOCHS, 70) == (4, 7, 10)
     assert scaled_epochs((2, 7), (1, 70), 70) == (2, 7)
 
 
@@ -119,17 +120,17 @@ def test_long_runs_are_measured_at_evenly_spaced_epochs_and_the_columns():
 
 
 def test_snapshots_are_read_and_faults_named(tmp_path):
-    assert Snapshots.open(tmp_path / "none").epochs == ()
+    assert read_snapshots(tmp_path / "none") == {}
     (tmp_path / "epochs.json").write_text('{"kept": [2, 1]}')
     with pytest.raises(UserError, match=r"epoch_001\.pt: missing"):
-        Snapshots.open(tmp_path)
+        read_snapshots(tmp_path)
     for epoch in (1, 2):
         (tmp_path / f"epoch_{epoch:03d}.pt").touch()
-    assert Snapshots.open(tmp_path).epochs == (1, 2)
+    assert list(read_snapshots(tmp_path)) == [1, 2]
     for damaged in ("{", "[]", "{}", '{"kept": ["x"]}'):
         (tmp_path / "epochs.json").write_text(damaged)
-        with pytest.raises(UserError, match=r"epochs\.json: damaged"):
-            Snapshots.open(tmp_path)
+        with pytest.raises(UserError, match=r"epochs\.json"):
+            read_snapshots(tmp_path)
 
 
 # ------------------------------------------------------------------------------------- similarity
@@ -143,7 +144,7 @@ def test_cosine_is_that_of_the_pixels_and_of_no_contrast():
     assert cosine(torch.zeros_like(a), torch.zeros_like(a)).item() == 0
 
 
-def test_shifts_are_forgiven_up_to_the_limit_and_nothing_comes_round():
+def test_shifts_are_allowed_up_to_the_limit_and_nothing_comes_round():
     torch.manual_seed(0)
     a = torch.zeros(2, 3, 9, 8)
     a[:, :, 3:6, 2:5] = torch.randn(2, 3, 3, 3)
@@ -167,7 +168,7 @@ def test_windows_reach_beyond_the_image_as_zeros():
     assert (windows[2] == 0).all()
 
 
-def test_settled_is_from_where_it_stays():
+def test_a_map_has_converged_from_where_it_stays():
     similarity = np.array(
         [
             [0.9, 0.9, 0.9, 1.0],  # from the first
@@ -177,9 +178,9 @@ def test_settled_is_from_where_it_stays():
             [0.1, 0.1, 0.7, 0.9],  # the last is what it is compared with
         ]
     )
-    assert settled_index(similarity, 0.7).tolist() == [0, 1, 2, 3, 2]
-    assert settled_index(similarity, 0.95).tolist() == [3, 3, 3, 3, 3]
-    assert settled_index(similarity, 0.05).tolist() == [0, 0, 0, 0, 0]
+    assert convergence_index(similarity, 0.7).tolist() == [0, 1, 2, 3, 2]
+    assert convergence_index(similarity, 0.95).tolist() == [3, 3, 3, 3, 3]
+    assert convergence_index(similarity, 0.05).tolist() == [0, 0, 0, 0, 0]
 
 
 # -------------------------------------------------------------------------------------- following
@@ -202,17 +203,24 @@ def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, pro
     assert trace.own[:3] == pytest.approx(np.array(expected))  # no other image, no shift
     assert trace.changed[:3].tolist() == [[0, 0, 0]] * 3
     assert np.isnan(trace.changed[3]).all()
-    rule = rules(ONE)[0]
-    assert rule.epochs(trace, snapshots.epochs).tolist() == [1, 2, 4]
-    metrics = study(Inputs(marks, "train", probe), snapshots, ONE).metrics
-    assert metrics["layer1_settled"].value == 2
-    assert metrics["layer1_settled"].n == 3
-    assert metrics["layer1_settled_share"].value == 0.5
-    assert metrics["layer1_unsettled"].value == pytest.approx(1 / 3)
-    assert 0 < metrics["layer1_unsettled"].low < 1 / 3 < metrics["layer1_unsettled"].high < 1
-    assert metrics["layer1_dead_maps"].value == 1
-    assert metrics["layer1_image_changes"].value == 0
-    assert metrics["layer1_floor"].value == pytest.approx(0, abs=1e-6)  # three colours
+    assert rules_of(ONE)[0].epochs(trace).tolist() == [1, 2, 4]
+    found = measure(inputs_of(marks, probe), snapshots, ONE)
+    e = found.estimates
+    assert (e["layer1_settled"].value, e["layer1_settled"].n) == (2, 3)
+    assert e["layer1_settled"].covers == ("maps",)
+    assert e["layer1_settled_share"].value == 0.5
+    assert e["layer1_unsettled"].value == pytest.approx(1 / 3)
+    assert 0 < e["layer1_unsettled"].low < 1 / 3 < e["layer1_unsettled"].high < 1
+    assert e["layer1_dead_maps"].value == 1
+    assert e["layer1_image_changes"].value == 0
+    assert e["layer1_floor"].value == pytest.approx(0, abs=1e-6)  # three colours
+    maps = found.tables["maps"]
+    assert maps.column("settled") == [1, 2, 4, None]
+    assert maps.column("before_end") == [True, True, False, None]
+    steps = found.tables["steps"]
+    assert steps.column("settled") == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1])
+    assert steps.column("fixed") == pytest.approx([0.7, 2.3 / 3, 2.5 / 3, 1])
+    assert steps.column("changed") == [None, 0, 0, 0]
 
 
 def test_another_image_alone_unsettles_nothing(marks, probe, keep):
@@ -230,9 +238,9 @@ def test_another_image_alone_unsettles_nothing(marks, probe, keep):
     assert trace.rows[0].tolist() == [28, 27]
     assert trace.changed[0].tolist() == [1]
     assert trace.fixed[0, 0] == pytest.approx(1.8 / 1.81)
-    result = study(Inputs(marks, "train", probe), snapshots, ONE)
-    assert result.metrics["layer1_image_changes"].value == pytest.approx(1 / 3)
-    assert result.metrics["layer1_settled"].value == 1
+    estimates = measure(inputs_of(marks, probe), snapshots, ONE).estimates
+    assert estimates["layer1_image_changes"].value == pytest.approx(1 / 3)
+    assert estimates["layer1_settled"].value == 1
 
 
 def test_a_map_silent_at_the_final_image_is_not_similar_there(marks, probe, keep):
@@ -260,12 +268,12 @@ def test_a_map_dead_at_first_has_no_change_of_image_but_settles_later(marks, pro
     assert np.isnan(trace.changed[0, 0])
     assert trace.changed[0, 1] == 0
     assert trace.fixed[0] == pytest.approx(np.array([0, 1, 1]))
-    assert rules(ONE)[0].index(trace)[0] == 1
-    assert (trace.tiles[0, 1] == 128).all()
-    assert not (trace.tiles[0, 2] == 128).all()
+    assert rules_of(ONE)[0].epochs(trace)[0] == 2
+    assert (trace.pictures[0, 0] == 128).all()
+    assert not (trace.pictures[0, 1] == 128).all()
 
 
-def test_the_floor_is_the_likeness_of_another_map_at_the_same_place(marks, probe, keep):
+def test_the_floor_is_the_similarity_of_another_map_at_the_same_place(marks, probe, keep):
     """All maps alike: 1. Silent ones count with the picture that they would give."""
 
     def alike(model):
@@ -275,23 +283,25 @@ def test_the_floor_is_the_likeness_of_another_map_at_the_same_place(marks, probe
     trace = trace_of(probe, marks, keep(probe, [alike, alike]))
     assert trace.live.all()
     assert trace.floor == pytest.approx(np.ones(4))
-    above = rules(ONE)[-2]
+    trace.floor[:], trace.fixed[:, 0] = 0.5, 0.8  # a threshold of 0.7 counted from 0.5 is 0.85
+    chosen, *_, above, _ = rules_of(ONE)
+    assert chosen.epochs(trace).tolist() == [1, 1, 1, 1]
     assert above.above_floor
-    assert above.index(trace).tolist() == settled_index(trace.fixed, 1.0).tolist()
+    assert above.epochs(trace).tolist() == [2, 2, 2, 2]
 
 
 def test_a_subset_of_maps_is_seeded_and_drawn_maps_are_of_it(marks, probe, keep):
     snapshots = keep(probe, [turned(0, 1.0), turned(1, 1.0)])
-    options = replace(ONE, max_maps=2, figure_maps=1)
-    inputs = Inputs(marks, "train", probe, torch.device("cpu"))
-    found = [follow(inputs, snapshots, (1, 2), options, seed)[0] for seed in (0, 0, 1, 2, 3)]
+    cfg = ONE.model_copy(update={"max_maps": 2, "figure_maps": 1})
+    found = [
+        trace_of(probe, marks, snapshots, cfg.model_copy(update={"seed": seed}))
+        for seed in (0, 0, 1, 2, 3)
+    ]
     assert found[0].maps.tolist() == found[1].maps.tolist()
     assert len({tuple(trace.maps) for trace in found}) > 1
-    assert all(set(trace.shown) <= set(trace.maps) for trace in found)
-    whole = follow(inputs, snapshots, (1, 2), ONE, 0)[0]
+    assert all(len(trace.shown) == 1 and trace.shown[0] in trace.maps for trace in found)
+    whole = trace_of(probe, marks, snapshots)
     assert np.array_equal(found[0].fixed, whole.fixed[found[0].maps], equal_nan=True)
-    active = replace(ONE, choose="active", figure_maps=9)
-    assert follow(inputs, snapshots, (1, 2), active, 0)[0].shown == (0, 1, 2)
 
 
 def test_the_weights_come_back_also_after_a_fault(marks, probe, keep):
@@ -299,28 +309,26 @@ def test_the_weights_come_back_also_after_a_fault(marks, probe, keep):
     with torch.no_grad():
         turned(0, 0.3)(probe.model)
     before = probe.model.conv.weight.clone()
-    inputs = Inputs(marks, "train", probe)
-    study(inputs, snapshots, ONE)
+    measure(inputs_of(marks, probe), snapshots, ONE)
     assert torch.equal(probe.model.conv.weight, before)
-    snapshots.file(1).unlink()
+    snapshots[1].unlink()
     with pytest.raises(UserError, match=r"epoch_001\.pt"):
-        study(inputs, snapshots, ONE)
+        measure(inputs_of(marks, probe), snapshots, ONE)
     assert torch.equal(probe.model.conv.weight, before)
 
 
-def test_small_batches_change_nothing(marks, deeper, keep):
+def test_small_batches_change_nothing(marks, deeper, keep, monkeypatch):
     def moved(model):
         model[2].weight.add_(0.05 * torch.randn_like(model[2].weight))
 
     snapshots = keep(deeper, [moved, moved, moved])
-    inputs = Inputs(marks, "train", deeper)
-    two = Options(layers=(1, 2), figure_maps=2, lower=(1,), upper=(2,))
-    big = follow(inputs, snapshots, (1, 2, 3), two, 0)
-    small = follow(inputs, snapshots, (1, 2, 3), replace(two, batch_size=3), 0)
+    big = follow(inputs_of(marks, deeper), snapshots, TWO)
+    monkeypatch.setattr(convergence, "BATCH", 3)
+    small = follow(inputs_of(marks, deeper), snapshots, TWO)
     for a, b in zip(big, small, strict=True):
         for name in ("fixed", "own", "values", "floor"):
             assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-5, nan_ok=True)
-        assert a.tiles.keys() == {(m, e) for m in a.maps for e in (1, 2, 3)} == a.scales.keys()
+        assert a.pictures.shape[:2] == a.scales.shape == (4, 3)
     # the first layer's filters never moved, the second's did
     assert big[0].fixed == pytest.approx(np.ones((4, 3)), abs=1e-5)
     assert (big[1].fixed[big[1].live, 0] < 0.9999).all()
@@ -329,36 +337,34 @@ def test_small_batches_change_nothing(marks, deeper, keep):
 def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, probe, keep):
     """The picture times its scale is the projection of that epoch's net, from its own place."""
     snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
-    inputs = Inputs(marks, "train", probe)
-    (trace,) = follow(inputs, snapshots, (1, 2), ONE, 0)
-    assert trace.pictured == (0, 1, 2, 3)
-    for e, epoch in enumerate((1, 2)):
-        load_weights(probe.model, snapshots.file(epoch))
+    inputs = inputs_of(marks, probe)
+    (trace,) = follow(inputs, snapshots, ONE)
+    assert trace.pictured.tolist() == [0, 1, 2, 3]
+    for e, file in enumerate(snapshots.values()):
+        load_weights(probe.model, file)
         for m in range(3):
             place = torch.from_numpy(trace.places[m : m + 1, e])
             image = inputs.batch(trace.rows[m : m + 1, e])
             down = deconvnet(probe.model, image, "relu", m, places=place)[0].permute(1, 2, 0)
-            y, x = field_corners(trace, np.array([m]), e, 16)[0].tolist()
-            part = down[y : y + 3, x : x + 3].numpy()
-            picture = (trace.tiles[m, epoch].astype(float) - 128) / 127 * trace.scales[m, epoch]
+            y, x = trace.corners(trace.places[m, e])
+            part, limit = down[y : y + 3, x : x + 3].numpy(), float(trace.scales[m, e])
+            picture = (trace.pictures[m, e].astype(float) - 128) / 127 * limit
             # what passes the quantile saturates
-            limit = trace.scales[m, epoch]
             assert picture == pytest.approx(np.clip(part, -limit, limit), abs=limit / 250)
-    assert (trace.tiles[3, 2] == 128).all()  # dead
-    assert trace.scales[3, 2] == 0
+    assert (trace.pictures[3, 1] == 128).all()  # dead
+    assert trace.scales[3, 1] == 0
 
 
 def test_too_many_pictures_are_not_kept(marks, probe, keep, monkeypatch):
     snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
-    inputs = Inputs(marks, "train", probe)
-    options = replace(ONE, figure_maps=2)
+    cfg = ONE.model_copy(update={"figure_maps": 2})
     size = 4 * 2 * 3 * 3 * 3  # maps, epochs, field, colours
     for limit, count in ((size, 4), (size - 1, 2)):
-        monkeypatch.setattr(settling, "KEPT_BYTES", limit)
-        result = study(inputs, snapshots, options)
-        assert len(result.arrays["layer1_pictured"]) == count
-        assert len(list(result.arrays["layer1_projections"])) == count
-        assert result.arrays["layer1_fixed"].shape == (4, 2)
+        monkeypatch.setattr(convergence, "KEPT_BYTES", limit)
+        arrays = measure(inputs_of(marks, probe), snapshots, cfg).arrays
+        assert arrays["layer1_pictured"].shape == (count,)
+        assert arrays["layer1_projections"].shape == (count, 2, 3, 3, 3)
+        assert arrays["layer1_fixed"].shape == (4, 2)
 
 
 # ------------------------------------------------------------------------------------- statistics
@@ -366,6 +372,7 @@ def test_difference_of_layers_weighs_layers_the_same_and_has_a_sign():
     ones, fives = np.ones(10), np.full(40, 5.0)
     later = difference([ones, ones[:3]], [fives], 0)
     assert (later.value, later.low, later.high, later.n) == (4, 4, 4, 53)
+    assert later.covers == ("maps",)
     assert difference([fives], [ones], 0).value == -4
     assert difference([np.array([1.0]), np.array([3.0] * 9)], [np.array([2.0, 2.0])], 0).value == 0
     rng = np.random.default_rng(0)
@@ -375,194 +382,115 @@ def test_difference_of_layers_weighs_layers_the_same_and_has_a_sign():
     assert difference([ones], [], 0).low is None
 
 
-def test_median_with_its_interval():
-    told = bootstrap_median(np.array([1.0] * 10 + [9.0] * 30), 0, note="x")
-    assert (told.value, told.high, told.n) == (9, 9, 40)
-    assert bootstrap_median(np.array([3.0]), 0, note="x").low is None
-    assert math.isnan(bootstrap_median(np.zeros(0), 0, note="x").value)
-
-
 def made(net, number, similarity):
     """A trace whose live maps have these similarities (C, E)."""
     similarity = np.array(similarity, float)
     count, epochs = similarity.shape
-    return Trace(
-        number, str(number), receptive_field(net.model, "1", 16), count, np.arange(count),
-        np.ones((count, epochs), np.float32), np.zeros((count, epochs), np.int64),
-        np.zeros((count, epochs, 2), np.int64), similarity, similarity, np.zeros(count),
-    )  # fmt: skip
+    reach = receptive_field(net.model, "1", 16)
+    trace = Trace(number, str(number), reach, count, range(1, epochs + 1), ONE)
+    trace.values[:] = 1
+    trace.fixed[:] = trace.own[:] = similarity
+    trace.floor[:] = 0
+    return trace
 
 
+@pytest.mark.usefixtures("two_sides")
 @pytest.mark.parametrize(
-    ("lower", "upper", "said", "sign"),
+    ("lower", "upper", "sign"),
     [
-        ([[1, 1, 1, 1]] * 6, [[0, 0, 1, 1]] * 6, "later than the lower ones, as the paper says", 1),
-        ([[0, 0, 1, 1]] * 6, [[1, 1, 1, 1]] * 6, "earlier than the lower ones, against", -1),
-        ([[0, 1, 1, 1], [0, 0, 1, 1]] * 3, [[0, 1, 1, 1], [0, 0, 1, 1]] * 3, "neither", 0),
+        ([[1, 1, 1, 1]] * 6, [[0, 0, 1, 1]] * 6, 1),
+        ([[0, 0, 1, 1]] * 6, [[1, 1, 1, 1]] * 6, -1),
+        ([[0, 1, 1, 1], [0, 0, 1, 1]] * 3, [[0, 1, 1, 1], [0, 0, 1, 1]] * 3, 0),
     ],
 )
-def test_the_finding_goes_with_the_numbers(marks, deeper, monkeypatch, lower, upper, said, sign):
+def test_upper_and_lower_layers_are_compared_by_every_rule(
+    marks, deeper, monkeypatch, lower, upper, sign
+):
     traces = [made(deeper, 1, lower), made(deeper, 2, upper)]
     monkeypatch.setattr(evolution, "follow", lambda *given: traces)
-    options = Options(layers=(1, 2), lower=(1,), upper=(2,))
-    snapshots = Snapshots(None, (1, 2, 3, 4))
-    result = study(Inputs(marks, "train", deeper), snapshots, options)
-    assert said in result.text
-    assert np.sign(result.metrics["upper_minus_lower"].value) == sign
-    assert result.metrics["upper_minus_lower_share"].value == pytest.approx(
-        result.metrics["upper_minus_lower"].value / 4
-    )
-    table = result.tables["sensitivity"]
-    assert [row[0].split(",")[0] for row in table.rows] == [
-        "last epoch's image"] * 4 + ["each epoch's own image"]  # fmt: skip
-    assert table.rows[0][3] == result.metrics["upper_minus_lower"].value
-    assert len(result.text.split("\n\n")) == 3
-    all_of_them = {1: "the intervals all above 0", -1: "all below 0", 0: "all holding 0"}[sign]
-    assert all_of_them in result.text
+    found = measure(inputs_of(marks, deeper), dict.fromkeys((1, 2, 3, 4)), TWO)
+    between = found.estimates["upper_minus_lower"]
+    assert between.value == 2 * sign
+    assert found.estimates["upper_minus_lower_share"].value == pytest.approx(between.value / 4)
+    table = found.tables["sensitivity"]
+    assert table.column("measure") == ["fixed"] * 4 + ["own"]
+    assert table.column("threshold") == [0.7, 0.5, 0.9, 0.7, 0.7]
+    assert table.column("difference") == [between.value] * 5
+    assert table.column("difference_low")[0] == between.low
 
 
-def test_choices_that_disagree_are_told():
-    rows = [["a", 1, 2, 1, 0.5, 1.5], ["b", 1, 2, 1, 0.5, 1.5], ["c", 2, 1, -1, -2, 0.5]]
-    columns = ["", "", "", "", "", ""]
-    said = evolution._robust(Table(columns, rows))
-    assert "-1.00 and +1.00 epochs, the intervals not all on one side of 0" in said
-    assert evolution._robust(Table(columns, [*rows[:1], ["c", 2, 1, None, None, None]])) == ""
-
-
-def test_censoring_is_told(marks, deeper, monkeypatch):
+@pytest.mark.usefixtures("two_sides")
+def test_censored_medians_are_bounds(marks, deeper, monkeypatch):
     """Half of the maps or more settled at neither end have no median but a bound."""
     traces = [made(deeper, 1, [[1, 1, 1]] * 4), made(deeper, 2, [[0, 0, 1]] * 3 + [[0, 1, 1]])]
     monkeypatch.setattr(evolution, "follow", lambda *given: traces)
-    options = Options(layers=(1, 2), lower=(1,), upper=(2,))
-    inputs = Inputs(marks, "train", deeper)
-    metrics = study(inputs, Snapshots(None, (1, 2, 3)), options).metrics
-    assert "at most this" in metrics["layer1_settled"].note
-    assert "at least" not in metrics["layer1_settled"].note
-    assert "at least this" in metrics["layer2_settled"].note
-    assert metrics["layer2_unsettled"].value == 0.75
-    assert metrics["layer1_unsettled"].value == 0
+    estimates = measure(inputs_of(marks, deeper), dict.fromkeys((1, 2, 3)), TWO).estimates
+    assert "upper bound" in estimates["layer1_settled"].note
+    assert "lower bound" not in estimates["layer1_settled"].note
+    assert "lower bound" in estimates["layer2_settled"].note
+    assert estimates["layer2_unsettled"].value == 0.75
+    assert estimates["layer1_unsettled"].value == 0
 
 
 # ----------------------------------------------------------------------------------------- result
-def test_without_snapshots_it_says_so_and_is_a_result(marks, probe, keep, tmp_path):
-    inputs = Inputs(marks, "train", probe)
-    none = study(inputs, Snapshots(tmp_path, ()), ONE)
-    assert "no snapshots of its training were kept" in none.text
-    assert none.metrics == {}
-    save_result(none, tmp_path / "none", tmp_path / "none.json")
-    assert load_result(tmp_path / "none")["figures"] == []
+def test_without_snapshots_there_are_no_numbers(marks, probe, keep, tmp_path):
+    none = measure(inputs_of(marks, probe), {}, ONE)
+    assert (none.facts["measured"], none.facts["adopted"], none.estimates) == (False, False, {})
+    save(none, tmp_path / "none", tmp_path / "none.json")
     assert json.loads((tmp_path / "none.json").read_text()) == {}
     probe.provenance = {"adopted": "yes"}
-    assert "weights were adopted" in study(inputs, Snapshots(tmp_path, ()), ONE).text
-    probe.provenance = {}
-    assert "one snapshot alone" in study(inputs, keep(probe, [turned(0, 1.0)]), ONE).text
+    assert measure(inputs_of(marks, probe), {}, ONE).facts["adopted"]
+    one = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0)]), ONE)
+    assert (one.facts["epochs"], one.facts["measured"]) == ([1], False)
 
 
-def test_a_net_whose_maps_are_all_dead_is_told_and_saved(marks, probe, keep, tmp_path):
+def test_a_net_whose_maps_are_all_dead_is_saved(marks, probe, keep, tmp_path):
     def dead(model):
         model.conv.bias[:] = -1000.0
 
-    snapshots = keep(probe, [turned(0, 1.0), dead])
-    result = study(Inputs(marks, "train", probe), snapshots, ONE)
-    save_result(result, tmp_path / "out", tmp_path / "out.json")
-    told = load_result(tmp_path / "out")["metrics"]
-    assert told["layer1_dead_maps"]["value"] == 4
-    assert told["layer1_settled"]["value"] is None
-    assert "unknown" in result.text
+    found = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0), dead]), ONE)
+    save(found, tmp_path / "out", tmp_path / "out.json")
+    estimates = Results(tmp_path / "out", tmp_path).estimates
+    assert estimates["layer1_dead_maps"].value == 4
+    assert math.isnan(estimates["layer1_settled"].value)
 
 
-def test_result_is_whole_and_its_bytes_repeat(marks, probe, keep, tmp_path):
+def test_the_bytes_repeat(marks, probe, keep, tmp_path):
     snapshots = keep(probe, [turned(0, 0.5), turned(0, 0.8), turned(1, 1.0), turned(2, 1.0)])
     for name in ("one", "two"):
-        result = study(Inputs(marks, "train", probe), snapshots, ONE, seed=1)
-        save_result(result, tmp_path / name, tmp_path / f"{name}.json")
-    told = load_result(tmp_path / "one")
-    assert told["paper"] == "Fig. 4"
-    assert [figure["name"] for figure in told["figures"]] == ["evolution", "settling"]
-    assert all(figure["alt"] and figure["caption"] for figure in told["figures"])
-    assert set(told["tables"]) == {"layers", "sensitivity", "steps", "maps"}
-    assert told["arrays"]["layer1_fixed"]["shape"] == [4, 4]
-    assert told["arrays"]["layer1_projections"]["shape"] == [4, 4, 3, 3, 3]
-    assert told["arrays"]["layer1_scales"]["shape"] == [4, 4]
-    assert all(value["note"] or value["low"] is not None for value in told["metrics"].values())
-    assert "cannot be compared" in told["text"]  # no upper layer was asked for
+        found = measure(inputs_of(marks, probe), snapshots, ONE)
+        save(found, tmp_path / name, tmp_path / f"{name}.json")
+    assert set(found.tables) == {"layers", "sensitivity", "steps", "maps"}
+    for value in found.estimates.values():
+        assert value.note or value.low is not None
     files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]
     assert len(files) > 10
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_wide_fields_are_marked(marks, deeper, keep):
+@pytest.mark.usefixtures("two_sides")
+def test_wide_fields_are_marked(marks, deeper, keep, monkeypatch):
     snapshots = keep(deeper, [lambda model: None] * 2)
-    options = Options(layers=(1, 2), lower=(1,), upper=(2,))
-    inputs = Inputs(marks, "train", deeper)
-    assert study(inputs, snapshots, options).extra["beyond_field_limit"] == []
-    evolution_limit = evolution.FIELD_LIMIT
-    try:
-        evolution.FIELD_LIMIT = 4 / 16  # fields of 3 and 5 px in 16
-        result = study(inputs, snapshots, options)
-    finally:
-        evolution.FIELD_LIMIT = evolution_limit
-    assert result.extra["beyond_field_limit"] == [2]
-    assert "beyond" in result.metrics["layer2_settled"].note
-    assert "beyond" not in result.metrics["layer1_settled"].note
-    assert "layers 2 pass" in result.metrics["upper_minus_lower"].note
-    assert "receptive fields of layers 2" in result.text
+    inputs = inputs_of(marks, deeper)
+    assert measure(inputs, snapshots, TWO).facts["beyond_field_limit"] == []
+    monkeypatch.setattr(evolution, "FIELD_LIMIT", 4 / 16)  # fields of 3 and 5 px in 16
+    found = measure(inputs, snapshots, TWO)
+    assert found.facts["beyond_field_limit"] == [2]
+    assert "field" in found.estimates["layer2_settled"].note
+    assert "field" not in found.estimates["layer1_settled"].note
 
 
-def test_jumps_are_marked_between_the_columns_drawn(marks, probe):
-    trace = Trace(
-        1, "relu", receptive_field(probe.model, "relu", 16), 4, np.array([2]),
-        np.array([[1, 1, 0, 1, 1]], np.float32), np.array([[5, 6, 6, 6, 5]]),
-        np.zeros((1, 5, 2), np.int64), np.ones((1, 5)), np.ones((1, 5)), np.zeros(1), (2,),
-        {(2, e): np.zeros((3, 3, 3), np.uint8) for e in range(1, 6)},
-    )  # fmt: skip
-    every = Run((1, 2, 3, 4, 5), (1, 2, 3, 4, 5), 5, (trace,))
-    assert evolution._track(trace, 2, every, 1).jumps == [False, True, False, False, True]
-    assert evolution._track(trace, 2, every, 1).settled == [False, True, True, True, True]
-    few = replace(every, columns=(1, 4, 5))
-    assert evolution._track(trace, 2, few, 2).jumps == [False, True, True]
-    assert evolution._track(trace, 2, few, 2).settled == [False, True, True]
-    assert evolution._track(trace, 2, few, 4).settled == [False] * 3  # not before the last
-    assert evolution._track(trace, 2, few, None).settled == [False] * 3
-
-
-def test_faulty_options_are_named():
-    for wrong, message in (
-        ({"choose": "best"}, "study.evolution.choose=best"),
-        ({"measure": "both"}, "study.evolution.measure=both"),
-        ({"lrn": "none"}, "study.evolution.lrn=none"),
-        ({"max_images": -1}, "study.evolution.max_images=-1"),
-        ({"max_epochs": 0}, "study.evolution.max_epochs=0"),
-        ({"threshold": 1.0}, "threshold 1.0"),
-        ({"thresholds": (0.5, 0.0)}, "threshold 0.0"),
-        ({"shift": 0.6}, "study.evolution.shift=0.6"),
-        ({"layers": ()}, "study.evolution.layers"),
-        ({"paper_epochs": (0, 1)}, "study.evolution.paper_epochs"),
-    ):
-        with pytest.raises(UserError, match=message):
-            Options(**wrong)
-
-
-def test_the_config_holds_the_defaults(root):
-    section = yaml.safe_load((root / "conf/study/evolution.yaml").read_text())
-    assert list(section) == [entry.name for entry in fields(Options)]
-    assert Options.read(SimpleNamespace(**section)) == Options()
-
-
-def test_the_stage_reads_only_what_it_declares(marks, probe, keep, root, tmp_path, monkeypatch):
-    from zfnet.pipeline.compose import StageConfig
-    from zfnet.studies import base as inputs
+def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, tmp_path, monkeypatch):
+    from zfnet.studies import base
 
     keep(probe, [turned(0, 0.5), turned(0, 1.0)])
-    section = yaml.safe_load((root / "conf/study/evolution.yaml").read_text())
-    section |= {"layers": [1], "batch_size": 8}
-    whole = {"seed": 7, "device": "cpu", "data": {}, "study": {"evolution": section}}
-    monkeypatch.setattr(inputs, "load_net", lambda folder: probe)
-    monkeypatch.setattr(inputs.Prepared, "open", lambda folder: marks)
-    cfg = StageConfig(whole, ["study.evolution", "seed", "device"], "evolution")
+    monkeypatch.setattr(base, "load_net", lambda folder: probe)
+    monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
+    cfg = ONE.model_copy(update={"seed": 7, "max_images": 20})
     net = tmp_path / "models" / "zfnet" / "final"
-    result = evolution.run(cfg, SimpleNamespace(net=net, prepared=tmp_path))
-    assert result.seed == 7
-    assert result.extra["epochs"] == [1, 2]
-    assert evolution.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path)).metrics == {}
+    found = evolution.run(cfg, SimpleNamespace(net=net, prepared=tmp_path))
+    assert found.seed == 7
+    assert found.facts["epochs"] == [1, 2]
+    assert found.estimates["images"].value == 20
+    assert evolution.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path)).estimates == {}

@@ -1,16 +1,19 @@
-"""Pictures that change from epoch to epoch (Fig. 4), and curves of them by layer."""
+"""Fig. 4: pictures that change from epoch to epoch, and curves of them by layer."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
-from zfnet.figures.kit.grid import ZERO, resize
+from zfnet.data.signed import ZERO
+from zfnet.figures.kit.grid import resize
+from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import (
     CATEGORICAL,
     FAINT,
@@ -21,183 +24,269 @@ from zfnet.figures.kit.style import (
     text_width,
     write,
 )
+from zfnet.results import Results
+from zfnet.stats.estimate import in_words
 
-JUMP = ImageColor.getrgb(MARK)
-SETTLED = ImageColor.getrgb(CATEGORICAL[2])
-LETTERS = 24
-GAP = 12
-APART = 48
-UNDER = 16
-HEAD = 92
-BLOCK_HEAD = 76
+CARD = "evolution"
+JUMP, SIMILAR = ImageColor.getrgb(MARK), ImageColor.getrgb(CATEGORICAL[2])
+WIDTH, COLUMNS, APART = 1800, 2, 48  # of the sheet, its columns of blocks, px between them
+LETTERS, GAP, UNDER, HEAD, BLOCK_HEAD, BETWEEN = 24, 12, 16, 92, 76, 24
+MAX_TILE, SHARP_PX = 120, 15  # the pixels of smaller pictures stay square
 MARKERS = "osD^vPX*"
+MEASURES = {"fixed": "last epoch's image", "own": "each epoch's own image"}
 
 
+def figures(results: Results) -> list[Figure]:
+    """The paper's sheet, and curves of the similarity; nothing for a net without snapshots."""
+    facts = results.facts
+    if not facts["measured"]:
+        return []
+    layers, columns = in_words(list(facts["layers"])), in_words([str(e) for e in facts["columns"]])
+    rule = f"cosine {facts['threshold']:g}, {MEASURES[facts['measure']]}"
+    return [
+        Figure(
+            "evolution",
+            f"Fig. 4: a seeded random subset of the maps of each layer (rows) after epochs "
+            f"{columns} (columns). Each tile is the map's strongest activation over "
+            f"{results['images'].value:g} images of the {facts['split']} split, projected to the "
+            "pixels by the deconvnet of that epoch and cut to its receptive field, on its own "
+            "symmetric scale (grey = 0, the strongest 2 % of the pixels saturate). Red bar: the "
+            "strongest image differs from that of the column before. Green line: from this column "
+            f"on the projection stays similar to the last epoch's ({rule}). Plain grey: no image "
+            "excites the map.",
+            f"Rows of maps of layers {layers}; columns are epochs {columns}; each tile is the "
+            "projection of the map's strongest activation.",
+            functools.partial(_sheet, results),
+            format="webp",
+        ),
+        Figure(
+            "settling",
+            "Means over the live maps of each layer, by epoch. Left: cosine of the projection to "
+            "that of the last epoch, of the last epoch's strongest image (top) and of each epoch's "
+            f"own (bottom, small shifts allowed). Top right: share of settled maps ({rule}). "
+            "Bottom right: share of maps whose strongest image differs from that of the epoch "
+            "measured before.",
+            "Four panels of curves over the epochs, one curve a layer: similarity to the last "
+            "epoch by two measures, share of settled maps, share of maps whose strongest image "
+            "changed.",
+            functools.partial(_curves, results),
+        ),
+    ]
+
+
+def tables(results: Results) -> dict[str, Shown]:
+    """The study's tables as people see them."""
+    if not results.facts["measured"]:
+        return {}
+    sides = {side: in_words([str(n) for n in results.facts[side]]) for side in ("lower", "upper")}
+    return {
+        "layers": Shown(
+            [Column("layer", "layer"), Column("module", "module"), Column("maps", "maps"),
+             Column("measured", "measured"), Column("dead_maps", "dead at the end"),
+             Column("field_px", "field, px"),
+             Column("settled", "settled from epoch (median)", interval=True),
+             Column("settled_share", "share of the run", interval=True),
+             Column("unsettled", "share not settled before the end", interval=True),
+             Column("image_changes", "image changes a step", interval=True),
+             Column("floor", "floor: cosine of two maps", interval=True)],
+            "When the projections of each layer's maps settle, of "
+            f"{results['run_epochs'].value:g} epochs.",
+        ),
+        "sensitivity": Shown(
+            [Column("measure", "compared", words=MEASURES), Column("threshold", "cosine"),
+             Column("above_floor", "counted from", words={True: "the floor", False: "0"}),
+             Column("lower", f"layers {sides['lower']}: mean epoch"),
+             Column("upper", f"layers {sides['upper']}: mean epoch"),
+             Column("difference", "difference, epochs", interval=True),
+             Column("upper_unsettled", "upper maps not settled before the end")],
+            "Lower against upper layers by the chosen rule (first row) and by others, with 95 % "
+            "bootstrap intervals over maps.",
+        ),
+        "steps": Shown(
+            [Column("layer", "layer"), Column("epoch", "epoch"),
+             Column("fixed", "similarity, last epoch's image"),
+             Column("settled", "share settled"),
+             Column("own", "similarity, own image"), Column("changed", "strongest image changed")],
+            "Means over each layer's live maps at every measured epoch.",
+        ),
+        "maps": Shown(
+            [Column("layer", "layer"), Column("map", "map"),
+             Column("settled", "settled from epoch"),
+             Column("before_end", "settled before the end"),
+             Column("image_changes", "image changes"),
+             Column("image", "strongest image at the end")],
+            "Every measured map; those without an epoch are dead at the last one.",
+        ),
+    }  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------- the sheet
 @dataclass(frozen=True)
 class Track:
     """One map through the epochs: a picture (h, w, 3) uint8 for each column.
 
-    `jumps`: whether the picture comes from another image than the one before; `settled`: whether
-    the map stays similar to its last picture from there on. Both one bool a column.
+    `jumps`: whether its image is another than in the column before; `similar`: whether the map
+    stays similar to its last picture from there on. Both one bool a column.
     """
 
     name: str
     tiles: Sequence[np.ndarray]
     jumps: Sequence[bool]
-    settled: Sequence[bool]
+    similar: Sequence[bool]
 
 
-@dataclass(frozen=True)
-class Block:
-    """The tracks of one layer. `sharp` keeps the pixels of very small pictures square."""
+def _sheet(results: Results) -> Image.Image:
+    facts, px = results.facts, results.facts["input_px"]
+    blocks = {}
+    for number, layer in facts["layers"].items():
+        size = f"{layer['field'][0]} px" if max(layer["field"]) < px else "whole image"
+        blocks[f"Layer {number} ({size})"] = tracks_of(results, number)
+    return evolution_sheet(blocks, facts["columns"])
 
-    title: str
-    tracks: Sequence[Track]
-    sharp: bool = False
 
-
-def evolution_sheet(
-    blocks: Sequence[Block],
-    epochs: Sequence[int],
-    *,
-    title: str,
-    subtitle: str = "",
-    columns: int = 2,
-    width: int = 1800,
-    max_tile: int = 120,
-) -> Image.Image:
-    """The paper's Fig. 4: a block a layer, a row a map, a column an epoch; and what marks mean.
-
-    Blocks are laid row by row in `columns` columns. A red bar stands before a picture whose image
-    is another one than in the column before, a green line below those that are settled.
-    """
-    label = 8 + max(
-        text_width(name, LETTERS) for b in blocks for name in ("epoch", *(t.name for t in b.tracks))
+def tracks_of(results: Results, number: str) -> list[Track]:
+    """The tracks of the maps that the figure shows of a layer."""
+    facts = results.facts
+    at = [facts["epochs"].index(epoch) for epoch in facts["columns"]]
+    settled = {
+        record["map"]: record["settled"]
+        for record in results.tables["maps"].records()
+        if str(record["layer"]) == number and record["before_end"]
+    }
+    maps, pictured, values, rows, pictures = (
+        results.array(f"layer{number}_{name}")
+        for name in ("maps", "pictured", "values", "images", "projections")
     )
-    span = (width - (columns - 1) * APART) // columns
-    tile = max(8, min(max_tile, (span - label) // len(epochs) - GAP))
+    tracks = []
+    for shown in facts["layers"][number]["shown"]:
+        member = maps.tolist().index(shown)
+        live, row = values[member, at] > 0, rows[member, at]
+        jumps = [False, *(live[1:] & live[:-1] & (row[1:] != row[:-1])).tolist()]
+        similar = [epoch >= settled.get(shown, math.inf) for epoch in facts["columns"]]
+        tiles = list(pictures[pictured.tolist().index(shown)][at])
+        tracks.append(Track(str(shown), tiles, jumps, similar))
+    return tracks
+
+
+def evolution_sheet(blocks: Mapping[str, Sequence[Track]], epochs: Sequence[int]) -> Image.Image:
+    """The paper's Fig. 4: a block a layer, a row a map, a column an epoch; and what marks mean."""
+    names = ["epoch", *(track.name for tracks in blocks.values() for track in tracks)]
+    label = 8 + max(text_width(name, LETTERS) for name in names)
+    span = (WIDTH - (COLUMNS - 1) * APART) // COLUMNS
+    tile = max(8, min(MAX_TILE, (span - label) // len(epochs) - GAP))
     used = label + len(epochs) * (tile + GAP)
-    rows = max(len(block.tracks) for block in blocks)
-    height = BLOCK_HEAD + rows * (tile + UNDER)
-    lines = math.ceil((len(blocks) + 1) / columns)
-    total = columns * used + (columns - 1) * APART
-    picture, draw = sheet(total, HEAD + lines * height + (lines - 1) * 24)
-    for y, text, size, bold in ((22, title, 36, True), (64, subtitle, 25, False)):
+    height = BLOCK_HEAD + max(len(tracks) for tracks in blocks.values()) * (tile + UNDER)
+    lines = math.ceil((len(blocks) + 1) / COLUMNS)  # and the key, as if it were a block
+    total = COLUMNS * used + (COLUMNS - 1) * APART
+    picture, draw = sheet(total, HEAD + lines * height + (lines - 1) * BETWEEN)
+    subtitle = "Each row: one map's strongest activation after each epoch, projected"
+    for y, text, size, bold in ((22, "Evolution of features", 36, True), (64, subtitle, 25, False)):
         while size > 12 and text_width(text, size, bold) > total:
             size -= 1
         write(draw, (0, y), text, size, bold=bold, fill=INK if bold else FAINT)
-    for number in range(len(blocks) + 1):
-        line, column = divmod(number, columns)
-        corner = (column * (used + APART), HEAD + line * (height + 24))
-        if number < len(blocks):
-            _draw_block(picture, draw, blocks[number], epochs, corner, label, tile)
-        else:
-            _draw_key(draw, corner, used)
+    corners = [
+        (place % COLUMNS * (used + APART), HEAD + place // COLUMNS * (height + BETWEEN))
+        for place in range(len(blocks) + 1)
+    ]
+    for (title, tracks), (left, top) in zip(blocks.items(), corners[:-1], strict=True):
+        write(draw, (left, top + 16), title, LETTERS + 4, bold=True)
+        write(draw, (left, top + 54), "epoch", LETTERS, fill=FAINT)
+        starts = [left + label + GAP + i * (tile + GAP) for i in range(len(epochs))]
+        for x, epoch in zip(starts, epochs, strict=True):
+            write(draw, (x + tile // 2, top + 54), str(epoch), LETTERS, anchor="mm", fill=FAINT)
+        for row, track in enumerate(tracks):
+            y = top + BLOCK_HEAD + row * (tile + UNDER)
+            write(draw, (left, y + tile // 2), track.name, LETTERS)
+            _draw_track(picture, draw, track, starts, y, tile)
+    _draw_key(draw, corners[-1], used)
     return picture
 
 
-def _draw_block(
+def _draw_track(
     picture: Image.Image,
     draw: ImageDraw.ImageDraw,
-    block: Block,
-    epochs: Sequence[int],
-    corner: tuple[int, int],
-    label: int,
+    track: Track,
+    starts: Sequence[int],
+    y: int,
     tile: int,
 ) -> None:
-    left, top = corner
-    write(draw, (left, top + 16), block.title, LETTERS + 4, bold=True)
-    write(draw, (left, top + 54), "epoch", LETTERS, fill=FAINT)
-    starts = [left + label + GAP + i * (tile + GAP) for i in range(len(epochs))]
-    for x, epoch in zip(starts, epochs, strict=True):
-        write(draw, (x + tile // 2, top + 54), str(epoch), LETTERS, anchor="mm", fill=FAINT)
-    for row, track in enumerate(block.tracks):
-        y = top + BLOCK_HEAD + row * (tile + UNDER)
-        write(draw, (left, y + tile // 2), track.name, LETTERS)
-        for i, x in enumerate(starts):
-            drawn = resize(track.tiles[i], tile, block.sharp)
-            picture.paste(drawn, (x + (tile - drawn.width) // 2, y + (tile - drawn.height) // 2))
-            if track.jumps[i]:
-                draw.rectangle((x - GAP + 2, y, x - 4, y + tile - 1), fill=JUMP)
-            if track.settled[i]:
-                end = x + tile - 1 + (GAP if i + 1 < len(starts) else 0)
-                draw.rectangle((x, y + tile + 3, end, y + tile + 9), fill=SETTLED)
+    for i, x in enumerate(starts):
+        small = max(track.tiles[i].shape[:2]) <= SHARP_PX
+        drawn = resize(track.tiles[i], tile, small)
+        picture.paste(drawn, (x + (tile - drawn.width) // 2, y + (tile - drawn.height) // 2))
+        if track.jumps[i]:
+            draw.rectangle((x - GAP + 2, y, x - 4, y + tile - 1), fill=JUMP)
+        if track.similar[i]:
+            end = x + tile - 1 + (GAP if i + 1 < len(starts) else 0)
+            draw.rectangle((x, y + tile + 3, end, y + tile + 9), fill=SIMILAR)
 
 
 def _draw_key(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int) -> None:
-    """What the marks mean, where a next block would stand."""
+    """What the marks mean, each drawn as in the blocks: a bar, a line, a square."""
     left, top = corner
     entries = (
-        ("another image has become the strongest", JUMP),
-        ("from here on similar to the last epoch", SETTLED),
-        ("no activation in any image", (ZERO,) * 3),
+        ("another image has become the strongest", JUMP, (20, -24, 26, 24)),
+        ("from here on similar to the last epoch", SIMILAR, (0, -3, 48, 3)),
+        ("no image excites the map", (ZERO,) * 3, (0, -24, 48, 24)),
     )
     size = LETTERS
-    while size > 12 and max(text_width(text, size) for text, _ in entries) > width - 72:
+    while size > 12 and max(text_width(text, size) for text, *_ in entries) > width - 72:
         size -= 1
-    for line, (text, colour) in enumerate(entries):
+    for line, (text, colour, (x0, y0, x1, y1)) in enumerate(entries):
         y = top + BLOCK_HEAD + 28 + line * 64
-        box = (left + 20, y - 24, left + 26, y + 24)  # a bar, a line, a square: as in the blocks
-        if colour == SETTLED:
-            box = (left, y - 3, left + 48, y + 3)
-        elif colour != JUMP:
-            box = (left, y - 24, left + 48, y + 24)
-        draw.rectangle(box, fill=colour)
+        draw.rectangle((left + x0, y + y0, left + x1, y + y1), fill=colour)
         write(draw, (left + 68, y), text, size)
 
 
-@dataclass(frozen=True)
-class CurvePanel:
-    """One set of curves over the epochs: `curves` by name, values (E,), NaN where unknown.
-
-    `line`: a level drawn across, with `line_name`.
-    """
-
-    title: str
-    axis: str
-    curves: dict[str, np.ndarray]
-    limits: tuple[float, float]
-    line: float | None = None
-    line_name: str = ""
-
-
-def curve_panels(panels: Sequence[CurvePanel], epochs: Sequence[int], title: str) -> Any:
-    """Panels two by two over the same epochs, one legend for all, as a matplotlib figure."""
-    rows = math.ceil(len(panels) / 2)
-    width, height = 9.6, 0.95 + 3.1 * rows
+# -------------------------------------------------------------------------------------- the curves
+def _curves(results: Results) -> Any:
+    """Four panels over the same epochs, a curve a layer, one legend for all."""
+    cosine, share = "cosine to the last epoch", "% of live maps"
+    panels = (
+        ("fixed", "Similarity, last epoch's image", cosine, 1),
+        ("settled", "Settled", share, 100),
+        ("own", "Similarity, each epoch's own image", cosine, 1),
+        ("changed", "Strongest image changed", share, 100),
+    )
+    width, height = 9.6, 7.15
     drawn = figure(width, height)
-    names = list(panels[0].curves)
-    handles = []
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, 2)
-        bottom = height - 0.95 - 3.1 * row - 2.45
+    steps = results.tables["steps"].records()
+    handles: list[Any] = []
+    for place, (key, title, unit, scale) in enumerate(panels):
+        bottom = height - 0.95 - 3.1 * (place // 2) - 2.45
         axis = drawn.add_axes(
-            ((0.72 + 4.8 * column) / width, bottom / height, 3.95 / width, 2.35 / height)
+            ((0.72 + 4.8 * (place % 2)) / width, bottom / height, 3.95 / width, 2.35 / height)
         )
-        for rank, name in enumerate(names):
-            (line,) = axis.plot(
-                epochs, panel.curves[name], label=name, color=CATEGORICAL[rank % 6],
-                marker=MARKERS[rank % len(MARKERS)], markersize=5, linewidth=1.6, clip_on=False,
+        lowest = 0.0
+        for rank, number in enumerate(results.facts["layers"]):
+            own = [step for step in steps if str(step["layer"]) == number]
+            y = [math.nan if step[key] is None else scale * step[key] for step in own]
+            lowest = min([lowest, *(value for value in y if value == value)])
+            handles += axis.plot(
+                [step["epoch"] for step in own], y, label=f"layer {number}", markersize=5,
+                color=CATEGORICAL[rank % 6], marker=MARKERS[rank % len(MARKERS)], linewidth=1.6,
+                clip_on=False,
             )  # fmt: skip
-            if number == 0:
-                handles.append(line)
-        if panel.line is not None:
-            axis.axhline(panel.line, color="#555555", linestyle="--", linewidth=1.1)
+        if key == results.facts["measure"]:
+            threshold = results.facts["threshold"]
+            axis.axhline(threshold, color="#555555", linestyle="--", linewidth=1.1)
             axis.annotate(
-                panel.line_name, (0.99, panel.line), xycoords=("axes fraction", "data"),
+                "threshold", (0.99, threshold), xycoords=("axes fraction", "data"),
                 xytext=(0, -3), textcoords="offset points", ha="right", va="top", fontsize=10,
             )  # fmt: skip
-        axis.set_title(panel.title, fontsize=12, loc="left")
+        axis.set_title(title, fontsize=12, loc="left")
         axis.set_xlabel("epoch", fontsize=11, labelpad=2)
-        axis.set_ylabel(panel.axis, fontsize=11)
-        axis.set(xlim=(0, max(epochs) * 1.02), ylim=panel.limits)
+        axis.set_ylabel(unit, fontsize=11)
+        axis.set(xlim=(0, results.facts["epochs"][-1] * 1.02), ylim=(lowest, scale * 1.02))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.tick_params(labelsize=10)
         axis.grid(color="#e3e3e3", linewidth=0.7)
         axis.spines[["top", "right"]].set_visible(False)
-    drawn.text(0.72 / width, 1 - 0.17 / height, title, fontsize=13, fontweight="bold", va="center")
+    layers = len(results.facts["layers"])
+    drawn.text(0.72 / width, 1 - 0.17 / height, "When features settle",
+               fontsize=13, fontweight="bold", va="center")  # fmt: skip
     drawn.legend(
-        handles=handles, loc="center left", ncols=len(names), frameon=False, fontsize=11,
+        handles=handles[:layers], loc="center left", ncols=layers, frameon=False, fontsize=11,
         bbox_to_anchor=(0.6 / width, 1 - 0.45 / height), columnspacing=1.4, handlelength=1.8,
     )  # fmt: skip
     return drawn
