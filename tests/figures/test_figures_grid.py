@@ -10,38 +10,11 @@ from zfnet.figures.kit.grid import (
     feature_sheet,
     image_grid,
     pale_outside,
-    signed_scale,
+    patch,
     signed_thumbnail,
-    signed_to_rgb,
     thumbnail,
 )
 from zfnet.figures.kit.style import GAP, OUTSIDE
-
-
-def test_zero_is_grey_and_the_scale_is_symmetric():
-    x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
-    assert signed_to_rgb(x, scale=2.0).tolist() == [1, 64, ZERO, 192, 255]
-    assert np.array_equal(
-        signed_to_rgb(-x, scale=2.0).astype(int) - ZERO,
-        ZERO - signed_to_rgb(x, scale=2.0).astype(int),
-    )
-
-
-def test_values_beyond_the_scale_saturate():
-    assert signed_to_rgb(np.array([-9.0, 9.0]), scale=1.0).tolist() == [1, 255]
-
-
-def test_dead_projection_is_plain_grey():
-    assert (signed_to_rgb(np.zeros((5, 5, 3))) == ZERO).all()
-    assert signed_scale(np.zeros(0)) == 0.0
-
-
-def test_scale_is_the_quantile_unless_that_is_zero():
-    x = np.zeros(1000)
-    x[:4] = 7.0
-    assert signed_scale(x) == 7.0  # the 99.5 % quantile is 0: nearly all is zero
-    x = np.linspace(-1, 1, 2001)
-    assert signed_scale(x) == pytest.approx(0.995, abs=2e-3)
 
 
 def test_cut_inside_and_across_the_border():
@@ -130,3 +103,14 @@ def test_all_but_the_box_is_pale():
     assert (pale[1:3, :2] == 0).all()
     assert (pale[0] == round(0.7 * OUTSIDE[0])).all()
     assert (pale[:, 2:] == round(0.7 * OUTSIDE[0])).all()
+
+
+def test_a_patch_is_the_window_pale_beyond_its_field_and_wholly_pale_if_it_excites_nothing():
+    image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    corner, size = np.array([2, 3], np.int16), [4, 4]
+    assert np.array_equal(patch(image, corner, size, [2, 3, 6, 7], True), image[2:6, 3:7])
+    cut_off = patch(image, corner, size, np.array([2, 3, 4, 7]), True)
+    assert np.array_equal(cut_off[:2], image[2:4, 3:7])
+    assert np.array_equal(cut_off[2:], pale_outside(image[4:6, 3:7], (0, 0, 0, 0)))
+    silent = patch(image, corner, size, [2, 3, 6, 7], False)
+    assert np.array_equal(silent, pale_outside(image[2:6, 3:7], (0, 0, 0, 0)))

@@ -11,7 +11,7 @@ from zfnet.figures.kit.maps import (
     panel_sheet,
     shorten,
 )
-from zfnet.studies.result import to_image
+from zfnet.figures.kit.show import to_image
 
 CENTRES = np.array([4.0, 8.0, 12.0, 14.0])
 COMMON = {"ys": CENTRES, "xs": CENTRES, "extent": (18, 18)}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from zfnet.studies import base as inputs
+from zfnet.studies import base
+from zfnet.studies.base import Inputs, Windows, strongest
 
 
 def test_no_more_threads_read_than_there_are_allowed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,8 +18,69 @@ def test_no_more_threads_read_than_there_are_allowed_cores(monkeypatch: pytest.M
         asked.append(threads)
         return map(function, parts)
 
-    monkeypatch.setattr(inputs, "read_ahead", record)
+    monkeypatch.setattr(base, "read_ahead", record)
     for allowed in (1, 2, 64):
-        monkeypatch.setattr(inputs, "cores", lambda allowed=allowed: allowed)
-        assert list(inputs.ahead(len, [np.arange(3), np.arange(2)])) == [3, 2]
+        monkeypatch.setattr(base, "cores", lambda allowed=allowed: allowed)
+        assert list(base.ahead(len, [np.arange(3), np.arange(2)])) == [3, 2]
     assert asked == [1, 2, 4]
+
+
+def test_a_batch_is_halved_until_it_fits() -> None:
+    tried: list[int] = []
+
+    def function(size: int) -> int:
+        tried.append(size)
+        if size > 3:
+            raise torch.cuda.OutOfMemoryError
+        return size
+
+    assert base.when_it_fits(function, 16) == 2
+    assert tried == [16, 8, 4, 2]
+
+
+def test_a_sample_of_images_is_seeded_and_ascending(marks: Any, probe: Any) -> None:
+    one, two = (Inputs(marks, "val", probe, max_images=10, seed=seed).rows for seed in (0, 1))
+    assert len(one) == 10
+    assert one.tolist() == sorted(one.tolist())
+    assert one.tolist() != two.tolist()
+
+
+def test_small_images_are_enlarged_to_the_input(marks: Any, probe: Any) -> None:
+    probe.input_px = probe.normalise.input_px = 40
+    probe.normalise.mean = torch.zeros(3, 40, 40)
+    inputs = Inputs(marks, "val", probe)
+    assert inputs.view.factor == 2.0
+    assert inputs.batch(np.array([0])).shape == (1, 3, 40, 40)
+
+
+def test_boxes_are_in_px_of_the_nets_input_and_end_at_its_border(marks: Any, probe: Any) -> None:
+    assert Inputs(marks, "val", probe).boxes(np.array([0])) is None
+    marks.split("val").boxes = np.array([[1.0, 4, 19, 10]] * 30)  # x0, y0, x1, y1 of 20 px
+    found = Inputs(marks, "val", probe).boxes(np.array([0]))
+    assert found is not None
+    assert found.tolist() == [[2, 0, 8, 16]]
+
+
+def test_one_pass_finds_the_strongest_in_batches_of_any_size(
+    marks: Any, probe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = Inputs(marks, "val", probe)
+    whole = strongest(inputs, ["relu", "conv"], 4)
+    assert whole["relu"].images[0].tolist() == [27, 24, 21, 18]
+    monkeypatch.setattr(base, "BATCH", 7)
+    parts = strongest(inputs, ["relu", "conv"], 4)
+    for path in whole:
+        assert torch.equal(whole[path].images, parts[path].images)
+
+
+def test_windows_move_inwards_at_the_border_and_hold_the_field(probe: Any, deeper: Any) -> None:
+    places = torch.tensor([[[0, 0], [0, 7]], [[15, 15], [5, 5]]])
+    windows = Windows.of(probe, "relu", places)  # 3 x 3 with padding, 16 px
+    assert windows.canvas == windows.reach.size == (3, 3)
+    assert windows.boxes[0].tolist() == [[0, 0, 2, 2], [0, 6, 2, 9]]
+    assert windows.fields[0].tolist() == [[-1, -1], [-1, 6]]
+    assert windows.corners.tolist() == [[[0, 0], [0, 6]], [[13, 13], [4, 4]]]
+    assert (windows.corners <= windows.boxes[..., :2]).all()
+    assert (windows.boxes[..., 2:] <= windows.corners + 3).all()
+    deeper.input_px = 5
+    assert Windows.of(deeper, "3", torch.tensor([[0, 0]])).canvas == (5, 5)

@@ -15,20 +15,22 @@ from typing import Any
 import numpy as np
 
 from zfnet.data.store import Prepared
-from zfnet.figures.kit.grid import cut, pale_outside, signed_thumbnail
+from zfnet.data.views import NetView
+from zfnet.figures.features import LayerPictures
+from zfnet.figures.kit.grid import patch, signed_thumbnail
 from zfnet.report.explore_sheets import (
     Sheets,
-    View,
     check_rows,
+    fact,
     image_sheets,
+    lacking,
     load_array,
-    older,
     pages,
     rounded,
     square,
-    told,
 )
 from zfnet.report.scripts import write_call
+from zfnet.results import Results
 
 MAPS_A_SHEET = 64
 FOLLOWED_A_SHEET = 32
@@ -40,36 +42,17 @@ FOLDER = "explore/features"
 CALL = "zfnetFeatures"  # the function that data scripts call
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer of the study: arrays by name, sizes from the result's own account."""
-
-    number: str
-    study: dict[str, Any]
-
-    def array(self, name: str) -> np.ndarray:
-        """Array `layer<number>_<name>`."""
-        return load_array(self.study, f"layer{self.number}_{name}")
-
-    def has(self, name: str) -> bool:
-        """Whether the result holds that array."""
-        return f"layer{self.number}_{name}" in self.study["arrays"]
-
-    def told(self, name: str) -> Any:
-        """What `extra.layers` says of it under `name`."""
-        return told(self.study, "layers", self.number, name)
-
-
 def write(
     study: dict[str, Any], evolution: dict[str, Any] | None, prepared: Prepared, site: Path
 ) -> dict[str, Any]:
     """Write all sheets and scripts below `site`/explore/features; what the template shows.
 
-    study, evolution: results as `load_result` gives them. UserError where an array is missing.
+    study, evolution: as `load_study` gives them. UserError where a result lacks something.
     """
-    split, px, top_k = (told(study, name) for name in ("split", "input_px", "top_k"))
-    view = View(prepared, split, px)
-    layers = [Layer(number, study) for number in told(study, "layers")]
+    results: Results = study["results"]
+    split, px, top_k = (fact(results, name) for name in ("split", "input_px", "top_k"))
+    view = NetView(prepared, split, px)
+    layers = [LayerPictures(results, number, view) for number in fact(results, "layers")]
     for layer in layers:
         check_rows(layer.array("images"), view, "features")
     rows = {int(row) for layer in layers for row in np.unique(layer.array("images"))}
@@ -79,23 +62,25 @@ def write(
         )
         shown = {}
         for layer in layers:
-            followed = _followed(evolution, layer.number)
-            told_maps: list[dict[str, Any]] = []
-            for number, maps in pages(range(layer.told("maps")), MAPS_A_SHEET):
-                data = _page(sheets, layer, list(maps), number, view, places)
-                write_call(site / _script(layer.number, number), CALL, f"{layer.number}/{number}",
-                           data)  # fmt: skip
-                told_maps += data["maps"]
-            shown[layer.number] = {
-                "maps": layer.told("maps"),
-                "field": layer.told("field")[0],
-                "dead": layer.told("dead"),
+            number = str(layer.number)
+            all_maps: list[dict[str, Any]] = []
+            for page, maps in pages(range(layer.maps), MAPS_A_SHEET):
+                data = _page(sheets, layer, list(maps), page, places)
+                script = site / FOLDER / f"layer{number}_{page}.js"
+                write_call(script, CALL, f"{number}/{page}", data)
+                all_maps += data["maps"]
+            followed = _followed(evolution, number)
+            shown[number] = {
+                "maps": layer.maps,
+                "field": layer.field,
+                "dead": fact(results, "layers", number, "dead"),
                 "followed": followed,
-                "strongest": [one["values"][0] for one in told_maps],
-                "purity": [_purity(one) for one in told_maps],
+                "strongest": [one["values"][0] for one in all_maps],
+                "purity": [_purity(one) for one in all_maps],
             }
             if followed and evolution is not None:
-                _write_evolution(sheets, evolution, layer.number, prepared, site)
+                _write_evolution(sheets, evolution, number, prepared, site)
+    followed_by = _account(evolution)
     meta = {
         "px": px,
         "k": top_k,
@@ -104,12 +89,12 @@ def write(
         "images": images,
         "maps_a_sheet": MAPS_A_SHEET,
         "followed_a_sheet": FOLLOWED_A_SHEET,
-        "epochs": _account(evolution).get("epochs", []),
-        "threshold": _account(evolution).get("threshold"),
+        "epochs": followed_by.get("epochs", []),
+        "threshold": followed_by.get("threshold"),
     }
     write_call(site / FOLDER / "meta.js", CALL, "meta", meta)
     return {
-        "net": study["net"],
+        "net": results.net,
         "split": split,
         "top_k": top_k,
         "maps": sum(layer["maps"] for layer in shown.values()),
@@ -119,67 +104,38 @@ def write(
     }
 
 
-def _script(layer: str, page: int) -> str:
-    return f"{FOLDER}/layer{layer}_{page}.js"
-
-
 def _page(
-    sheets: Sheets, layer: Layer, maps: list[int], number: int, view: View, places: dict[int, int]
+    sheets: Sheets, layer: LayerPictures, maps: list[int], number: int, places: dict[int, int]
 ) -> dict[str, Any]:
     """One page of maps: its sheet, and for each map its pairs, strongest first."""
-    values, images = layer.array("values")[maps], layer.array("images")[maps]
-    corners, boxes = layer.array("corners")[maps], layer.array("boxes")[maps]
-    projections = layer.array("projections")
-    canvas = tuple(projections.shape[2:4])
-    tiles, listed = [], []
-    for i, m in enumerate(maps):
-        crops = np.asarray(projections[m])
-        for rank in range(values.shape[1]):
-            active = bool(values[i, rank] > 0)
-            patch = _patch(view, images[i, rank], corners[i, rank], boxes[i, rank], canvas, active)
-            tiles += [signed_thumbnail(crops[rank], TILE_PX), square(patch, TILE_PX)]
-        listed.append(_map(layer, m, values[i], images[i], boxes[i], view, places))
-    k = values.shape[1]
-    sheet = sheets.add(f"{FOLDER}/layer{layer.number}_{number}.webp", tiles, columns=2 * k)
+    tiles = []
+    for m in maps:
+        for crop, tile in zip(layer.array("projections")[m], layer.patches(m), strict=True):
+            tiles += [signed_thumbnail(np.asarray(crop), TILE_PX), square(tile, TILE_PX)]
+    name = f"{FOLDER}/layer{layer.number}"
+    columns = 2 * layer.array("values").shape[1]
+    sheet = sheets.add(f"{name}_{number}.webp", tiles, columns=columns)
+    listed = [_map(layer, m, places) for m in maps]
     data = {"first": maps[0], "sheet": sheet.plain(), "maps": listed}
-    if layer.has("filters"):
+    if layer.has_filters:
         filters = [np.asarray(layer.array("filters")[m]) for m in maps]
-        side = sheets.add(f"{FOLDER}/layer{layer.number}_filters_{number}.webp", filters, columns=8)
-        data["filters"] = side.plain()
+        data["filters"] = sheets.add(f"{name}_filters_{number}.webp", filters, columns=8).plain()
         data["filter_scales"] = rounded(layer.array("filter_scales")[maps])
     return data
 
 
-def _patch(
-    view: View, row: int, corner: np.ndarray, box: np.ndarray, canvas: tuple[int, ...], active: bool
-) -> np.ndarray:
-    """The image's window under a projection, pale where the field does not reach."""
-    top, left = int(corner[0]), int(corner[1])
-    tile = cut(view.image(int(row)), (top, left), (canvas[0], canvas[1]))
-    y0, x0, y1, x1 = (int(v) for v in box)
-    inside = (y0 - top, x0 - left, y1 - top, x1 - left) if active else (0, 0, 0, 0)
-    return tile if inside == (0, 0, *tile.shape[:2]) else pale_outside(tile, inside)
-
-
-def _map(
-    layer: Layer,
-    number: int,
-    values: np.ndarray,
-    images: np.ndarray,
-    boxes: np.ndarray,
-    view: View,
-    places: Mapping[int, int],
-) -> dict[str, Any]:
-    """A map's pairs and the share of the most common class among the images that excite it."""
-    labels = view.split.labels[images].tolist()
+def _map(layer: LayerPictures, m: int, places: Mapping[int, int]) -> dict[str, Any]:
+    """A map's pairs and the most common class among the images that excite it."""
+    values, rows, split = layer.array("values")[m], layer.array("images")[m], layer.view.split
+    labels = split.labels[rows].tolist()
     exciting = [label for label, value in zip(labels, values, strict=True) if value > 0]
     common = Counter(exciting).most_common(1)
     return {
         "values": rounded(values),
-        "images": [places[int(row)] for row in images],
-        "ids": [view.split.ids[int(row)] for row in images],
+        "images": [places[int(row)] for row in rows],
+        "ids": [split.ids[int(row)] for row in rows],
         "labels": labels,
-        "boxes": np.asarray(boxes).tolist(),
+        "boxes": layer.array("boxes")[m].tolist(),
         "common": list(common[0]) if common else None,
         "exciting": len(exciting),
     }
@@ -191,29 +147,45 @@ def _purity(one: Mapping[str, Any]) -> float | None:
 
 
 # ------------------------------------------------------------------------------------- evolution
+@dataclass(frozen=True)
+class FollowedLayer:
+    """One layer of the evolution study, as `load_study` gives that."""
+
+    number: str
+    study: dict[str, Any]
+
+    def array(self, name: str) -> np.ndarray:
+        """Array `layer<number>_<name>`."""
+        return load_array(self.study, f"layer{self.number}_{name}")
+
+
+Layer = FollowedLayer  # the name by which evolution_panels imports it
+
+
 def _account(evolution: dict[str, Any] | None) -> dict[str, Any]:
     """The study's own account; empty without the study, or where the net had no snapshots."""
-    extra: dict[str, Any] = evolution["extra"] if evolution else {}
-    return extra if extra.get("epochs") else {}
+    facts: dict[str, Any] = evolution["results"].facts if evolution else {}
+    return facts if facts.get("layers") else {}
 
 
-def _followed(evolution: dict[str, Any] | None, layer: str) -> list[int]:
+def _followed(evolution: dict[str, Any] | None, number: str) -> list[int]:
     """Maps of the layer whose pictures the evolution study kept."""
-    if evolution is None or layer not in _account(evolution).get("layers", {}):
+    if evolution is None or number not in _account(evolution).get("layers", {}):
         return []
-    kept = Layer(layer, evolution)
-    return kept.array("pictured").tolist() if kept.has("pictured") else []
+    name = f"layer{number}_pictured"
+    results: Results = evolution["results"]
+    return results.array(name).tolist() if results.has(name) else []
 
 
 def _write_evolution(
     sheets: Sheets, evolution: dict[str, Any], number: str, prepared: Prepared, site: Path
 ) -> None:
     """Sheets and scripts of a layer's followed maps: one row a map, two tiles an epoch."""
-    layer = Layer(number, evolution)
-    view = View(prepared, told(evolution, "split"), told(evolution, "input_px"))
+    layer, results = FollowedLayer(number, evolution), evolution["results"]
+    view = NetView(prepared, fact(results, "split"), fact(results, "input_px"))
     check_rows(layer.array("images"), view, "evolution")
     members = {int(m): i for i, m in enumerate(layer.array("maps"))}
-    settled = _settled(evolution, number)
+    settled = _settled(results, number)
     pictured = layer.array("pictured").tolist()
     for page, maps in pages(list(enumerate(pictured)), FOLLOWED_A_SHEET):
         tiles, by_map = [], {}
@@ -228,20 +200,20 @@ def _write_evolution(
         write_call(site / f"{name}.js", CALL, f"{number}/epochs/{page}", data)
 
 
-def epoch_tiles(layer: Layer, kept: int, member: int, view: View) -> list[np.ndarray]:
+def epoch_tiles(layer: FollowedLayer, kept: int, member: int, view: NetView) -> list[np.ndarray]:
     """For each epoch the projection and the patch of the map's strongest activation."""
     crops = np.asarray(layer.array("projections")[kept])
-    values, images = layer.array("values")[member], layer.array("images")[member]
+    values, rows = layer.array("values")[member], layer.array("images")[member]
     corners, boxes = layer.array("corners")[member], layer.array("boxes")[member]
     tiles = []
     for e, crop in enumerate(crops):
-        size, active = crop.shape[:2], bool(values[e] > 0)
-        patch = _patch(view, images[e], corners[e], boxes[e], size, active)
-        tiles += [signed_thumbnail(crop, EPOCH_PX), square(patch, EPOCH_PX)]
+        image, active = view.image(int(rows[e])), bool(values[e] > 0)
+        tile = patch(image, corners[e], crop.shape[:2], boxes[e], active)
+        tiles += [signed_thumbnail(crop, EPOCH_PX), square(tile, EPOCH_PX)]
     return tiles
 
 
-def _epochs_of(layer: Layer, member: int, view: View) -> dict[str, Any]:
+def _epochs_of(layer: FollowedLayer, member: int, view: NetView) -> dict[str, Any]:
     rows = layer.array("images")[member].tolist()
     return {
         "values": rounded(layer.array("values")[member]),
@@ -252,15 +224,16 @@ def _epochs_of(layer: Layer, member: int, view: View) -> dict[str, Any]:
     }
 
 
-def _settled(evolution: dict[str, Any], layer: str) -> dict[int, list[Any]]:
-    """Map: (epoch of settling or None, whether before the last), from the study's own table."""
-    table = evolution["tables"].get("maps", {"columns": [], "rows": []})
-    at = {name: i for i, name in enumerate(table["columns"])}
-    for name in ("layer", "map", "settled from epoch", "settled before the end"):
-        if name not in at:
-            raise older(evolution, f"has no table maps with the column “{name}”")
+def _settled(results: Results, number: str) -> dict[int, list[Any]]:
+    """Map: (epoch of convergence or None, whether before the last), from the study's table."""
+    if "maps" not in results.tables:
+        raise lacking(results, "table maps")
+    rows = results.tables["maps"].records()
+    for name in ("layer", "map", "settled", "before_end"):
+        if rows and name not in rows[0]:
+            raise lacking(results, f"table maps with the column {name}")
     return {
-        int(row[at["map"]]): [row[at["settled from epoch"]], row[at["settled before the end"]]]
-        for row in table["rows"]
-        if str(row[at["layer"]]) == layer
+        int(row["map"]): [row["settled"], row["before_end"]]
+        for row in rows
+        if str(row["layer"]) == number
     }

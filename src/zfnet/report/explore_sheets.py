@@ -1,4 +1,4 @@
-"""Many small pictures as few files: sprite sheets, and the images of a split as a net saw them.
+"""Many small pictures as few files: sprite sheets, and images of a split as a net saw them.
 
 A page shows one tile of a sheet at a time, so a large run costs files, not requests at first view.
 """
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zfnet.data.store import Prepared, PreparedSplit
+from zfnet.data.views import NetView
 from zfnet.errors import UserError
 from zfnet.figures.kit.grid import thumbnail
 from zfnet.machine import cores
+from zfnet.results import Results
 
 WEBP_SIDE = 16_383  # px: no WebP is larger
 QUALITY = 72
+View = NetView  # the name by which evolution_panels and explore_occlusion import it
 
 
 @dataclass(frozen=True)
@@ -83,39 +85,6 @@ def square(tile: np.ndarray, px: int) -> np.ndarray:
     return np.ascontiguousarray(thumbnail(tile, px))
 
 
-class View:
-    """The images of one split as the net saw them: the centre square of `px`, or all, enlarged.
-
-    `factor` turns prepared pixels, less `start`, into the net's.
-    """
-
-    def __init__(self, prepared: Prepared, split: str, px: int) -> None:
-        self.split: PreparedSplit = prepared.split(split)
-        self.px = px
-        size = prepared.size
-        self.start = max(0, (size - px) // 2)
-        self.factor = max(1.0, px / size)
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def image(self, row: int) -> np.ndarray:
-        """The net's view (px, px, 3) uint8 of a row."""
-        image = self.split.image(row)
-        if len(image) < self.px:
-            enlarged = Image.fromarray(image).resize((self.px,) * 2, Image.Resampling.BICUBIC)
-            return np.asarray(enlarged)
-        end = self.start + self.px
-        return image[self.start : end, self.start : end]
-
-    def box(self, row: int) -> list[float] | None:
-        """The object's box y0, x0, y1, x1 in net input px, cut at the border; None if unknown."""
-        if self.split.boxes is None or np.isnan(self.split.boxes[row]).any():
-            return None
-        x0, y0, x1, y1 = (self.split.boxes[row].astype(float) - self.start) * self.factor
-        return [round(float(v), 1) for v in np.clip([y0, x0, y1, x1], 0, self.px)]
-
-
 def pages(items: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]]:
     """(number, items) of pages of `size` items."""
     for start in range(0, len(items), size):
@@ -123,48 +92,54 @@ def pages(items: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]
 
 
 def image_sheets(
-    sheets: Sheets, view: View, rows: Iterable[int], folder: str, *, px: int, a_sheet: int
+    sheets: Sheets, view: NetView, rows: Iterable[int], folder: str, *, px: int, a_sheet: int
 ) -> tuple[dict[int, int], dict[str, Any]]:
     """Whole images of `rows` on sheets of `a_sheet` tiles of at most `px`.
 
     Returns each row's place among them and what the page's script needs to find it.
     """
     ordered = sorted(set(rows))
-    found = []
+    made = []
     for number, part in pages(ordered, a_sheet):
         tiles = [square(view.image(row), px) for row in part]
-        found.append(sheets.add(f"{folder}/images_{number}.webp", tiles, columns=8))
+        made.append(sheets.add(f"{folder}/images_{number}.webp", tiles, columns=8))
     places = {row: place for place, row in enumerate(ordered)}
-    return places, {"a_sheet": a_sheet, "sheets": [sheet.plain() for sheet in found]}
+    return places, {"a_sheet": a_sheet, "sheets": [sheet.plain() for sheet in made]}
+
+
+def fact(results: Results, *path: str) -> Any:
+    """What the facts of a result say under `path`. UserError if the result lacks it."""
+    value: Any = results.facts
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            raise lacking(results, f"fact {'.'.join(path)}")
+        value = value[name]
+    return value
+
+
+def lacking(results: Results, what: str) -> UserError:
+    """The error of a result that lacks something, to be raised."""
+    study = results.folder.name
+    return UserError(
+        f"results/{study} has no {what}: it was written by another version. Run "
+        f"`uv run dvc repro {study}`."
+    )
 
 
 def load_array(study: dict[str, Any], name: str) -> np.ndarray:
-    """An array of a study's result, mapped from the disk. UserError if the result lacks it."""
-    if name not in study["arrays"]:
-        raise older(study, f"lists no array {name}")
-    loaded: np.ndarray = np.load(study["arrays"][name]["path"], mmap_mode="r")
+    """An array of a study as `load_study` gives it. UserError if the result lacks it."""
+    if not study["results"].has(name):
+        raise lacking(study["results"], f"array {name}")
+    loaded: np.ndarray = study["results"].array(name)
     return loaded
 
 
 def told(study: dict[str, Any], *path: str) -> Any:
-    """What `extra` of a study's result says under `path`. UserError if the result lacks it."""
-    found = study.get("extra")
-    for name in path:
-        if not isinstance(found, dict) or name not in found:
-            raise older(study, f"has no extra {'.'.join(path)}")
-        found = found[name]
-    return found
+    """`fact` of a study as `load_study` gives it."""
+    return fact(study["results"], *path)
 
 
-def older(study: dict[str, Any], lack: str) -> UserError:
-    """The error of a result that lacks something, to be raised."""
-    return UserError(
-        f"results/{study['study']}/result.json {lack}: it was written by an older version. Run "
-        f"`uv run dvc repro {study['study']}`."
-    )
-
-
-def check_rows(rows: np.ndarray, view: View, study: str) -> None:
+def check_rows(rows: np.ndarray, view: NetView, study: str) -> None:
     """UserError where a study speaks of images that the prepared split does not hold."""
     if rows.size and int(rows.max()) >= len(view):
         raise UserError(

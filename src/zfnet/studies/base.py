@@ -18,7 +18,8 @@ from zfnet.data.views import View
 from zfnet.machine import cores, pick_device
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
-from zfnet.models.net import Net, load_net
+from zfnet.models.checkpoint import load_net
+from zfnet.models.net import Net
 from zfnet.progress import progress
 
 T = TypeVar("T")

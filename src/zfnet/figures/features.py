@@ -1,0 +1,339 @@
+"""Fig. 2: every map's projections beside the patches that caused them; numbers by layer."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from zfnet.data.store import Prepared
+from zfnet.data.views import NetView
+from zfnet.figures.kit.by_layer import LayerPanel, Series, layer_panels
+from zfnet.figures.kit.grid import (
+    ZERO,
+    MapCell,
+    even_columns,
+    feature_sheet,
+    image_grid,
+    patch,
+    signed_thumbnail,
+    signed_to_rgb,
+    thumbnail,
+)
+from zfnet.figures.kit.maps import shorten
+from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.results import Results
+from zfnet.stats.estimate import Estimate
+
+CARD = "layer5"
+THUMB_PX = 32
+SHEET_COLUMNS = 6
+SHEET_MAPS = 384  # on one sheet: WebP ends at 16,383 px a side
+CHOSEN = {
+    "random": "a random subset, as in the paper",
+    "active": "a random subset of the maps that are ever active",
+    "strongest": "those with the strongest activations",
+    "specific": "those whose images agree most in class",
+}
+
+
+def figures(results: Results) -> list[Figure]:
+    """A sheet a layer, the first layer's filters, numbers by layer, and small sheets of all maps.
+
+    Photographs are read when a figure is drawn. The paper has 16, 12, 10, 10 maps of layers 2 to 5.
+    """
+    layers = [LayerPictures(results, number) for number in results.facts["layers"]]
+    return [
+        *(_sheet(layer) for layer in layers),
+        *(_filters(layer) for layer in layers if layer.has_filters),
+        _by_layer(results),
+        *(sheet for layer in layers for sheet in _all_maps(layer)),
+    ]
+
+
+# ---------------------------------------------------------------------------------------- sheets
+class LayerPictures:
+    """One layer's maps as pictures: its arrays, and patches cut from the prepared images."""
+
+    def __init__(self, results: Results, number: str, view: NetView | None = None) -> None:
+        self.results, self.number, self._view = results, int(number), view
+        self.facts: dict[str, Any] = results.facts["layers"][number]
+        self.maps: int = self.facts["maps"]
+        self.shown: list[int] = self.facts["shown"]
+        self.field: int = self.facts["field"][0]
+        self.has_filters = results.has(f"layer{number}_filters")
+
+    def array(self, name: str) -> np.ndarray:
+        """The array layer<number>_<name>."""
+        return self.results.array(f"layer{self.number}_{name}")
+
+    @property
+    def view(self) -> NetView:
+        """The images as the net saw them."""
+        if self._view is None:
+            prepared = Prepared.open(self.results.root / "data" / "prepared")
+            facts = self.results.facts
+            self._view = NetView(prepared, facts["split"], facts["input_px"])
+        return self._view
+
+    @functools.cached_property
+    def notes(self) -> list[tuple[str | None, int, int]]:
+        """Of every map: the commonest class among its images, how many are of it, of how many."""
+        rows = self.results.tables["maps"].records()
+        return [
+            (row["class"], row["of_class"], row["active"])
+            for row in rows
+            if row["layer"] == self.number
+        ]
+
+    def note(self, number: int, letters: int = 16) -> str:
+        """How many of a map's images are of their commonest class: "7/9 owl"."""
+        name, count, active = self.notes[number]
+        return f"{count}/{active} {shorten(name, letters)}" if name else "never active"
+
+    def patches(self, number: int) -> list[np.ndarray]:
+        """The k image windows (h, w, 3) uint8 of a map, pale where its field does not reach."""
+        size, values = self.facts["canvas"], self.array("values")[number]
+        rows, corners, boxes = (self.array(n)[number] for n in ("images", "corners", "boxes"))
+        return [
+            patch(self.view.image(int(row)), corner, size, box, bool(value > 0))
+            for row, corner, box, value in zip(rows, corners, boxes, values, strict=True)
+        ]
+
+
+def _sheet(layer: LayerPictures) -> Figure:
+    facts = layer.results.facts
+    k, whole = facts["top_k"], len(layer.shown) == layer.maps
+    how = "named in the configuration" if layer.facts["named"] else CHOSEN[facts["choose"]]
+    share = f"{len(layer.shown)} of {layer.maps} maps"
+    if layer.has_filters:
+        what = "filter"
+        left = "the map's filter on a symmetric scale of its own, grey = 0"
+    else:
+        what = "projections"
+        left = (
+            f"the deconvnet's projections of the {k} strongest activations, each on a symmetric "
+            "scale of its own, grey = 0, full contrast at the 99.5 % quantile of its values"
+        )
+    caption = (
+        f"Layer {layer.number} ({'all maps' if whole else f'{share}: {how}'}). Left of each pair: "
+        f"{left}. Right: the image patches that caused these activations, {layer.field} px wide in "
+        f"an input of {facts['input_px']} px, pale where the receptive field ends at the border."
+    )
+    if not layer.has_filters:
+        caption += " Above each map: how many of its images are of their commonest class."
+    alt = (
+        f"Grid of {share} of layer {layer.number}: {what} beside the {k} image patches that excite "
+        "each map most."
+    )
+    draw = functools.partial(_draw_sheet, layer)
+    return Figure(f"layer{layer.number}", caption, alt, draw, format="webp")
+
+
+def _draw_sheet(layer: LayerPictures) -> Image:
+    k = layer.results.facts["top_k"]
+    subject = "filter" if layer.has_filters else "deconvnet projections"
+    share = f"{len(layer.shown)} of {layer.maps}" if len(layer.shown) < layer.maps else "All"
+    cells = []
+    for m in layer.shown:
+        if layer.has_filters:
+            cells.append(MapCell(f"{m}", [layer.array("filters")[m]], layer.patches(m)))
+        else:
+            left = list(layer.array("projections")[m])
+            cells.append(MapCell(f"map {m}", left, layer.patches(m), layer.note(m)))
+    return feature_sheet(
+        cells,
+        sheet_columns(layer.number, len(cells)),
+        title=f"Layer {layer.number}",
+        subtitle=f"{share} maps. Left: {subject}; right: image patches of the {k} strongest "
+        f"activations, fields of {layer.field} px",
+        sharp_left=layer.has_filters,
+    )
+
+
+def sheet_columns(number: int, cells: int) -> int:
+    """Columns of a layer's figure: the paper's 4, 4, 2, 2 for layers 2 to 5."""
+    if number == 1:
+        return even_columns(cells, 1.5)
+    return 4 if number in (2, 3) else 2
+
+
+def _all_maps(layer: LayerPictures) -> Iterator[Figure]:
+    """Small sheets of every map of a layer whose figure shows some of them only."""
+    if len(layer.shown) == layer.maps:
+        return
+    starts = range(0, layer.maps, SHEET_MAPS)
+    for page, start in enumerate(starts, 1):
+        numbers = range(start, min(start + SHEET_MAPS, layer.maps))
+        span = f"all {layer.maps} maps"
+        if len(starts) > 1:
+            span = f"maps {numbers[0]} to {numbers[-1]} of {layer.maps}"
+        yield Figure(
+            f"all_layer{layer.number}" + (f"_{page}" if len(starts) > 1 else ""),
+            f"Layer {layer.number}, {span}: projections (left) and patches (right), small, as in "
+            "the figure of this layer. The full pictures are in the arrays.",
+            f"Grid of {span} of layer {layer.number}: projections beside image patches.",
+            functools.partial(_draw_all, layer, numbers, span),
+            format="webp",
+            folded=True,
+        )
+
+
+def _draw_all(layer: LayerPictures, numbers: Sequence[int], span: str) -> Image:
+    cells = [
+        MapCell(
+            f"{m}",
+            [signed_thumbnail(tile, THUMB_PX) for tile in layer.array("projections")[m]],
+            [thumbnail(tile, THUMB_PX) for tile in layer.patches(m)],
+            layer.note(m, 10),
+        )
+        for m in numbers
+    ]
+    side = math.ceil(math.sqrt(layer.results.facts["top_k"]))
+    tile = max(12, 3 * THUMB_PX // side)
+    return feature_sheet(
+        cells,
+        SHEET_COLUMNS,
+        title=f"Layer {layer.number}: {span}",
+        width=SHEET_COLUMNS * (2 * side * (tile + 2) + 32),
+        max_tile=tile,
+    )
+
+
+def _filters(layer: LayerPictures) -> Figure:
+    """The first layer's filters on one scale: the study keeps each on its own."""
+    scales = layer.array("filter_scales")
+    filters = (layer.array("filters").astype(np.float32) - ZERO) / 127
+    scale = float(scales.max())
+    caption = (
+        f"All {layer.maps} filters of layer {layer.number} of {layer.results.net} ({layer.field} x "
+        f"{layer.field} px) on one common symmetric scale: grey = 0, full contrast = ±{scale:.3g}. "
+        "Filters that dominate stand out, dead ones stay grey."
+    )
+    alt = f"Grid of the {layer.maps} first-layer filters on one common colour scale."
+
+    def draw() -> Image:
+        tiles = list(signed_to_rgb(filters * scales[:, None, None, None], scale))
+        columns = even_columns(len(tiles), 2.5)
+        px = max(24, min(120, 1400 // columns))
+        return image_grid(tiles, columns, px, gap=4, sharp=True)
+
+    return Figure(f"layer{layer.number}_filters", caption, alt, draw)
+
+
+# ------------------------------------------------------------------------------- numbers by layer
+def _by_layer(results: Results) -> Figure:
+    facts, energy = results.facts, 100 * results.facts["energy"]
+    layers = [int(number) for number in facts["layers"]]
+    caption = (
+        "By layer, means over maps with 95 % intervals over maps. Left: spread among a map's "
+        "patches and among its projections (1 − correlation of coarse edges) as a share of that "
+        f"among pictures of different maps. Middle: side of the smallest square with {energy:g} % "
+        "of a projection's energy, as a share of the receptive field's side. Right: share of the "
+        "commonest class among a map's images."
+    )
+    if facts["no_claims"]:
+        caption += (
+            f" Grey ground: the field is more than {facts['field_limit']:g} of the input's side; "
+            "these layers are not judged."
+        )
+    alt = (
+        "Three charts by layer: spread of patches and projections, support against the receptive "
+        "field, class purity of maps, of random directions and of chance."
+    )
+
+    def series(label: str, key: str) -> Series:
+        found = [results.get(f"layer{layer}_{key}") or Estimate(math.nan) for layer in layers]
+        return Series(label, [(one.value, one.low, one.high) for one in found])
+
+    purity = [series("maps", "purity")]
+    if facts["directions"]:
+        purity.append(series("random directions", "purity_directions"))
+    panels = [
+        LayerPanel(
+            "Spread within a map",
+            "0 the same, 1 as between maps",
+            [series("patches", "spread_patches"), series("projections", "spread_projections")],
+        ),
+        LayerPanel(
+            "Support of a projection",
+            f"side with {energy:g} % of energy / field",
+            [series("support / field", "support_share")],
+        ),
+        LayerPanel(
+            "Class purity",
+            "share of the commonest class",
+            purity,
+            {"chance": results["purity_chance"].value},
+        ),
+    ]
+    return Figure(
+        "by_layer", caption, alt, lambda: layer_panels(panels, layers, facts["no_claims"])
+    )
+
+
+# ---------------------------------------------------------------------------------------- tables
+def tables(results: Results) -> dict[str, Shown]:
+    """Layers, measures of spread, and every map."""
+    measure = {"coarse": "coarse edges (judged)", "colour": "colour, pixel by pixel"}
+    layers = {
+        "layer": "layer",
+        "module": "module",
+        "maps": "maps",
+        "dead_maps": "never active",
+        "field_px": "field (px)",
+        "purity": "purity",
+        "purity_directions": "purity, random directions",
+        "spread_patches": "spread of patches",
+        "spread_projections": "spread of projections",
+        "spread_difference": "difference",
+        "support_px": "support (px)",
+        "support_share": "support / field",
+    }
+    if not results.facts["directions"]:
+        del layers["purity_directions"]
+    measures = {
+        "spread_projections": "projections",
+        "spread_patches": "patches",
+        "unrelated_projections": "projections of different maps",
+        "unrelated_patches": "patches of different maps",
+        "moved_projections": "projection 1 px off",
+        "moved_patches": "patch 1 px off",
+        "difference": "patches − projections",
+    }
+    maps = {
+        "layer": "layer",
+        "map": "map",
+        "strongest": "strongest activation",
+        "class": "commonest class",
+        "of_class": "images of it",
+        "active": "images that excite the map",
+        "spread_projections": "spread of projections",
+        "spread_patches": "spread of patches",
+        "support_px": "support (px)",
+    }
+    wide = ("purity", "purity_directions", "spread_difference", "difference")
+    first = Column("measure", "what is compared", words=measure)
+    return {
+        "layers": Shown(
+            [Column(key, head, interval=key in wide) for key, head in layers.items()],
+            "Every layer. Purity: mean share of the commonest class among the strongest images of "
+            "a map or random direction. Spread: 0 the same, 1 as among pictures of different maps. "
+            f"Support: side of the smallest square with {100 * results.facts['energy']:g} % of a "
+            "projection's energy.",
+        ),
+        "measures": Shown(
+            [first, *(Column(key, head, interval=key in wide) for key, head in measures.items())],
+            "Mean 1 − correlation over the judged layers, by what is compared: within a map, "
+            "among different maps, and of a picture against itself. The difference is of shares of "
+            "that among different maps.",
+        ),
+        "maps": Shown(
+            [Column(key, head) for key, head in maps.items()],
+            "Every map. Spread: mean 1 − correlation of coarse edges.",
+        ),
+    }
