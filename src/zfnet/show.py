@@ -246,12 +246,16 @@ def _occlusion_panels(
 ) -> tuple[list[Panel], list[str]]:
     import torch
 
+    from zfnet.data.signed import signed_to_rgb
+    from zfnet.figures.occlusion import PlaceMaps, row_panels
     from zfnet.methods import UnsupportedModel
     from zfnet.methods.gradients import deconvnet
     from zfnet.methods.occlusion import occlude
-    from zfnet.studies.occlusion import GREY, Options, row_panels
+    from zfnet.pipeline.studies import Occlusion
+    from zfnet.studies.occlusion import GREY, Square
 
-    size, stride = Options().pixels(net.input_px)
+    cfg = Occlusion()
+    size, stride = Square(cfg.size, cfg.stride, cfg.fill, cfg.layer).pixels(net.input_px)
     with torch.inference_mode():
         top = int(net.model(x).argmax())
     maps = occlude(
@@ -262,13 +266,17 @@ def _occlusion_panels(
     projection = None
     try:
         down = deconvnet(net.model, x, path, unit)
-        projection = down[0].permute(1, 2, 0).cpu().float().numpy()
+        projection = signed_to_rgb(down[0].permute(1, 2, 0).cpu().float().numpy())
     except UnsupportedModel as error:
         without = [f"no projection: {error}"]
     panels = row_panels(
-        maps, 0, image=_display(pixels), classes=net.classes, output=top, layer=layer,
+        PlaceMaps.of(maps.arrays(), 0, size),
+        image=_display(pixels),
+        classes=net.classes,
+        output=top,
+        layer=layer,
         projection=projection,
-    )  # fmt: skip
+    )
     clean, worst = float(maps.clean_probability[0]), float(maps.probability[0].min())
     said = [
         f"top label {net.classes[top]}, p {clean:.3f}; at the worst place {worst:.3f} "

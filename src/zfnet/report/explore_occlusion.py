@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from zfnet.data.store import Prepared
+from zfnet.data.views import NetView
 from zfnet.errors import UserError
 from zfnet.report.explore_sheets import (
     Sheets,
-    View,
     check_rows,
+    fact,
     image_sheets,
     load_array,
     pages,
     rounded,
     square,
-    told,
 )
 from zfnet.report.scripts import write_call
+from zfnet.results import Results
 
 IMAGES_A_SHEET = 16
 IMAGE_PX = 320
@@ -49,29 +50,30 @@ def write(
 ) -> dict[str, Any]:
     """Write sheets and scripts below `site`/explore/occlusion; what the template shows.
 
-    UserError where the result lacks something.
+    study: as `load_study` gives it. UserError where the result lacks something.
     """
-    split, px, size = (told(study, name) for name in ("split", "input_px", "size_px"))
-    layer = str(study["tap"]).partition(".")[0]
-    view = View(prepared, split, px)
+    results: Results = study["results"]
+    split, px, size = (fact(results, name) for name in ("split", "input_px", "size_px"))
+    layer, drawn = str(fact(results, "layer")), fact(results, "drawn")
+    view = NetView(prepared, split, px)
     rows = load_array(study, "images")
     check_rows(rows, view, "occlusion")
-    _check_ids(told(study, "ids"), rows, view)
+    _check_ids(fact(results, "ids"), rows, view)
     with Sheets(site) as sheets:
         places, images = image_sheets(
             sheets, view, rows.tolist(), FOLDER, px=IMAGE_PX, a_sheet=IMAGES_A_SHEET
         )
-        projections = _projection_sheets(sheets, study) if "projections" in study["arrays"] else []
+        projections = _projection_sheets(sheets, study) if results.has("projections") else []
     items = []
     for i, row in enumerate(rows.tolist()):
-        data = _one(study, i) | {"box": view.box(row)}
+        data = _one(study, i, i < drawn) | {"box": view.box(row)}
         write_call(site / FOLDER / f"image_{i}.js", CALL, str(i), data)
         items.append(_listed(study, i, places[row], view, row, outputs))
     meta = {
         "px": px,
         "size": size,
         "layer": layer,
-        "fill_rgb": study["extra"].get("fill_rgb"),
+        "fill_rgb": results.facts.get("fill_rgb"),
         "outputs": outputs.names,
         "images": images,
         "projections": projections,
@@ -79,21 +81,21 @@ def write(
     }
     write_call(site / FOLDER / "meta.js", CALL, "meta", meta)
     return {
-        "net": study["net"],
+        "net": results.net,
         "split": split,
         "px": px,
         "size": size,
         "layer": layer,
         "count": len(items),
-        "drawn": min(told(study, "drawn"), len(items)),
-        "stride": told(study, "stride_px"),
-        "drawn_stride": told(study, "drawn_stride_px"),
+        "drawn": min(drawn, len(items)),
+        "stride": fact(results, "stride_px"),
+        "drawn_stride": fact(results, "drawn_stride_px"),
         "projected": bool(projections),
         "meta": f"{FOLDER}/meta.js",
     }
 
 
-def _check_ids(ids: list[str], rows: np.ndarray, view: View) -> None:
+def _check_ids(ids: list[str], rows: np.ndarray, view: NetView) -> None:
     for name, row in zip(ids, rows.tolist(), strict=True):
         if view.split.ids[row] != name:
             raise UserError(
@@ -112,12 +114,11 @@ def _projection_sheets(sheets: Sheets, study: dict[str, Any]) -> list[dict[str, 
     return found
 
 
-def _one(study: dict[str, Any], i: int) -> dict[str, Any]:
-    """One image's maps, at the finer step where the study drew it: lists over places, row-wise."""
-    fine = "drawn_" if i < told(study, "drawn") and "drawn_rows" in study["arrays"] else ""
+def _one(study: dict[str, Any], i: int, drawn: bool) -> dict[str, Any]:
+    """One image's maps, at the finer step where it is drawn: lists over places, row-wise."""
 
     def array(name: str) -> np.ndarray:
-        return np.asarray(load_array(study, f"{fine}{name}"))
+        return np.asarray(load_array(study, f"drawn_{name}" if drawn else name))
 
     return {
         "rows": array("rows").tolist(),
@@ -129,20 +130,19 @@ def _one(study: dict[str, Any], i: int) -> dict[str, Any]:
 
 
 def _listed(
-    study: dict[str, Any], i: int, place: int, view: View, row: int, outputs: Outputs
+    study: dict[str, Any], i: int, place: int, view: NetView, row: int, outputs: Outputs
 ) -> dict[str, Any]:
-    def value(name: str) -> Any:
-        return load_array(study, name)[i].item()
-
-    label, watched = int(view.split.labels[row]), int(value("outputs"))
+    names = ("outputs", "clean_probability", "clean_label", "clean_activity", "unit")
+    value = {name: load_array(study, name)[i].item() for name in names}
+    label, watched = int(view.split.labels[row]), int(value["outputs"])
     return {
         "id": view.split.ids[row],
         "place": place,
         "true": view.split.meta.classes[label].name,
-        "p": rounded([value("clean_probability")])[0],
-        "label": int(value("clean_label")),
+        "p": rounded([value["clean_probability"]])[0],
+        "label": int(value["clean_label"]),
         "name": outputs.names[watched],
         "known": outputs.of(label) == watched,
-        "activity": rounded([value("clean_activity")])[0],
-        "map": int(value("unit")),
+        "activity": rounded([value["clean_activity"]])[0],
+        "map": int(value["unit"]),
     }

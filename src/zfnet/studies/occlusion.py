@@ -31,7 +31,7 @@ from zfnet.studies.agreement import correlations, others, ranks, window_energy
 from zfnet.studies.base import BATCH, FIELD_LIMIT, Inputs, Windows, strongest, when_it_fits
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.stages import Paths
+    from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Occlusion
 
 SPLIT = "val"

@@ -1,0 +1,305 @@
+"""Fig. 7: what each image gave with a square at every place, and all images together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zfnet.figures.kit.maps import (
+    Box,
+    HeatPanel,
+    ImagePanel,
+    LabelPanel,
+    Panel,
+    Strip,
+    panel_sheet,
+    shorten,
+)
+from zfnet.figures.kit.pairs import Pairs, paired_dots
+from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.results import Results
+
+CARD = "occlusion_1"
+FILLS = {
+    "grey": "grey, raw value 128",
+    "zero": "0 in the net's input, the mean of its training data",
+    "mean": "the image's own mean colour",
+    "blur": "the image blurred",
+    "noise": "noise of the image's own mean and deviation",
+}
+CHOICES = {
+    "measured": "as measured",
+    "ranks": "correlation of ranks",
+    "whole_map": "whole map projected",
+    "stride": "step, px at 224 px input",
+    "size": "size, px at 224 px input",
+    "fill": "fill",
+    "layer": "layer watched",
+}
+
+
+@dataclass(frozen=True)
+class PlaceMaps:
+    """What one image gave with a square of `size` px at each of R x C places.
+
+    rows (R,), cols (C,): first pixel of each place; probability, label, activity (R, C), of the
+    class asked, the most likely class and the map `unit`; clean_*: the same without the square.
+    """
+
+    size: int
+    rows: np.ndarray
+    cols: np.ndarray
+    probability: np.ndarray
+    label: np.ndarray
+    activity: np.ndarray
+    unit: int
+    clean_probability: float
+    clean_label: int
+    clean_activity: float
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray], i: int, size: int) -> PlaceMaps:
+        """Image `i` of arrays named as in `OcclusionMaps`."""
+        return PlaceMaps(
+            size=size,
+            rows=arrays["rows"],
+            cols=arrays["cols"],
+            probability=arrays["probability"][i],
+            label=arrays["label"][i],
+            activity=arrays["activity"][i],
+            unit=int(arrays["unit"][i]),
+            clean_probability=float(arrays["clean_probability"][i]),
+            clean_label=int(arrays["clean_label"][i]),
+            clean_activity=float(arrays["clean_activity"][i]),
+        )
+
+
+def figures(results: Results) -> list[Figure]:
+    """Each drawn image's sheet, then every image measured in one figure."""
+    sheets = [_sheet(results, i) for i in range(results.facts["drawn"])]
+    return sheets + _per_image(results)
+
+
+def tables(results: Results) -> dict[str, Shown]:
+    """The images measured, and the numbers under other choices."""
+    columns = [
+        Column("image", "image"),
+        Column("class", "class"),
+        Column("output", "output watched"),
+        Column("p_clean", "p clean"),
+        Column("worst_drop", "worst drop"),
+        Column("label_changed", "label changed"),
+        Column("drop_inside", "drop inside box"),
+        Column("drop_outside", "drop outside box"),
+        Column("map", "map"),
+        Column("activity_drop", "activity drop"),
+        Column("correlation", "correlation with own projection"),
+        Column("correlation_others", "with other images'"),
+    ]
+    varied = [
+        Column("choice", "choice", words=CHOICES),
+        Column("setting", "changed to"),
+        Column("size_px", "square, px"),
+        Column("stride_px", "step, px"),
+        Column("worst_drop", "worst drop"),
+        Column("inside_minus_outside", "inside − outside box"),
+        Column("correlation", "correlation"),
+        Column("correlation_others", "with other images'"),
+        Column("gain", "difference, 95 % interval", interval=True),
+        Column("field_share", "field / image side"),
+    ]
+    first = f"The first {results.facts['drawn']} are drawn."
+    return {
+        "images": Shown(columns, f"Every image measured. Drops are of p(class). {first}"),
+        "sensitivity": Shown(
+            varied,
+            "Means over the first images measured, one choice changed at a time. Interval: "
+            "Student's, over images.",
+        ),
+    }
+
+
+def row_panels(
+    maps: PlaceMaps,
+    *,
+    image: np.ndarray,
+    classes: Sequence[str],
+    output: int,
+    layer: int | str,
+    fill: tuple[int, int, int] | None = (128, 128, 128),
+    box: Box | None = None,
+    projection: np.ndarray | None = None,
+) -> list[Panel]:
+    """Fig. 7 (a) to (e) for one image: image, a map's activity, p(class), top class.
+
+    Third of five, where the map's projection (H, W, 3) uint8 is given: that, as it lies in the
+    image. image: (H, W, 3) uint8, the view that was occluded; classes: names by output index;
+    output: the index whose probability was recorded; layer: whose map was watched; fill: the
+    square's colour (None: outline alone); box: the object's, y0, x0, y1, x1 px.
+    """
+    row, col = np.unravel_index(int(maps.probability.argmin()), maps.probability.shape)
+    y, x, size = int(maps.rows[row]), int(maps.cols[col]), maps.size
+    common: dict[str, Any] = {
+        "ys": maps.rows + size / 2,
+        "xs": maps.cols + size / 2,
+        "extent": image.shape[:2],
+        "box": box,
+    }
+    worst = (y, x, y + size, x + size)
+    down: list[Panel] = []
+    if projection is not None:
+        down = [ImagePanel(f"(c) map {maps.unit}, projected", projection, frame=True)]
+    return [
+        ImagePanel("(a) input, worst place", image, occluder=worst, fill=fill, box=box),
+        HeatPanel(
+            f"(b) layer {layer}, map {maps.unit}",
+            maps.activity,
+            low=None,
+            unit="summed activity",
+            clean=maps.clean_activity,
+            **common,
+        ),
+        *down,
+        HeatPanel(
+            f"(d) p({shorten(classes[output], 18)})",
+            maps.probability,
+            high=1.0,
+            unit="probability",
+            clean=maps.clean_probability,
+            **common,
+        ),
+        LabelPanel(
+            "(e) most likely class", maps.label, names=classes, first=maps.clean_label, **common
+        ),
+    ]
+
+
+# ------------------------------------------------------------------------------- one image's sheet
+def _sheet(results: Results, i: int) -> Figure:
+    name = results.tables["images"].column("class")[i]
+    projected = ", the map's projection" if results.has("projections") else ""
+    if _others(results, i):
+        projected += " with those of other images"
+    return Figure(
+        f"occlusion_{i + 1}",
+        _caption(results, i),
+        f"Occlusion maps of an image of class {name}: image with the square, activity of a feature "
+        f"map{projected}, class probability and most likely class.",
+        functools.partial(_draw, results, i),
+    )
+
+
+def _caption(results: Results, i: int) -> str:
+    facts, one = results.facts, results.tables["images"].records()[i]
+    watched = f"{one['output']}, p = {one['p_clean']:.2f} without the square"
+    who = f"True class: {watched}"
+    if not one["known"]:
+        who = f"The net does not know the class {one['class']}; watched is its top label: {watched}"
+    elif int(results.array("clean_label")[i]) != int(results.array("outputs")[i]):
+        top = facts["classes"][int(results.array("clean_label")[i])]
+        who += f" (the net says {top})"
+    projected = ""
+    if results.has("projections"):
+        projected = (
+            " (c) the deconvnet's projection of that map's strongest activation in this image, "
+            "framed, grey = 0"
+        )
+        if _others(results, i):
+            projected += (
+                "; below it, of the map's strongest activations in other images, each cut to the "
+                "receptive field with its image patch"
+            )
+        projected += ";"
+    boxed = "" if np.isnan(results.array("drawn_boxes")[i]).any() else " Red outline: object's box."
+    return (
+        f"{who}. A square of {facts['size_px']} px ({FILLS[facts['fill']]}) is moved in steps of "
+        f"{facts['drawn_stride_px']} px over {facts['input_px']} px; each value is drawn at the "
+        "square's centre. (a) the image with the square where the probability falls most; (b) "
+        f"summed activity of the map of layer {facts['layer']} that responds most to the whole "
+        f"image;{projected} (d) probability of the class; (e) most likely class. Red mark on a "
+        f"colour bar: the value without the square.{boxed}"
+    )
+
+
+def _others(results: Results, i: int) -> list[int]:
+    """Rows of the arrays of other images that belong to drawn image `i`."""
+    if "others" not in results.tables:
+        return []
+    return [row for row, of in enumerate(results.tables["others"].column("drawn")) if of == i]
+
+
+def _draw(results: Results, i: int) -> Any:
+    facts = results.facts
+    names = ("probability", "label", "activity", "rows", "cols")
+    arrays = {name: results.array(f"drawn_{name}") for name in names}
+    for name in ("unit", "clean_probability", "clean_label", "clean_activity"):
+        arrays[name] = results.array(name)
+    y0, x0, y1, x1 = (float(v) for v in results.array("drawn_boxes")[i])
+    panels = row_panels(
+        PlaceMaps.of(arrays, i, facts["size_px"]),
+        image=np.asarray(results.array("drawn_pictures")[i]),
+        classes=facts["classes"],
+        output=int(results.array("outputs")[i]),
+        layer=facts["layer"],
+        fill=facts["fill_rgb"] and tuple(facts["fill_rgb"]),
+        box=None if np.isnan(y0) else (y0, x0, y1, x1),
+        projection=results.array("projections")[i] if results.has("projections") else None,
+    )
+    return panel_sheet([panels[:-2], panels[-2:]], _strip(results, i))
+
+
+def _strip(results: Results, i: int) -> Strip | None:
+    rows = _others(results, i)
+    if not rows:
+        return None
+    listed = results.tables["others"].records()
+    return Strip(
+        f"(c) map {listed[rows[0]]['map']} in its strongest other images: projection, image patch",
+        [tuple(results.array(f"others_{k}")[r] for k in ("projections", "patches")) for r in rows],
+        [
+            f"{shorten(listed[r]['class'], 20)}, activation {listed[r]['activation']:.3g}"
+            for r in rows
+        ],
+    )
+
+
+# ------------------------------------------------------------------------------- all images at once
+def _per_image(results: Results) -> list[Figure]:
+    """What every image gave, for the two measurements; none if neither could be had."""
+    told = (
+        ("inside_minus_outside", "Where the object is hidden", "mean drop of p(class)",
+         {"drop_inside": "inside the box", "drop_outside": "outside"},
+         ("drop_inside_box", "drop_outside_box"),
+         "mean drop of p(class) with the square's centre in the object's box, and outside it"),
+        ("projection_correlation_gain", "Where the projection is hidden", "correlation over places",
+         {"correlation": "own projection", "correlation_others": "other images'"},
+         ("projection_correlation", "projection_correlation_other"),
+         "correlation over places between the activity that the map loses and the energy of a "
+         "projection under the square: the image's own, and the mean over other images'"),
+    )  # fmt: skip
+    panels, said = [], []
+    for key, title, unit, columns, estimates, words in told:
+        if key not in results.estimates:
+            continue
+        both = [results.tables["images"].column(column) for column in columns]
+        intervals = [results[name] for name in estimates]
+        left, right = (
+            None if e.low is None or e.high is None else (e.value, e.low, e.high) for e in intervals
+        )
+        first, second = columns.values()
+        values = np.array(both, np.float64).T
+        panels.append(Pairs(title, values, (first, second), (left, right), unit))
+        said.append(words)
+    if not panels or len(results.facts["ids"]) < 2:
+        return []
+    listed = "; ".join(said)
+    caption = (
+        f"Each line is an image. {listed[0].upper()}{listed[1:]}. Red: mean over images with its "
+        "95 % interval."
+    )
+    draw = functools.partial(paired_dots, panels)
+    return [Figure("per_image", caption, f"Paired dots of every image: {listed}.", draw)]
