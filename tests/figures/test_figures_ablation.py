@@ -10,7 +10,7 @@ def test_a_note_stays_inside_the_figure_and_off_the_marks(value):
         Dot("without layers 3, 4, 6, 7", value, value - 2, value + 2, 71.3, value - 1, note=note),
         Dot("full", 7.0, 6.0, 8.0, 40.5),
     ]
-    drawn = dot_plot({"AlexNet replica": dots}, "top-1 error, %", {"guessing": 91.7})
+    drawn = dot_plot({"AlexNet": dots}, "top-1 error, %", 91.7, "guessing")
     drawn.canvas.draw()
     (axis,) = drawn.axes
     (words,) = [text for text in axis.texts if text.get_text() == note]

@@ -103,6 +103,12 @@ def paths_of(root: Path) -> Any:
     return SimpleNamespace(root=root, folder_of=lambda net: root / "models" / net / "final")
 
 
-def config_of(study: str, seed: int = 0, **section: Any) -> Any:
-    """A configuration with one study's section."""
-    return SimpleNamespace(seed=seed, study=SimpleNamespace(**{study: SimpleNamespace(**section)}))
+def read_back(study: str, measurement: Any, root: Path) -> tuple[Any, Any, str]:
+    """A measurement saved below `root`: its results, its figures' module, the words of its page."""
+    from zfnet.figures.stage import module_of
+    from zfnet.report.study import page
+    from zfnet.results import Results, save
+
+    save(measurement, root / "results" / study, root / "metrics" / f"{study}.json")
+    results = Results(root / "results" / study, root)
+    return results, module_of(study), page(study, results)

@@ -1,16 +1,15 @@
-"""Table 3 from answers that a test chooses: any subset of rows, several seeds, nets at chance."""
+"""Table 3 from predictions that a test chooses: any subset of rows, several seeds, chance."""
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from answered import config_of, paths_of, sure, write_absent, write_net, wrong_at
+from answered import paths_of, read_back, sure, write_absent, write_net, wrong_at
 
 from zfnet.errors import UserError
-from zfnet.studies import ablation
-from zfnet.studies.result import load_result, save_result
+from zfnet.figures.stage import draw
+from zfnet.pipeline.studies import Ablation
+from zfnet.studies.ablation import run
 
 N = 120
 LABEL = np.arange(N, dtype=np.int64) % 12
@@ -45,35 +44,30 @@ def write(place, name, wrong=None, *, extra=(0,), **more):
     return write_net(place, name, LABEL, probs, train=train, **more)
 
 
-def made(place, view="centre", seed=0):
-    return ablation.run(config_of("ablation", view=view, seed=seed), paths_of(place))
+def made(place, **options):
+    return run(Ablation(**options), paths_of(place))
 
 
-def cells(result, table):
-    """Rows by their first column."""
-    found = result.tables[table]
-    assert len(set(found.columns)) == len(found.columns)
-    return {row[0]: dict(zip(found.columns, row, strict=True)) for row in found.rows}
+def rows_of(result, table):
+    """Rows by their net."""
+    return {row["net"]: row for row in result.tables[table].records()}
 
 
-def test_all_rows_in_the_papers_order(place):
+def invalid(result):
+    return {name for name, each in result.estimates.items() if each.invalid == "at chance"}
+
+
+def test_all_rows(place):
     for name in WRONG:
         write(place, name)
     result = made(place)
-    rows = cells(result, "table_3")
-    assert len(rows) == 13
-    replica, own = "AlexNet replica: ", "ZFNet (Fig. 3): "
-    assert list(rows)[:2] == [replica + "full", replica + "without layers 3, 4"]
-    assert list(rows)[8] == own + "full"
-    row = rows[replica + "without layers 6, 7"]
-    assert row["val top-1, %"] == pytest.approx(15.0)
-    assert row["train top-1, %"] == pytest.approx(12.0)  # 6 of 50
-    assert (row["paper: train"], row["paper: top-1"]) == (27.4, 44.8)
-    full = rows[replica + "full"]
-    assert row["parameters"] < full["parameters"]
-    assert rows[own + "layers 3-5: 512, 1024, 512"]["parameters"] > rows[own + "full"]["parameters"]
-    assert result.extra["missing"] == []
-    value = {name: measured.value for name, measured in result.metrics.items()}
+    rows = rows_of(result, "table_3")
+    assert set(rows) == set(WRONG)
+    assert rows["alexnet_no67"]["val_top1"] == pytest.approx(15.0)
+    assert rows["alexnet_no67"]["train_top1"] == pytest.approx(12.0)  # 6 of 50
+    assert rows["alexnet_no67"]["parameters"] < rows["alexnet"]["parameters"]
+    assert rows["zfnet_wide"]["parameters"] > rows["zfnet"]["parameters"]
+    value = {name: estimate.value for name, estimate in result.estimates.items()}
     assert value["cost_removing_3_4"] == pytest.approx(10.0)
     assert value["cost_removing_6_7"] == pytest.approx(5.0)
     assert value["cost_removing_7"] == 0
@@ -81,155 +75,139 @@ def test_all_rows_in_the_papers_order(place):
     assert value["change_zfnet_wide"] == pytest.approx(-2.5)
     assert value["val_top1_zfnet"] == pytest.approx(7.5)
     assert value["change_fc8192_of_wide"] == pytest.approx(100 * 2 / N)
+    assert invalid(result) == {
+        "cost_removing_3_4_6_7", "cost_beyond_sum", "val_top1_alexnet_no3467",
+    }  # fmt: skip
 
 
-def test_a_net_at_chance_is_kept_marked_and_has_its_remedy_named(place):
+def test_the_papers_rows_stand_beside(place):
     for name in WRONG:
         write(place, name)
-    result = made(place)
-    row = cells(result, "table_3")["AlexNet replica: without layers 3, 4, 6, 7"]
-    assert row["note"] == "stayed at chance"
-    assert row["val top-1, %"] == pytest.approx(100 * 110 / 120)
-    assert result.extra["at_chance"] == ["alexnet_no3467"]
-    assert "stayed at chance" in result.metrics["cost_removing_3_4_6_7"].note
-    assert result.text.count("alexnet_no3467 stayed at chance, a failure to train, no evid") == 2
-    told = {name for name, each in result.metrics.items() if "stayed at chance" in each.note}
-    assert told == {"cost_removing_3_4_6_7", "cost_beyond_sum", "val_top1_alexnet_no3467"}
-    assert "The remedy is alexnet_no3467_slow" in result.text
-    remedy = cells(result, "table_3")["AlexNet replica: the same, a lower rate"]
-    assert "not in the paper" in remedy["note"]
-    assert remedy["paper: top-1"] is None
+    results, module, words = read_back("ablation", made(place), place)
+    rows = {row["net"]: row for row in module.joined(results)}
+    assert list(rows)[:3] == ["alexnet", "alexnet_no34", "alexnet_no7"]
+    assert list(rows)[8] == "zfnet"
+    assert (rows["alexnet_no67"]["paper_train_top1"], rows["alexnet_no67"]["paper_val_top1"]) == (
+        27.4, 44.8,
+    )  # fmt: skip
+    assert rows["alexnet_no3467_slow"]["paper_val_top1"] is None
+    assert rows["alexnet_no3467"]["note"] == "stayed at chance"
+    changes = {
+        row["net"]: row for row in module.tables(results)["against_the_full_net"].table.records()
+    }
+    printed = {net: row["paper"] for net, row in changes.items()}
+    assert printed["alexnet_no34"] == 4.9
+    assert printed["alexnet_no3467"] == printed["alexnet_no3467_slow"] == 30.8
+    assert printed["zfnet_wide_fc8192"] == -0.1
+    assert changes["alexnet_no3467"]["reading"].startswith("no evidence")
+    assert changes["alexnet_no34"]["reading"] == "more than chance, with the paper's sign"
+    assert changes["alexnet_no7"]["reading"] == "no image tells the two apart"
+    assert not {"None", "nan"} & set(words.split())
+    assert "(the paper: 21.6)" in words
+    assert "alexnet_no3467 (1 of 1 trainings)" in words
 
 
 def test_a_full_net_at_chance_is_evidence_against_no_row(place):
     for name in WRONG:
         write(place, name, *([110] if name == "alexnet" else []), loss=2.48 * (name == "alexnet"))
     result = made(place)
-    told = {name for name, each in result.metrics.items() if "stayed at chance" in each.note}
-    costs = {name for name in result.metrics if name.startswith(("cost_", "change_alexnet"))}
-    assert told == costs | {"val_top1_alexnet"}
-    words = {
-        line.partition(":")[0]: line.partition(": ")[2]
-        for line in result.text.replace(". ", ".\n").splitlines()
-    }
-    lost = "alexnet stayed at chance, a failure to train, no evidence."
-    assert words["Without layers 3, 4"].endswith(lost)
-    assert lost not in words["Both widenings"]
-    rows = cells(result, "against_the_full_net")
-    assert rows["AlexNet replica: without layers 6, 7"]["note"] == "alexnet stayed at chance"
-    assert rows["ZFNet (Fig. 3): both widenings"]["note"] == ""
-    assert cells(result, "table_3")["AlexNet replica: without layers 6, 7"]["note"] == ""
-    drawn = next(each for each in result.figures if each.name == "ablation_changes")
-    assert "alexnet_no67 \u221276.7 (alexnet stayed at chance)" in drawn.alt
-    panels = [[text.get_text() for text in axis.texts] for axis in drawn.draw().axes]
-    assert [sum("chance" in text for text in texts) for texts in panels] == [7, 0]
+    costs = {name for name in result.estimates if name.startswith(("cost_", "change_alexnet"))}
+    assert invalid(result) == costs | {"val_top1_alexnet"}
+    rows = rows_of(result, "against_the_full_net")
+    assert rows["alexnet_no67"]["invalid"] == "at chance"
+    assert rows["zfnet_wide_fc8192"]["invalid"] == ""
+    results, module, _ = read_back("ablation", result, place)
+    dots = module.change_dots(results)
+    empty = [sum(dot.value is None for dot in group) for group in dots.values()]
+    assert empty == [7, 0]
 
 
 def test_every_term_of_a_sum_counts(place):
     for name in list(WRONG)[:6]:
         write(place, name, loss=2.48 * (name == "alexnet_no67"))
-    result = made(place)
-    for name in ("cost_beyond_sum", "cost_beyond_sum_slow"):
-        assert "alexnet_no67 stayed at chance" in result.metrics[name].note
-    assert "chance" not in result.metrics["cost_removing_3_4"].note
+    assert {"cost_beyond_sum", "cost_beyond_sum_slow"} <= invalid(made(place))
+    assert "cost_removing_3_4" not in invalid(made(place))
 
 
 def test_only_the_compared_trainings_count_as_stuck(place):
     write(place, "alexnet", extra=(0, 6), seeds=[0, 1], loss=[2.48, 0.3])
     write(place, "alexnet_no34", extra=(6, 0), seeds=[1, 2])
     result = made(place)
-    assert "chance" not in result.metrics["cost_removing_3_4"].note
-    assert "in 1 of 2 trainings" in result.metrics["val_top1_alexnet"].note
+    assert invalid(result) == {"val_top1_alexnet"}
+    row = rows_of(result, "against_the_full_net")["alexnet_no34"]
+    assert row["images"] == pytest.approx(100 * (30 - 18) / N)
+    assert row["trainings"] is None
 
 
 def test_large_layers_of_the_wider_net_are_compared_image_by_image(place):
     write(place, "zfnet_wide", 6, extra=(0, 6, 3))
     write(place, "zfnet_wide_fc8192", 12, extra=(0, 1, 6))
-    result = made(place)
-    told = result.metrics["change_fc8192_of_wide"]
-    gaps = 100 * np.array([6, 1, 9]) / N
-    assert told.value == pytest.approx(gaps.mean())
-    assert told.low < told.value < told.high
-    assert "zfnet_wide_fc8192 minus zfnet_wide, centre crop" in told.note
-    assert "images and 3 trainings" in told.note
-    assert "degrees of freedom" in told.note
-    assert "that of layers 3-5 alone: +4.4 points" in result.text
-    assert "the paper +0.8" in result.text
+    found = made(place).estimates["change_fc8192_of_wide"]
+    assert found.value == pytest.approx((100 * np.array([6, 1, 9]) / N).mean())
+    assert found.low < found.value < found.high
+    assert (found.trainings, found.covers) == (3, ("images", "trainings"))
+    assert found.df is not None
 
 
-def test_the_remedy_that_is_not_trained_is_said_how_to_get(place):
-    write(place, "alexnet")
-    write(place, "alexnet_no3467")
-    assert "nets.alexnet_no3467_slow.seeds=1" in made(place).text
-
-
-def test_the_default_runs_subset(place):
+def test_a_subset_says_what_is_not_there(place):
     for name in ("zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467"):
         write(place, name)
     write_absent(place, "zfnet_wide")
     result = made(place)
-    rows = cells(result, "table_3")
-    assert len(rows) == 13
-    missing = rows["ZFNet (Fig. 3): layers 3-5: 512, 1024, 512"]
-    assert missing["note"] == "not trained here (nets.zfnet_wide.seeds=1)"
-    assert (missing["val top-1, %"], missing["nets"]) == (None, 0)
-    assert missing["paper: top-1"] == 37.5
-    assert "scale.row_seeds=1 trains every row" in result.text
-    assert "5 of the 12 nets" in result.text
-    assert "change_zfnet_wide" not in result.metrics
+    assert "change_zfnet_wide" not in result.estimates
     assert len(result.tables["against_the_full_net"].rows) == 3
+    results, module, words = read_back("ablation", result, place)
+    missing = next(row for row in module.joined(results) if row["net"] == "zfnet_wide")
+    assert (missing["val_top1"], missing["trainings"]) == (None, 0)
+    assert missing["paper_val_top1"] == 37.5
+    assert missing["note"] == "not trained here: nets.zfnet_wide.seeds=1"
+    assert "nets.alexnet_no3467_slow.seeds=1" in words
+    assert "scale.row_seeds=1" in words
 
 
 def test_without_the_full_net_there_is_nothing_to_compare(place):
     write(place, "alexnet_no34")
     result = made(place)
-    assert list(result.metrics) == ["val_top1_alexnet_no34"]
+    assert list(result.estimates) == ["val_top1_alexnet_no34"]
     assert result.tables["against_the_full_net"].rows == []
-    assert [figure.name for figure in result.figures] == ["ablation_errors"]
+    results, module, words = read_back("ablation", result, place)
+    assert [figure.name for figure in module.figures(results)] == ["ablation_errors"]
+    assert module.tables(results)["against_the_full_net"].table.rows == []
+    assert words.startswith("No net without layers")
 
 
 def test_mcnemar_and_holm_over_the_papers_rows(place):
     for name in WRONG:
         write(place, name)
-    rows = cells(made(place), "against_the_full_net")
+    rows = rows_of(made(place), "against_the_full_net")
     assert len(rows) == 11
-    six = rows["AlexNet replica: without layers 6, 7"]
-    assert (six["wrong only here"], six["wrong only full"]) == (6, 0)
+    six = rows["alexnet_no67"]
+    assert (six["only_first"], six["only_second"]) == (6, 0)
     assert six["p"] == pytest.approx(2 / 2**6)
     # of ten p values 2/2^98, 2/2^12, 2/2^6 are the smallest: the third is times 8
-    assert six["p, Holm"] == pytest.approx(8 * 2 / 2**6)
-    assert rows["AlexNet replica: without layers 3, 4"]["p, Holm"] == pytest.approx(9 * 2 / 2**12)
-    assert rows["AlexNet replica: the same, a lower rate"]["p, Holm"] is None
-    assert rows["AlexNet replica: without layer 7"]["p"] == 1.0
+    assert six["p_holm"] == pytest.approx(8 * 2 / 2**6)
+    assert rows["alexnet_no34"]["p_holm"] == pytest.approx(9 * 2 / 2**12)
+    assert rows["alexnet_no3467_slow"]["p_holm"] is None
+    assert rows["alexnet_no7"]["p"] == 1.0
 
 
 def test_several_seeds_are_paired_by_seed(place):
     write(place, "alexnet", extra=(0, 6, 12))
     write(place, "alexnet_no34", extra=(0, 12, 6))
     result = made(place)
-    row = cells(result, "against_the_full_net")["AlexNet replica: without layers 3, 4"]
+    row = rows_of(result, "against_the_full_net")["alexnet_no34"]
     gaps = 100 * np.array([12, 18, 6]) / N
-    assert row["points"] == pytest.approx(gaps.mean())
+    assert row["images"] == pytest.approx(gaps.mean())
     half = 4.302653 * gaps.std(ddof=1) / np.sqrt(3)
-    assert row["seeds: high"] == pytest.approx(gaps.mean() + half, rel=1e-4)
-    assert row["both: low"] <= row["low"]
-    assert row["wrong only here"] == 12  # of the first seed
-    measured = result.metrics["cost_removing_3_4"]
-    assert "3 pairs of trainings" in measured.note
-    assert measured.low == row["both: low"]
-    top = cells(result, "intervals")["alexnet"]
-    assert top["top-1 sd of nets"] == pytest.approx(5.0)
-    assert top["val top-1, %"] == pytest.approx(15.0)
-    assert top["top-1 low"] < 15.0 < top["top-1 high"]
-    assert "over trainings too" in result.text
-
-
-def test_only_seeds_in_common_are_compared(place):
-    write(place, "alexnet", extra=(0, 6), seeds=[0, 1])
-    write(place, "alexnet_no34", extra=(6, 0), seeds=[1, 2])
-    row = cells(made(place), "against_the_full_net")["AlexNet replica: without layers 3, 4"]
-    assert row["points"] == pytest.approx(100 * (30 - 18) / N)
-    assert row["seeds: low"] is None
+    assert row["trainings_high"] == pytest.approx(gaps.mean() + half, rel=1e-4)
+    assert row["both_low"] <= row["images_low"]
+    assert row["only_first"] == 12  # of the first seed
+    cost = result.estimates["cost_removing_3_4"]
+    assert (cost.low, cost.trainings) == (row["both_low"], 3)
+    full = rows_of(result, "table_3")["alexnet"]
+    assert full["val_top1_sd"] == pytest.approx(5.0)
+    assert full["val_top1"] == pytest.approx(15.0)
+    assert full["val_top1_low"] < 15.0 < full["val_top1_high"]
 
 
 def test_the_sum_is_exceeded_only_where_it_is(place):
@@ -237,27 +215,17 @@ def test_the_sum_is_exceeded_only_where_it_is(place):
         "alexnet": 10, "alexnet_no34": 20, "alexnet_no67": 30, "alexnet_no3467": 40,
     }.items():  # fmt: skip
         write(place, name, wrong, loss=0.3)
-    told = made(place).metrics["cost_beyond_sum"]
-    assert told.value == 0.0
-    assert told.low == pytest.approx(-told.high, abs=2)
+    found = made(place).estimates["cost_beyond_sum"]
+    assert found.value == 0.0
+    assert found.low == pytest.approx(-found.high, abs=2)
 
 
 def test_training_errors_without_predictions_are_left_out(place):
     final = write(place, "alexnet")
     (final / "train_predictions.npz").unlink()
-    row = cells(made(place), "table_3")["AlexNet replica: full"]
-    assert row["train top-1, %"] is None
-
-
-def test_the_papers_differences_stand_beside(place):
-    for name in WRONG:
-        write(place, name)
-    rows = cells(made(place), "against_the_full_net")
-    printed = {key.partition(": ")[2]: row["paper, points"] for key, row in rows.items()}
-    assert printed["without layers 3, 4"] == 4.9
-    assert printed["without layers 6, 7"] == 4.3
-    assert printed["without layers 3, 4, 6, 7"] == 30.8
-    assert printed["both widenings"] == -0.1
+    result = made(place)
+    assert rows_of(result, "table_3")["alexnet"]["train_top1"] is None
+    assert result.facts["training_images"] is None
 
 
 def test_view_ten_is_read(place):
@@ -265,34 +233,22 @@ def test_view_ten_is_read(place):
         place, "alexnet", LABEL, [sure(wrong_at(LABEL, range(60)))],
         ten=[sure(wrong_at(LABEL, range(30)))],
     )  # fmt: skip
-    assert made(place, "ten").metrics["val_top1_alexnet"].value == pytest.approx(25.0)
+    assert made(place, view="ten").estimates["val_top1_alexnet"].value == pytest.approx(25.0)
 
 
-def test_the_result_is_saved_and_its_figures_drawn(place, tmp_path):
+def test_the_result_is_saved_and_drawn_the_same_each_time(place, tmp_path):
     for name in list(WRONG)[:10]:
         write(place, name)
-    save_result(made(place), tmp_path / "out", tmp_path / "metrics.json")
-    loaded = load_result(tmp_path / "out")
-    assert [figure["name"] for figure in loaded["figures"]] == [
+    results, _, _ = read_back("ablation", made(place), place)
+    first = (results.folder / "measured.json").read_bytes()
+    read_back("ablation", made(place), place)
+    assert (results.folder / "measured.json").read_bytes() == first
+    assert draw("ablation", results.folder, tmp_path / "figures", place)
+    assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == {
         "ablation_errors", "ablation_changes",
-    ]  # fmt: skip
-    assert loaded["extra"]["card"] == "ablation_errors"
-    numbers = json.loads((tmp_path / "metrics.json").read_text())
-    assert numbers["cost_removing_3_4"]["unit"] == "points"
-    again = tmp_path / "again"
-    save_result(made(place), again, tmp_path / "metrics2.json")
-    assert (again / "result.json").read_bytes() == (tmp_path / "out/result.json").read_bytes()
+    }  # fmt: skip
 
 
-def test_headline_names_metrics_that_there_are(place):
-    for name in WRONG:
-        write(place, name)
-    result = made(place)
-    assert set(result.extra["headline"]) <= set(result.metrics)
-
-
-def test_options_and_missing_nets_are_told(place):
-    with pytest.raises(UserError, match=r"study\.ablation\.view=all"):
-        made(place, "all")
+def test_no_net_at_all_says_what_to_run(place):
     with pytest.raises(UserError, match="none of alexnet"):
         made(place)
