@@ -48,7 +48,7 @@ def measured(folder, *, maps=8, shown=(1, 5), directions=3, difference=(0.2, 0.1
             "shown": list(range(maps)) if number == "1" else list(shown), "dead": [0],
         }  # fmt: skip
         rows += [
-            {"layer": int(number), "map": m, "strongest": 1.0, "weakest": 0.5, "purity": 0.75,
+            {"layer": int(number), "map": m, "strongest": 1.0,
              "class": CLASSES[1] if m else None, "of_class": 3 * bool(m), "active": 4 * bool(m),
              "spread_projections": 0.3, "spread_patches": 0.5, "support_px": 2.0}
             for m in range(maps)

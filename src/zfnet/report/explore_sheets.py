@@ -134,11 +134,6 @@ def load_array(study: dict[str, Any], name: str) -> np.ndarray:
     return loaded
 
 
-def told(study: dict[str, Any], *path: str) -> Any:
-    """`fact` of a study as `load_study` gives it."""
-    return fact(study["results"], *path)
-
-
 def check_rows(rows: np.ndarray, view: NetView, study: str) -> None:
     """UserError where a study speaks of images that the prepared split does not hold."""
     if rows.size and int(rows.max()) >= len(view):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,17 +25,6 @@ from zfnet.progress import progress
 T = TypeVar("T")
 BATCH = 64  # images in one forward pass; halved where the GPU's memory does not suffice
 FIELD_LIMIT = 0.75  # of the input's side: patches of larger fields are nearly whole images
-
-
-def options_of(kind: type[T], section: Any) -> T:
-    """The options `kind` of a study from its section of the config; lists become tuples."""
-    values = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        value = getattr(section, field.name)
-        if value is None and isinstance(field.default, tuple):
-            value = ()
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
 
 
 def to_device(net: Net, device: torch.device) -> Net:
@@ -81,7 +70,7 @@ class Inputs:
 
         Keys read are seed and device.
         """
-        device = pick_device(cfg.device)  # first: a missing GPU is told before anything is read
+        device = pick_device(cfg.device)  # first: a missing GPU is named before anything is read
         prepared, net = Prepared.open(paths.prepared), load_net(paths.net)
         return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed)
 
@@ -149,7 +138,7 @@ def strongest(
 ) -> dict[str, TopActivations]:
     """The `k` strongest images of every map of the modules `paths`, in one pass over `inputs`.
 
-    `directions`: as in `top_activations`. `what`: told in the progress bar.
+    `directions`: as in `top_activations`. `what`: shown in the progress bar.
     """
 
     def whole_pass(size: int) -> dict[str, TopActivations]:

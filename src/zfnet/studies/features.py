@@ -364,8 +364,7 @@ def _maps_table(layers: Sequence[Layer], numbers: Sequence[LayerNumbers], inputs
             counts = np.bincount(inputs.labels[layer.rows[m]][values > 0], minlength=1)
             spread = measured.spread[JUDGED][m].tolist()
             rows.append({
-                "layer": layer.number, "map": m, "strongest": values[0], "weakest": values[-1],
-                "purity": layer.purity[m] if layer.full[m] else None,
+                "layer": layer.number, "map": m, "strongest": values[0],
                 "class": inputs.class_names[int(counts.argmax())] if counts.any() else None,
                 "of_class": int(counts.max()), "active": int(counts.sum()),
                 "spread_projections": spread[0], "spread_patches": spread[1],
