@@ -154,18 +154,18 @@ def change_dots(results: Results) -> dict[str, list[Dot]]:
     measured = {row["net"]: widest(row) for row in changes}
     groups: dict[str, list[Dot]] = {}
     for net in (row["net"] for row in joined(results) if "_" in row["net"]):
-        full, found = net.partition("_")[0], measured.get(net)
+        full, change = net.partition("_")[0], measured.get(net)
         gap = printed_gap(reported, net) if net != REMEDY else None
-        if found is None:
+        if change is None:
             alone = net in results.facts["nets"]
             note = "no full net to compare with" if alone else "not trained here"
-        elif found.invalid:
-            note = f"a net stayed {found.invalid}: {decimal(found.value, 1)} points"
+        elif change.invalid:
+            note = f"a net stayed {change.invalid}: {decimal(change.value, 1)} points"
         else:
             note = ""
         dot = Dot(NETS[net].title, paper=gap, note=note)
-        if found is not None and not note:
-            dot = replace(dot, value=found.value, low=found.low, high=found.high)
+        if change is not None and not note:
+            dot = replace(dot, value=change.value, low=change.low, high=change.high)
         groups.setdefault(f"Changes of {NETS[full].title}", []).append(dot)
     return groups
 

@@ -119,8 +119,8 @@ def compare(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, C
         if name in nets and full in nets:
             changed, whole = in_common(nets[name], nets[full])
             note = f"{name} minus {full}, {VIEWS[view]}"
-            found = difference(changed.wrong(view), whole.wrong(view), seed, note)
-            compared[name] = Comparison(found, [*changed.trainings, *whole.trainings])
+            gap = difference(changed.wrong(view), whole.wrong(view), seed, note)
+            compared[name] = Comparison(gap, [*changed.trainings, *whole.trainings])
     return compared
 
 
@@ -129,7 +129,7 @@ def contrasts(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str,
 
     Without a shared seed the first training of each stands for it.
     """
-    found = {}
+    estimates = {}
     for key, weights in CONTRASTS.items():
         if all(name in nets for name in weights):
             own = in_common(*(nets[name] for name in weights))
@@ -138,8 +138,8 @@ def contrasts(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str,
             wrong = [net.wrong(view) for net in own]
             parts = list(zip(map(float, weights.values()), wrong, strict=True))
             trainings = [training for net in own for training in net.trainings]
-            found[key] = marked(combination(parts, seed, note), trainings)
-    return found
+            estimates[key] = marked(combination(parts, seed, note), trainings)
+    return estimates
 
 
 def training_error(net: TrainedNet) -> Estimate | None:

@@ -139,8 +139,8 @@ def compare(rows: Rows, view: str, seed: int) -> dict[str, tuple[Difference, lis
             first, second = in_common(first, second)
         else:
             note += ", for these very nets"
-        found = difference(first.wrong(view), second.wrong(view), seed, note)
-        compared[name] = found, [*first.trainings, *second.trainings]
+        gap = difference(first.wrong(view), second.wrong(view), seed, note)
+        compared[name] = gap, [*first.trainings, *second.trainings]
     return compared
 
 
@@ -150,8 +150,8 @@ def _estimates(rows: Rows, guesses: Guesses, view: str, seed: int) -> dict[str, 
         for count in guesses:
             rate = error_rate(row.wrong(view, count), seed, VIEWS[view])
             estimates[f"top{count}_{key}"] = marked(rate, row.trainings)
-    for name, (found, trainings) in compare(rows, view, seed).items():
-        estimates[name] = marked(found.widest, trainings)
+    for name, (gap, trainings) in compare(rows, view, seed).items():
+        estimates[name] = marked(gap.widest, trainings)
     zfnet = rows.get(ZFNET)
     if zfnet is not None:
         crops = difference(zfnet.wrong("ten"), zfnet.wrong("centre"), seed, "zfnet")
@@ -186,10 +186,10 @@ def _trainings_table(rows: Rows, guesses: Guesses) -> Table:
 def _difference_table(rows: Rows, seed: int) -> Table:
     records = [
         {"difference": name, "view": view}
-        | found.record()
-        | {"invalid": marked(found.widest, trainings).invalid}
+        | gap.record()
+        | {"invalid": marked(gap.widest, trainings).invalid}
         for view in VIEWS
-        for name, (found, trainings) in compare(rows, view, seed).items()
+        for name, (gap, trainings) in compare(rows, view, seed).items()
     ]
     return Table.of(records, () if records else ("difference", "view"))
 
