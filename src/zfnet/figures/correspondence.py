@@ -1,7 +1,8 @@
-"""Fig. 8: faces with their parts hidden; Table 1 as a chart."""
+"""Fig. 8: faces with their parts hidden; Table 1, with the paper's, as a table and as a chart."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,155 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor
 
+from zfnet import paper
 from zfnet.figures.kit.grid import resize
+from zfnet.figures.kit.show import NOTHING, Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, text_width, write
+from zfnet.results import Results, Table
+from zfnet.stats.estimate import in_words
+
+CARD = "correspondence_faces"
+GREY = 128  # raw value of the squares
+CHOICES = {
+    "measured": "as measured",
+    "size": "side of the squares, px",
+    "zeros": "features that do not change",
+    "places": "random places",
+    "tap": "layer read at",
+}
+SETTINGS = {
+    "both": "left out: only features that change in both faces count",
+    "chance": "relative to unrelated changes with as many signs of each kind (1: unrelated)",
+    "shared": "shared by the faces of a group",
+    "face": "shared, relative to the middle of the parts",
+    "box": "within the object's box",
+    None: NOTHING,
+}
+EXCLUDED = {
+    "": NOTHING,
+    "training": "in the training set",
+    "outside": "a part lies outside the net's view",
+    "small": "the face is too small: one square would hide two parts",
+    "few": "fewer than five faces of its class",
+    "left_over": "left over when groups were full",
+}
+
+
+def figures(results: Results) -> list[Figure]:
+    """The first group's faces and the chart; none where nothing was measured."""
+    facts = results.facts
+    if not facts["measured"]:
+        return []
+    parts, count = in_words([words(part) for part in facts["parts"]]), len(facts["drawn"])
+    pooled = "Pairs overlap; images were resampled. " if facts["pooled"] else ""
+    means = "; ".join(
+        f"layer {layer}: parts {results[f'layer{layer}_parts'].value:.3f}, random places "
+        f"{results[f'layer{layer}_random'].value:.3f}"
+        for layer in facts["layers"]
+    )
+    return [
+        Figure(
+            "correspondence_faces",
+            f"{count} faces as the net sees them ({facts['input_px']} px), with {parts} hidden by "
+            f"a square of {facts['size_px']} px (grey, raw value {GREY}), and two of the "
+            f"{facts['draws']} random places; the red outline is drawn for the reader only. "
+            f"Images: {', '.join(facts['drawn'])}.",
+            f"Grid of {count} faces. Columns: the original, then {parts} covered by a square, then "
+            "two random places covered.",
+            functools.partial(_faces, results),
+        ),
+        Figure(
+            "correspondence_delta",
+            "Δ by what is hidden (dots: mean with its 95 % interval) and Table 1 of the paper "
+            "(crosses: its mean ±). Lower: hiding it changes the features of all faces more alike. "
+            f"{pooled}Compare the order of the rows, not the levels.",
+            f"Mean sign change by hidden part: {means}.",
+            functools.partial(delta_chart, _levels(results)),
+        ),
+    ]
+
+
+def tables(results: Results) -> dict[str, Shown]:
+    """Table 1 with the paper's, the other choices and every face, as far as they were measured."""
+    shown = {
+        "sensitivity": Shown(
+            [
+                Column("choice", "choice", words=CHOICES),
+                Column("setting", "changed to", words=SETTINGS),
+                Column("layer", "layer"),
+                Column("gap", "parts − random, 95 % interval", interval=True),
+                Column("p", "p"),
+                Column("images", "images"),
+            ],
+            "One choice changed at a time, the same faces throughout. Below 0: hiding a part "
+            "changes the features of all faces more alike than hiding random places does. Where "
+            "the faces share their random places, p shuffles them all the same.",
+        ),
+        "images": Shown(
+            [
+                Column("image", "image"),
+                Column("class", "class"),
+                Column("group", "group"),
+                Column("excluded", "left out because", words=EXCLUDED),
+                Column(
+                    "trained",
+                    "in the training set",
+                    words={True: "yes", False: "no", None: "not known"},
+                ),
+            ],
+            "Every face with known parts, and the group that it was compared in.",
+        ),
+    }
+    found = {"table1": _table1(results)} if results.facts["measured"] else {}
+    return found | {name: one for name, one in shown.items() if name in results.tables}
+
+
+def _table1(results: Results) -> Shown:
+    printed = paper.tables(results.root)["table1"]
+    records = []
+    for record in results.tables["table1"].records():
+        cell = printed.get(record["hidden"], f"layer{record['layer']}")
+        told = words(record["hidden"]) if record["hidden"] != "parts" else "mean over the parts"
+        records.append({**record, "hidden": told, "paper": str(cell) if cell else NOTHING})
+    return Shown(
+        [
+            Column("layer", "layer"),
+            Column("hidden", "hidden"),
+            Column("delta", "Δ, 95 % interval", interval=True),
+            Column("spread", "± over pairs"),
+            Column("paper", "the paper's Δ ±"),
+            Column("minus_random", "Δ − random, 95 % interval", interval=True),
+            Column("p", "p"),
+            Column("unchanged", "features unchanged"),
+        ],
+        "Δ: share of features whose change has another sign in another face (lower: more alike). "
+        "± over pairs: standard deviation over a group's pairs, mean over groups; the paper does "
+        "not say what its ± spans. p: one-sided permutation test of Δ being lower.",
+        Table.of(records),
+    )
+
+
+def words(name: str) -> str:
+    """A part's name in words."""
+    return name.replace("_", " ")
+
+
+# ------------------------------------------------------------------------------------------ faces
+def _faces(results: Results) -> Image.Image:
+    """Rows of faces under headings: the original, then each hidden place, its square outlined."""
+    faces, corners = results.array("faces"), results.array("faces_corners")
+    side, heads = results.facts["size_px"], [words(part) for part in results.facts["parts"]]
+    heads = ["original", *heads, *["random"] * (corners.shape[1] - len(heads))]
+    rows = [[image, *_hidden(image, own, side)] for image, own in zip(faces, corners, strict=True)]
+    return hidden_sheet(rows, heads, corners, side)
+
+
+def _hidden(image: np.ndarray, corners: np.ndarray, side: int) -> list[np.ndarray]:
+    """The image once for each corner, with a grey square there."""
+    pictures = [np.array(image) for _ in corners]
+    for picture, (y, x) in zip(pictures, corners.tolist(), strict=True):
+        picture[y : y + side, x : x + side] = GREY
+    return pictures
 
 
 def hidden_sheet(
@@ -37,9 +185,8 @@ def hidden_sheet(
             x = column * (tile + gap) + (split if column else 0)
             y = head + row * (tile + gap)
             if row == 0:
-                write(
-                    draw, (x + tile / 2, head / 2), heads[column], letters, bold=True, anchor="mm"
-                )
+                at = (x + tile / 2, head / 2)
+                write(draw, at, heads[column], letters, bold=True, anchor="mm")
             picture.paste(resize(image, tile), (x, y))
             if column:
                 scale = tile / image.shape[0]
@@ -50,6 +197,7 @@ def hidden_sheet(
     return picture
 
 
+# ------------------------------------------------------------------------------------------ chart
 @dataclass(frozen=True)
 class Level:
     """One row of Table 1: a name, Δ with its interval, and the paper's mean and ±."""
@@ -59,6 +207,20 @@ class Level:
     low: float | None
     high: float | None
     paper: tuple[float, float] | None
+
+
+def _levels(results: Results) -> dict[str, list[Level]]:
+    """The rows of Table 1 by panel."""
+    printed = paper.tables(results.root)["table1"]
+    panels = {}
+    for layer in results.facts["layers"]:
+        levels = []
+        for name in (*results.facts["parts"], "random"):
+            own, cell = results[f"layer{layer}_{name}"], printed.get(name, f"layer{layer}")
+            theirs = (cell.value, cell.spread or 0.0) if cell else None
+            levels.append(Level(words(name), own.value, own.low, own.high, theirs))
+        panels[f"layer {layer}"] = levels
+    return panels
 
 
 def delta_chart(panels: Mapping[str, Sequence[Level]]) -> Any:
