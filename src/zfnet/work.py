@@ -44,9 +44,10 @@ class WorkFolder:
         self.net = net
         self.path = root / f"{net}-{key}"
         self.checkpoints = self.path / "checkpoints"
-        self.snapshots = self.path / "epochs"
-        self.final = self.path / "final"
         self.history = self.path / "history.csv"
+        self.results = self.path / "results"  # what is published, in the end
+        self.final = self.results / "final"
+        self.snapshots = self.results / "epochs"
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ MODEL = {
         "2": {"kernel": 3, "stride": 1, "pad": 1},
     },
     "weights": None,
-    "layers": None,
+    "layers": {},
     "training": {},
     "seeds": 1,
 }

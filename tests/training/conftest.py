@@ -12,6 +12,8 @@ import pytest
 import torch
 from blots import MODEL, TRAINING, make_prepared
 
+from zfnet.pipeline.options import ModelOptions, TrainingOptions, checked
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
@@ -36,7 +38,12 @@ def config() -> Callable[..., SimpleNamespace]:
         for key, value in changes.items():
             section = model if key.startswith("model_") else training
             section[key.removeprefix("model_")] = value
-        return SimpleNamespace(nets={net: model}, training=training, seed=seed, device="cpu")
+        return SimpleNamespace(
+            nets={net: checked(ModelOptions, model, "model")},
+            training=checked(TrainingOptions, training, "training"),
+            seed=seed,
+            device="cpu",
+        )
 
     return make
 

@@ -12,7 +12,8 @@ from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import Net, Normalise, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training import evaluate
-from zfnet.training.evaluate import error_metrics, predict, save_predictions
+from zfnet.training.evaluate import predict, save_predictions
+from zfnet.training.metrics import entries, validation_errors
 
 PX = 33
 
@@ -50,7 +51,7 @@ def test_centre_and_ten_crops_are_what_the_paper_says(
         true = p.gather(1, labels[:, None])[:, 0].numpy()
         np.testing.assert_allclose(found[f"{name}_p"], true, atol=1e-5)
         np.testing.assert_allclose(found[f"{name}_top_p"], p.topk(5).values, atol=1e-5)
-    metrics = error_metrics(found)
+    metrics = entries(validation_errors(found))
     wrong = 100 * (centre.argmax(1) != labels).double().mean().item()
     assert metrics["val_top1_error"]["value"] == pytest.approx(wrong)
     assert set(metrics) == {
@@ -111,14 +112,14 @@ def test_a_class_that_the_net_does_not_know_counts_as_an_error(net: Net, prepare
     assert (found["label"][unknown] == -1).all()
     assert (found["centre_p"][unknown] == 0).all()
     wrong = (found["centre_top"][:, 0] != found["label"]).mean() * 100
-    assert error_metrics(found)["val_top1_error"]["value"] == pytest.approx(wrong)
+    assert entries(validation_errors(found))["val_top1_error"]["value"] == pytest.approx(wrong)
 
 
 def test_few_classes_have_no_top_5() -> None:
     columns = {"label": np.array([0, 1, 2, 0])}
     for name in ("centre", "ten"):
         columns[f"{name}_top"] = np.array([[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 0, 1]])
-    metrics = error_metrics(columns)
+    metrics = entries(validation_errors(columns))
     assert set(metrics) == {"val_top1_error", "val_ten_crop_top1_error"}
     entry = metrics["val_top1_error"]
     assert (entry["value"], entry["n"], entry["unit"]) == (50.0, 4, "%")

@@ -10,19 +10,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from blots import make_prepared
 
-from zfnet.models.net import load_net
+from zfnet.errors import UserError
+from zfnet.models.checkpoint import load_net
+from zfnet.training import processes
+from zfnet.training.job import Job
+from zfnet.training.processes import Place, find_place
 from zfnet.training.stage import run
 
 Config = Callable[..., SimpleNamespace]
 Places = Callable[..., SimpleNamespace]
 
-pytestmark = pytest.mark.slow
-
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}
+SRUN = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
+JOB = Job("zfnet", {}, {}, 0, "cpu", "p", "w", "k")
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -30,9 +36,12 @@ from types import SimpleNamespace
 
 if __name__ == "__main__":
     cfg, paths = json.loads(Path(sys.argv[1]).read_text())
+    from zfnet.pipeline.options import ModelOptions, TrainingOptions, checked
     from zfnet.training.stage import run
 
     paths = SimpleNamespace(**{name: Path(path) for name, path in paths.items()})
+    cfg["nets"] = {net: checked(ModelOptions, each, net) for net, each in cfg["nets"].items()}
+    cfg["training"] = checked(TrainingOptions, cfg["training"], "training")
     timing = run(SimpleNamespace(**cfg), paths)
     Path(sys.argv[1]).with_suffix(".timing").write_text(json.dumps(timing))
 """
@@ -46,7 +55,11 @@ class Runner:
         self.script, self.job, self.paths = folder / "train.py", folder / "job.json", paths
         self.script.write_text(SCRIPT)
         plain = {name: str(path) for name, path in vars(paths).items()}
-        self.job.write_text(json.dumps([vars(cfg), plain]))
+        given = vars(cfg) | {
+            "nets": {net: each.model_dump(mode="json") for net, each in cfg.nets.items()},
+            "training": cfg.training.model_dump(mode="json"),
+        }
+        self.job.write_text(json.dumps([given, plain]))
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(self.script), str(self.job)]
@@ -73,6 +86,72 @@ def published(paths: SimpleNamespace) -> dict[str, bytes]:
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in found}
 
 
+def test_one_device_runs_here_and_several_are_started_unless_they_are_there() -> None:
+    assert find_place(1, 1, {}) == Place()
+    assert find_place(2, 1, {}) is None
+    assert find_place(2, 1, TORCHRUN) == Place("torchrun", 1, 2)
+    assert find_place(2, 2, SRUN) == Place("slurm", 3, 4)
+    # an allocation is not yet a set of processes
+    assert find_place(1, 1, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Place()
+
+
+def test_processes_that_do_not_match_the_config_are_refused() -> None:
+    with pytest.raises(UserError, match="asks for 4 processes, but torchrun started 2"):
+        find_place(4, 1, TORCHRUN)
+    with pytest.raises(UserError, match=r"training\.nodes=2.*torchrun"):
+        find_place(4, 2, {})
+
+
+def test_the_command_starts_that_many_processes_of_this_job() -> None:
+    argv = processes.command(3, Path("job.json"), Path("rows"))
+    assert argv[0] == sys.executable
+    assert argv[1:] == [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=3",
+        "-m",
+        "zfnet.training.worker",
+        "rank",
+        "job.json",
+        "rows",
+    ]
+
+
+def test_rows_and_timing_come_back_from_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import json, sys, pathlib\n"
+        "job, rows = map(pathlib.Path, sys.argv[1:])\n"
+        "assert json.loads(job.read_text())['jobs'][0]['net'] == 'zfnet'\n"
+        "for epoch in (1, 2): rows.open('a').write(json.dumps({'epoch': epoch}) + '\\n')\n"
+        "(job.parent / 'timing.json').write_text('{\"training_seconds\": 2.5}')\n"
+    )
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(
+        processes,
+        "command",
+        lambda n, job, rows: [sys.executable, "-c", script, str(job), str(rows)],
+    )
+    live: list[dict[str, Any]] = []
+    assert processes.start(JOB, 2, live.append) == {"training_seconds": 2.5}
+    assert live == [{"epoch": 1}, {"epoch": 2}]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 15)", 143)],
+)
+def test_a_failure_of_the_processes_is_ours(
+    monkeypatch: pytest.MonkeyPatch, script: str, code: int
+) -> None:
+    monkeypatch.setattr(processes, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(processes, "command", lambda n, job, rows: [sys.executable, "-c", script])
+    with pytest.raises(SystemExit) as stop:
+        processes.start(JOB, 2, None)
+    assert stop.value.code == code
+
+
+@pytest.mark.slow
 def test_killed_twice_and_run_again_it_ends_with_the_same_bytes(
     config: Config, places: Places, tmp_path: Path
 ) -> None:
@@ -82,7 +161,7 @@ def test_killed_twice_and_run_again_it_ends_with_the_same_bytes(
     broken = Runner(tmp_path / "b", cfg, places(tmp_path / "b"))
     # SIGKILL at the first sight of epoch 2's snapshot: its checkpoint may be there, whole, or not
     process = broken.start()
-    broken.wait_for("*/epochs/epoch_002.pt", process)
+    broken.wait_for("*/results/epochs/epoch_002.pt", process)
     process.kill()
     process.communicate()
     assert process.returncode == -9
@@ -100,6 +179,7 @@ def test_killed_twice_and_run_again_it_ends_with_the_same_bytes(
     assert not any(broken.paths.work.iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_same_steps_and_one_publishes(
     config: Config, places: Places, tmp_path: Path
 ) -> None:
@@ -120,6 +200,7 @@ def test_two_processes_take_the_same_steps_and_one_publishes(
     assert metrics["train_top1_error"]["n"] == 44
 
 
+@pytest.mark.slow
 def test_a_batch_that_processes_cannot_share_is_refused(
     config: Config, places: Places, tmp_path: Path
 ) -> None:
@@ -131,6 +212,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(
     assert "torch.distributed" not in error  # said before any process is started
 
 
+@pytest.mark.slow
 def test_a_torchvision_net_is_adopted(config: Config, places: Places, tmp_path: Path) -> None:
     paths = places(tmp_path)
     paths.prepared = make_prepared(tmp_path / "data", train=6, val=6, size=224)
@@ -141,6 +223,7 @@ def test_a_torchvision_net_is_adopted(config: Config, places: Places, tmp_path: 
     assert json.loads(paths.metrics.read_text())["status"]["value"] == "adopted"
 
 
+@pytest.mark.slow
 def test_a_net_learns_what_can_be_learnt(config: Config, places: Places, tmp_path: Path) -> None:
     paths = places(tmp_path)
     make_prepared(tmp_path / "data", train=300, val=120)

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from zfnet.models.absent import is_absent, publish_absent
-from zfnet.models.net import load_net
+from zfnet.models.checkpoint import load_net
+from zfnet.stats.estimate import from_dict
 from zfnet.stats.intervals import student
+from zfnet.training import run as training_run
 from zfnet.training import stage
+from zfnet.training.job import Job
+from zfnet.training.metrics import over_seeds
 from zfnet.training.stage import merged, run
 
 Config = Callable[..., SimpleNamespace]
@@ -46,6 +50,8 @@ def test_each_seed_is_the_net_that_it_would_be_alone(
     over = metrics["val_top1_error_over_seeds"]
     assert over["value"] == pytest.approx(np.mean(values))
     assert (over["n"], over["unit"]) == (2, "%")
+    assert (from_dict(over).covers, over["trainings"]) == (("trainings",), 2)
+    assert metrics["trainings"]["value"] == 2
     low, high = student(values, limits=(0, 100))
     assert (over["low"], over["high"]) == (pytest.approx(low), pytest.approx(high))
 
@@ -54,7 +60,7 @@ def test_a_stop_between_two_seeds_loses_neither(
     config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, trained = places(tmp_path), []
-    train = stage.train
+    train = training_run.train
 
     def stopping(job: Any, live: Any = None) -> Any:
         trained.append(job.seed)
@@ -62,7 +68,7 @@ def test_a_stop_between_two_seeds_loses_neither(
             raise SystemExit(143)
         return train(job, live)
 
-    monkeypatch.setattr(stage, "train", stopping)
+    monkeypatch.setattr(training_run, "train", stopping)
     with pytest.raises(SystemExit):
         run(config(model_seeds=2, epochs=1), paths)
     assert not paths.final.exists()
@@ -79,14 +85,14 @@ def test_a_finished_seed_of_other_settings_is_kept_and_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     paths = places(tmp_path)
-    train = stage.train
+    train = training_run.train
     monkeypatch.setattr(
-        stage, "train", lambda job, live=None: train(job, live) if job.seed == 3 else 1 / 0
+        training_run, "train", lambda job, live=None: train(job, live) if job.seed == 3 else 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         run(config(model_seeds=2, epochs=1), paths)
     (kept,) = paths.work.glob("*-done")
-    monkeypatch.setattr(stage, "train", train)
+    monkeypatch.setattr(training_run, "train", train)
     capsys.readouterr()
     run(config(model_seeds=2, epochs=2), paths)
     said = capsys.readouterr().err
@@ -99,25 +105,32 @@ def test_only_the_first_seed_of_the_main_net_keeps_its_snapshots(
     config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, kept = places(tmp_path), []
-    train = stage.train
+    train = training_run.train
 
     def watching(job: Any, live: Any = None) -> Any:
         timing = train(job, live)
-        kept.append(json.loads((Path(job.epochs) / "epochs.json").read_text())["kept"])
+        kept.append(json.loads((job.done / "epochs" / "epochs.json").read_text())["kept"])
         return timing
 
-    monkeypatch.setattr(stage, "train", watching)
+    monkeypatch.setattr(training_run, "train", watching)
     run(config(model_seeds=2, epochs=2), paths)
     assert kept == [[1, 2], []]
     assert len(list(paths.epochs.glob("epoch_*.pt"))) == 2
 
 
 def test_one_training_at_chance_marks_the_net() -> None:
-    jobs: Any = [SimpleNamespace(seed=4), SimpleNamespace(seed=5)]
-    trained, stuck = {"status": {"value": "trained"}}, {"status": {"value": "at chance"}}
-    assert stage.worst([trained, trained], jobs) == {"value": "trained"}
-    found = stage.worst([trained, stuck], jobs)
-    assert (found["value"], found["note"]) == ("at chance", "the trainings of seed 5 of 2")
+    rate = {"value": 20.0}
+    trained = {"status": {"value": "trained"}, "val_top1_error": rate}
+    stuck = {"status": {"value": "at chance"}, "val_top1_error": rate}
+    both = over_seeds([trained, trained], [4, 5])
+    assert both["status"] == {"value": "trained"}
+    assert not from_dict(both["val_top1_error_over_seeds"]).invalid
+    one = over_seeds([trained, stuck], [4, 5])
+    assert (one["status"]["value"], one["status"]["note"]) == (
+        "at chance",
+        "the trainings of seed 5 of 2",
+    )
+    assert from_dict(one["val_top1_error_over_seeds"]).invalid == "at chance"
 
 
 def test_training_errors_are_those_of_the_trained_net_without_dropout(
@@ -174,7 +187,7 @@ def test_a_helping_process_publishes_nothing_though_all_seeds_are_finished(
     for key, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(key, value)
     paths = places(tmp_path)
-    monkeypatch.setattr(stage, "timing_of", lambda job: {"epochs": []})
+    monkeypatch.setattr(Job, "timing", {"epochs": []})
     with pytest.raises(SystemExit) as stopped:
         run(config(model_seeds=2, epochs=1, devices=-1), paths)
     assert stopped.value.code == 0

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from blots import TRAINING
+from blots import CLASSES, MODEL, TRAINING
 
 from zfnet.errors import UserError
-from zfnet.models.external import build_model
-from zfnet.models.net import Net, Normalise, load_net
-from zfnet.training import stage
+from zfnet.models.checkpoint import FOREIGN, load_net
+from zfnet.models.foreign import build_model
+from zfnet.models.net import Net, Normalise
+from zfnet.pipeline.closure import import_closure
+from zfnet.stats.estimate import from_dict
+from zfnet.training import adopt, stage
+from zfnet.training import run as training_run
 from zfnet.training.callbacks import Logbook
 from zfnet.training.module import Classifier
 from zfnet.training.stage import run
@@ -54,7 +58,6 @@ def files(paths: SimpleNamespace) -> dict[str, bytes]:
 
 def test_it_publishes_all_and_leaves_nothing_behind(unbroken: SimpleNamespace) -> None:
     assert sorted(p.name for p in unbroken.final.iterdir()) == [
-        "departures.json",
         "history.csv",
         "mean.npy",
         "net.json",
@@ -83,6 +86,8 @@ def test_snapshots_hold_weights_alone_and_the_last_is_the_final_net(
     assert not all(torch.equal(first[name], state[name]) for name in state)
     assert net.provenance["seed"] == 3
     assert net.provenance["training"] == TRAINING | {"max_filter_rms": 0.035}
+    assert net.provenance["model"]["changes"] == MODEL["changes"]
+    assert {"source", "size", "images", "upsampled"} <= set(net.provenance["data"])
 
 
 def test_the_filter_rule_holds_and_history_counts_it(unbroken: SimpleNamespace) -> None:
@@ -115,8 +120,8 @@ def test_metrics_carry_intervals_and_agree_with_the_saved_predictions(
     assert metrics["epochs"]["value"] == 4
     assert metrics["status"]["value"] in ("trained", "at chance")
     assert metrics["train_top1_error"]["n"] == 44
-    what = {entry["what"] for entry in json.loads((unbroken.final / "departures.json").read_text())}
-    assert {"width", "input, px", "epochs", "training data", "largest RMS of a filter"} <= what
+    facts = {"classes": CLASSES, "images": 44, "input_px": 33, "trainings": 1, "source": "blots"}
+    assert {key: metrics[key]["value"] for key in facts} == facts
 
 
 @pytest.mark.parametrize("moment", ["between epochs", "amid an epoch", "before the checkpoint"])
@@ -149,7 +154,7 @@ def test_interrupted_and_run_again_it_ends_with_the_same_bytes(
     elif moment == "amid an epoch":
         cut(lambda module: module.global_step == 7, Classifier, "training_step")
     else:  # snapshot and history are written, the checkpoint is not
-        cut(lambda book: len(book.rows) == 3, Logbook, "_tell")
+        cut(lambda book: len(book.rows) == 3, Logbook, "_announce")
     with pytest.raises(PowerCutError):
         run(cfg, paths)
     assert not paths.final.exists()
@@ -193,7 +198,7 @@ def test_a_checkpoint_holds_plain_values_alone(
     config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = places(tmp_path)
-    monkeypatch.setattr(stage, "finish", lambda *args: 1 / 0)
+    monkeypatch.setattr(training_run, "finish", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(config(epochs=3), paths)
     kept = sorted(paths.work.rglob("*.ckpt"))
@@ -212,7 +217,7 @@ def test_changed_settings_never_go_on_from_the_old_ones(
 ) -> None:
     paths = places(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "finish", lambda *args: 1 / 0)
+        patch.setattr(training_run, "finish", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(config(epochs=1), paths)
     (old,) = paths.work.iterdir()
@@ -271,7 +276,10 @@ def test_a_net_that_only_guesses_is_named_and_still_a_result(
     message = capsys.readouterr().err
     assert "has not begun to learn" in message
     assert "training.init=scaled" in message
-    assert json.loads(paths.metrics.read_text())["status"]["value"] == "at chance"
+    metrics = json.loads(paths.metrics.read_text())
+    assert metrics["status"]["value"] == "at chance"
+    assert from_dict(metrics["val_top1_error"]).invalid == "at chance"
+    assert not from_dict(metrics["epochs"]).invalid
 
 
 def test_impossible_requests_are_refused_before_any_work(
@@ -298,9 +306,7 @@ def test_weights_from_elsewhere_are_adopted_not_trained(
     assert published["final/weights.pt"] == given.read_bytes()
     assert len(published["final/history.csv"].splitlines()) == 1
     assert json.loads(published["epochs/epochs.json"]) == {"files": [], "kept": []}
-    (departure,) = json.loads(published["final/departures.json"])
-    assert "weights.pt" in departure["here"]
-    assert str(tmp_path) not in published["final/departures.json"].decode()
+    assert str(tmp_path) not in published["final/net.json"].decode()
     theirs = load_net(unbroken.final).provenance
     assert load_net(paths.final).provenance == {  # nothing of a training that was not done here
         "net": "zfnet",
@@ -310,7 +316,8 @@ def test_weights_from_elsewhere_are_adopted_not_trained(
     }
     mine, theirs = (json.loads(p.metrics.read_text()) for p in (paths, unbroken))
     assert mine["status"]["value"] == "adopted"
-    assert mine["val_ten_crop_top1_error"] == theirs["val_ten_crop_top1_error"]
+    mine, theirs = (from_dict(each["val_ten_crop_top1_error"]) for each in (mine, theirs))
+    assert (mine.value, mine.low, mine.high) == (theirs.value, theirs.low, theirs.high)
 
 
 def test_an_adopted_net_keeps_what_its_maker_told_of_its_weights(
@@ -323,12 +330,38 @@ def test_an_adopted_net_keeps_what_its_maker_told_of_its_weights(
         names, told = [c.name for c in classes], {"weights": f"Some_Weights.{weights}_V1"}
         return Net(model, 33, normalise, names, name, name, {}, None, rebuild, told)
 
-    monkeypatch.setattr("zfnet.models.external.torchvision_net", made)
+    monkeypatch.setattr(adopt, "torchvision_net", made)
     paths = places(tmp_path)
     run(config(model_arch="torchvision/squeezenet1_1", model_weights="DEFAULT"), paths)
     found = load_net(paths.final).provenance
-    assert set(found) == {"weights", "net", "data", "adopted"}  # not a local file: no sha256
+    assert set(found) == {"weights", "code", "net", "data", "adopted"}  # no local file: no sha256
     assert (found["weights"], found["adopted"]) == ("Some_Weights.DEFAULT_V1", "DEFAULT")
+    # an edited module of foreign nets gives another record, so that its studies run anew
+    monkeypatch.setattr(adopt, "closure_hash", lambda module: f"edited {module}")
+    run(config(model_arch="torchvision/squeezenet1_1", model_weights="DEFAULT"), paths)
+    assert load_net(paths.final).provenance["code"] == f"edited {FOREIGN}"
+
+
+def test_our_own_nets_do_not_depend_on_the_code_of_foreign_ones_or_on_words() -> None:
+    trained = {path.as_posix() for path in import_closure("zfnet.training.stage")}
+    assert {"zfnet/training/fit.py", "zfnet/models/checkpoint.py"} <= trained
+    others = ("zfnet/models/foreign.py", "zfnet/training/adopt.py", "zfnet/figures/")
+    assert not [path for path in trained if path.startswith(others)]
+    scratch = {path.as_posix() for path in import_closure("zfnet.training.scratch")}
+    assert "zfnet/models/foreign.py" not in scratch
+    adopted = {path.as_posix() for path in import_closure(training_run.ADOPT)}
+    assert {"zfnet/models/foreign.py", "zfnet/training/run.py"} <= adopted
+
+
+def test_an_adopted_nets_key_follows_the_code_that_adopts(
+    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(stage.pool, "train_all", lambda jobs, *more: {"key": jobs[0].key})
+    monkeypatch.setattr(stage, "closure_hash", lambda module: asked.append(module) or module)
+    for weights in (None, "w.pt"):
+        run(config(model_weights=weights), places(tmp_path))
+    assert asked == ["zfnet.training.stage"] * 2 + ["zfnet.training.adopt"]
 
 
 def test_steps_and_processes_have_seeds_of_their_own() -> None:

@@ -6,9 +6,10 @@ DVC's matrix names every net of the paper's tables; which of them an experiment 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from zfnet.files import write_json
 
 FILE = "absent.json"
 
@@ -20,8 +21,7 @@ def publish_absent(net: str, final: Path, epochs: Path, metrics: Path) -> dict[s
         (epochs / "epochs.json", {"kept": [], "files": []}),
         (metrics, {}),
     ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_json(path, value)
     return {"epochs": [], "trained": False}
 
 

@@ -199,6 +199,9 @@ def build_spec(
 ) -> NetSpec:
     """The layer list of `arch`, modified; None keeps the published value.
 
+    Numbers are taken to be of the right kind, as options have them; `changes`, which is free, is
+    checked here.
+
     Args:
         arch: "zfnet" or "alexnet".
         num_classes: outputs of layer 8; never scaled by `width`.
@@ -220,8 +223,6 @@ def build_spec(
     """
     base = _architecture(arch)
     layers = dict(base.layers)
-    _check_positive("width", width)
-    _check_count("num_classes", num_classes)
     if grouped and all(getattr(layer, "groups", 1) == 1 for layer in layers.values()):
         raise UserError(
             f"grouped: {arch} has no groups, only alexnet has; for others use "
@@ -233,18 +234,19 @@ def build_spec(
         if isinstance(layer, Conv) and grouped is False:
             layer = replace(layer, groups=1)
         if isinstance(layer, Linear) and number != CLASSIFIER:
-            layer = _altered(
-                layer, _given(units=fc_units, dropout=dropout), "", {"units": "fc_units"}
-            )
+            given: dict[str, Any] = {"units": fc_units, "dropout": dropout}
+            layer = replace(layer, **{key: v for key, v in given.items() if v is not None})
         layers[number] = _altered(layer, altered[number], f"changes.{number}")
     if middle_maps is not None:
-        _apply_middle_maps(layers, middle_maps, altered)
+        for number, maps in zip(MIDDLE_LAYERS, middle_maps, strict=True):
+            if "maps" in altered[number]:
+                raise UserError(f"changes.{number}.maps: middle_maps sets the same value; give one")
+            layers[number] = _altered(layers[number], {"maps": maps}, "middle_maps")
     layers = {number: _scaled(layer, width) for number, layer in layers.items()}
     layers[CLASSIFIER] = Linear(num_classes)
     px = base.input_px if input_px is None else input_px
-    _check_count("input_px", px)
     kept = tuple((number, layer) for number, layer in layers.items() if number not in removed)
-    spec = NetSpec(arch, px, kept, _altered(Norm(), lrn or {}, "lrn"), float(width))
+    spec = NetSpec(arch, px, kept, replace(Norm(), **(lrn or {})), float(width))
     output_shapes(spec)  # raises where the input is too small or the groups do not divide
     return spec
 
@@ -397,19 +399,6 @@ def _fields_of(
     return found
 
 
-def _apply_middle_maps(
-    layers: dict[int, Layer], maps: Sequence[int], altered: Mapping[int, Mapping[str, Any]]
-) -> None:
-    if isinstance(maps, str) or len(maps) != len(MIDDLE_LAYERS):
-        raise UserError(
-            f"middle_maps: expected three numbers, the maps of layers 3, 4 and 5, found {maps!r}"
-        )
-    for number, count in zip(MIDDLE_LAYERS, maps, strict=True):
-        if "maps" in altered[number]:
-            raise UserError(f"changes.{number}.maps: middle_maps sets the same value; give one")
-        layers[number] = _altered(layers[number], {"maps": count}, "", {"maps": "middle_maps"})
-
-
 def _scaled(layer: Layer, width: float) -> Layer:
     if width == 1:
         return layer  # the published number, whatever it is
@@ -422,23 +411,17 @@ def _round8(count: float) -> int:
     return max(8, 8 * math.floor(count / 8 + 0.5))
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def _altered(
-    part: Any, values: Mapping[str, Any], where: str, names: Mapping[str, str] | None = None
-) -> Any:
-    """`part` with fields replaced; UserError names `where`.field, or the option from `names`."""
+def _altered(part: Any, values: Mapping[str, Any], where: str) -> Any:
+    """`part` with fields replaced; UserError names `where`.field."""
     known = {f.name for f in fields(part)}
-    checked = {}
-    for key, value in values.items():
-        label = (names or {}).get(key) or f"{where}.{key}".lstrip(".")
+    for key in values:
         if key not in known:
             choices = ", ".join(sorted(known))
-            raise UserError(f"{label}: no such setting{nearest(key, known)} There are {choices}")
-        checked[key] = _checked_value(part, key, value, label)
-    return replace(part, **checked)
+            hint = nearest(key, known)
+            raise UserError(f"{where}.{key}: no such setting{hint} There are {choices}")
+    return replace(
+        part, **{k: _checked_value(part, k, value, f"{where}.{k}") for k, value in values.items()}
+    )
 
 
 def _checked_value(part: Any, key: str, value: Any, label: str) -> Any:
@@ -454,22 +437,12 @@ def _checked_value(part: Any, key: str, value: Any, label: str) -> Any:
             raise UserError(f"{label}: expected true or false, found {value!r}")
         return value
     if kind == "int":
-        _check_count(label, value, least=0 if key == "pad" else 1)
+        least = 0 if key == "pad" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise UserError(f"{label}: expected a whole number from {least}, found {value!r}")
         return value
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise UserError(f"{label}: expected a number, found {value!r}")
-    if value < 0 or (key == "dropout" and value >= 1):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value < (1 if key == "dropout" else math.inf):
         limit = "from 0 to below 1" if key == "dropout" else "of 0 or more"
         raise UserError(f"{label}: expected a number {limit}, found {value!r}")
     return float(value)
-
-
-def _check_count(label: str, value: Any, least: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{label}: expected a whole number of at least {least}, found {value!r}")
-
-
-def _check_positive(label: str, value: Any) -> None:
-    ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not ok or value <= 0:
-        raise UserError(f"{label}: expected a number above 0, found {value!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from pytorch_lightning.callbacks import Callback
 
 from zfnet.errors import UserError
 from zfnet.files import write_text, write_whole
-from zfnet.models.net import save_weights
+from zfnet.models.checkpoint import save_weights
 from zfnet.stats.chance import at_chance
 from zfnet.training.history import Row, epoch_line, history_csv, say
 from zfnet.training.module import NEVER, Classifier
+from zfnet.training.processes import Live
 from zfnet.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
@@ -62,7 +62,7 @@ class Logbook(Callback):
         work: WorkFolder,
         snapshots: bool,
         classes: int,
-        live: Callable[[dict[str, Any]], None] | None = None,
+        live: Live | None = None,
         label: str = "",
     ) -> None:
         self.label = label
@@ -120,7 +120,7 @@ class Logbook(Callback):
         )
         if trainer.is_global_zero:
             self._write(pl_module, epoch)
-            self._tell(trainer, row)
+            self._announce(trainer, row)
         trainer.save_checkpoint(self.work.checkpoint(epoch))
         if trainer.is_global_zero:
             self.work.prune()
@@ -148,7 +148,7 @@ class Logbook(Callback):
             write_whole(path, lambda file: save_weights(module.model, file))
         write_text(self.work.history, history_csv(self.rows))
 
-    def _tell(self, trainer: pl.Trainer, row: Row) -> None:
+    def _announce(self, trainer: pl.Trainer, row: Row) -> None:
         epochs = int(trainer.max_epochs or 0)
         say(self.label + epoch_line(row, epochs, self.times))
         if self.live is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from zfnet.data.datasets import fit_to, pixels, ten_views
 from zfnet.data.store import PreparedSplit
 from zfnet.files import write_whole
 from zfnet.models.net import Net
-from zfnet.stats.intervals import wilson
 from zfnet.training.loader import reading_threads
 
 CENTRE = 4  # of the ten views, the centre crop unmirrored
@@ -99,42 +97,3 @@ def save_predictions(path: Path, predictions: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **predictions)  # type: ignore[arg-type]
     write_whole(path, lambda file: file.write(buffer.getvalue()))
-
-
-def error_metrics(predictions: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Return validation errors (%) with their intervals, from what `predict` returned.
-
-    Images whose class the net does not know count as errors.
-    """
-    label = predictions["label"][:, None]
-    metrics = {}
-    for name, prefix, note in (
-        ("centre", "val", "centre crop"),
-        ("ten", "val_ten_crop", "mean softmax of five crops and their mirror images"),
-    ):
-        hit = predictions[f"{name}_top"] == label
-        metrics[f"{prefix}_top1_error"] = error(int((~hit[:, 0]).sum()), len(hit), note)
-        if hit.shape[1] == 5:
-            metrics[f"{prefix}_top5_error"] = error(int((~hit.any(1)).sum()), len(hit), note)
-    return metrics
-
-
-def error(wrong: int, n: int, note: str) -> dict[str, Any]:
-    """Return an error rate (%) as a metric with its 95 % Wilson interval over images."""
-    low, high = wilson(wrong, n)
-    rate = 100 * wrong / n
-    return measured(rate, low=100 * low, high=100 * high, n=n, unit="%", note=note)
-
-
-def measured(
-    value: float | int | str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    n: int | None = None,
-    unit: str = "",
-    note: str = "",
-) -> dict[str, Any]:
-    """Return one entry of a metrics file; numbers are rounded to ten digits."""
-    entry = {"value": value, "low": low, "high": high, "n": n, "unit": unit, "note": note}
-    return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in entry.items()}

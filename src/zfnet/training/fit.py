@@ -19,14 +19,15 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
+from zfnet.models.convnet import ConvNet
 from zfnet.models.net import convnet_net
+from zfnet.training.build import build
 from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints
-from zfnet.training.fresh import build
 from zfnet.training.history import say
-from zfnet.training.launch import Job, Place
+from zfnet.training.job import Job
 from zfnet.training.loader import Loader, reading_threads, share_of_cores
 from zfnet.training.module import Classifier
-from zfnet.training.sharing import TERMINATED, use_threads
+from zfnet.training.processes import TERMINATED, Live, Place, use_threads
 from zfnet.work import WorkFolder
 
 LIGHTNINGS_LOGGERS = (
@@ -40,13 +41,12 @@ LIGHTNINGS_LOGGERS = (
 def fit(
     job: Job,
     prepared: Prepared,
-    work: WorkFolder,
     device: torch.device,
     place: Place,
-    live: Callable[[dict[str, Any]], None] | None,
-) -> tuple[Classifier, Logbook]:
-    """Train from the last whole epoch in `work`, or from the start, to the last epoch."""
-    training = job.training
+    live: Live | None,
+) -> tuple[ConvNet, Logbook]:
+    """Train from the last whole epoch in the work folder, or from the start, to the last one."""
+    training, work = job.training, job.folder
     model = build(job, prepared)
     bundle = convnet_net(model, prepared.mean, [c.name for c in prepared.classes], job.net)
     module = Classifier(model, bundle.normalise, training, job.seed)
@@ -71,7 +71,7 @@ def fit(
         # Lightning takes SIGTERM for a finished training; DVC must not
         say(f"stopped after epoch {len(book.rows)} of {training['epochs']}; run again to go on")
         raise SystemExit(TERMINATED)
-    return module, book
+    return module.model, book
 
 
 def make_trainer(

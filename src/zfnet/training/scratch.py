@@ -18,12 +18,10 @@ other sizes.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +31,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -43,20 +41,21 @@ from torch import Tensor, nn
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.errors import UserError
-from zfnet.files import publish_folder, write_json
+from zfnet.files import publish_folder, read_json, write_json
 from zfnet.machine import pick_device
-from zfnet.models.convnet import INITS, ConvNet, conv_weights, init_weights
-from zfnet.models.net import MEAN_IMAGE, STANDARDISE, Net, Normalise, load_net
-from zfnet.models.spec import Linear, NetSpec
+from zfnet.models.checkpoint import FOREIGN, draw_anew, load_net
+from zfnet.models.convnet import ConvNet, conv_weights
+from zfnet.models.net import STANDARDISE, Net, Normalise
 from zfnet.pipeline.closure import closure_hash
 from zfnet.progress import progress
 from zfnet.stats.chance import at_chance
 from zfnet.stats.folds import Fold, draw_folds
 from zfnet.training.evaluate import save_predictions
+from zfnet.training.history import say
 from zfnet.training.loader import Loader, reading_threads
+from zfnet.training.processes import at_once, end_with, use_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
-from zfnet.training.sharing import at_once, end_with, use_threads
 from zfnet.training.step import (
     make_optimizer,
     memory_format_of,
@@ -66,38 +65,39 @@ from zfnet.training.step import (
 )
 from zfnet.work import WorkFolder, key_of
 
+if TYPE_CHECKING:
+    from zfnet.pipeline.options import TargetOptions
+    from zfnet.pipeline.studies import Scratch
+
 FORMAT = 1
 STAGE = "scratch"
 EVALUATED_AT_ONCE = 64
 LOOK_EVERY = 50  # on a GPU the loss is looked at this often, to keep it busy
-CHOICES = {"init": INITS, "normalise": (MEAN_IMAGE, STANDARDISE)}
 PER_CLASS = "per_class"  # the protocol of Tables 4 and 5; PASCAL has no such net in the paper
-Options = dict[str, Any]
+OWN_CHOICES = ("batch_size", "lr", "init", "dropout", "normalise")  # of study.scratch, if not null
+Recipe = dict[str, Any]  # a training section, whose `epochs` are steps, and `normalise`
 
 
-def run(cfg: Any, paths: Any) -> dict[str, Any]:
+def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
     """Train and test every net from scratch; return the timing.
 
-    Keys read are study.scratch, targets, training (the recipe of a net that was not trained here),
-    seed and device. Reads paths.net and paths.targets, works in paths.work, writes
+    Reads paths.net and paths.targets, works in paths.work, writes
     paths.scratch/<target>/fold<k>_n<images a class>.npz (test: rows of the target's split "train";
     predicted and true: their labels; train_error: share of training images) and
     paths.scratch/scratch.json. Raises UserError for what the user can mend.
     """
-    device = pick_device(cfg.device)  # first: a missing GPU is told before anything is read
-    options = check(plain(cfg.study.scratch))
+    device = pick_device(cfg.device)  # first: a missing GPU is named before anything is read
     net = load_net(paths.net)
-    training = recipe_of(net, plain(cfg.training), options)
-    targets = chosen_targets(plain(cfg.targets))
+    recipe = recipe_of(net, cfg)
+    targets = chosen_targets(cfg.targets)
     sets = {name: Prepared.open(Path(paths.targets) / name) for name in targets}
-    seed = int(cfg.seed)
     shared = {
         "net": net.rebuild,
-        "training": training,
-        "options": options,
-        "seed": seed,
+        "training": recipe,
+        "seed": cfg.seed,
         "device": device.type,
         "code": closure_hash(__name__),
+        "foreign_code": "" if ours(net) else closure_hash(FOREIGN),
         "torch": torch.__version__,
     }
     works = {
@@ -112,9 +112,9 @@ def run(cfg: Any, paths: Any) -> dict[str, Any]:
         for work in works.values():
             locks.enter_context(work.locked())
             name_others(work)
-        jobs = [job for name in targets for job in plan(name, targets[name], sets[name], seed)]
-        times = do_all(jobs, paths, training, device, works)
-        publish(jobs, net, training, works, Path(paths.work), Path(paths.scratch))
+        drafts = [d for name in targets for d in plan(name, targets[name], sets[name], cfg.seed)]
+        times = do_all(drafts, paths, recipe, device, works)
+        publish(drafts, net, recipe, works, Path(paths.work), Path(paths.scratch))
         for work in works.values():
             work.remove()
     return {
@@ -124,116 +124,115 @@ def run(cfg: Any, paths: Any) -> dict[str, Any]:
     }
 
 
-def check(options: Options) -> Options:
-    """Return the section study.scratch. Raises UserError for impossible values."""
-    if options["steps"] < 1:
-        raise UserError(f"study.scratch.steps={options['steps']}: must be at least 1")
-    for key in ("batch_size", "lr"):
-        if options[key] is not None and options[key] <= 0:
-            raise UserError(f"study.scratch.{key}={options[key]}: must be above 0, or null")
-    if options["dropout"] is not None and not 0 <= options["dropout"] < 1:
-        raise UserError(f"study.scratch.dropout={options['dropout']}: must lie in 0..1, or be null")
-    for key, allowed in CHOICES.items():
-        if options[key] not in (None, *allowed):
-            raise UserError(
-                f"study.scratch.{key}={options[key]}: choose one of {', '.join(allowed)}, or null"
-            )
-    return options
+def ours(net: Net) -> bool:
+    """Whether the net is built from a layer list; others are drawn as their library draws them."""
+    return bool(net.rebuild["kind"] == "convnet")
 
 
-def recipe_of(net: Net, training: Options, options: Options) -> Options:
-    """Return the recipe as a training section: the net's own, or the config's for an adopted net.
+def recipe_of(net: Net, cfg: Scratch) -> Recipe:
+    """Return the recipe: the net's own, or the config's for an adopted net.
 
     study.scratch's values are put in, and the schedule is the one at fixed shares of the steps.
     """
+    training = cfg.training.model_dump(mode="json")
     recipe = {**training, **net.provenance.get("training", {}), "normalise": net.normalise.kind}
-    given = {key: value for key, value in options.items() if value is not None and key != "steps"}
-    if net.rebuild["kind"] != "convnet":  # torchvision's nets: their own
+    given = {key: value for key in OWN_CHOICES if (value := getattr(cfg, key)) is not None}
+    if not ours(net):
         recipe["dropout"] = None
         given["init"] = None
-    return {**recipe, **given, "schedule": "steps", "epochs": options["steps"]}
+    return {**recipe, **given, "schedule": "steps", "epochs": cfg.steps}
 
 
-def depends_on(target: Options, prepared: Prepared) -> Options:
+def depends_on(target: TargetOptions, prepared: Prepared) -> dict[str, Any]:
     """What of a target one of its trainings depends on, whatever else its section says.
 
     Neither the number of folds nor the sizes below the largest change what a fold holds.
     """
     return {
-        "largest": max([*target["train_per_class"], *target["curve_per_class"]], default=0),
-        "test_per_class": target["test_per_class"],
+        "largest": max([*target.train_per_class, *target.curve_per_class], default=0),
+        "test_per_class": target.test_per_class,
         "images": prepared.meta.fingerprint,
     }
 
 
-def chosen_targets(targets: Mapping[str, Options]) -> dict[str, Options]:
+def chosen_targets(targets: Mapping[str, TargetOptions]) -> dict[str, TargetOptions]:
     """The targets that get nets from scratch, by name."""
     return {
         name: target
         for name, target in targets.items()
-        if target["run"] and target["protocol"] == PER_CLASS and target["scratch_folds"] > 0
+        if target.run and target.protocol == PER_CLASS and target.scratch_folds > 0
     }
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training: `size` images a class of fold number `fold` (from 0)."""
+class Draft:
+    """One training to do: `size` images a class of fold number `number` (from 0) of a target."""
 
     target: str
     number: int
     size: int
     fold: Fold
     seed: int
+    head: str = ""  # begins the lines that it prints
 
     @property
     def name(self) -> str:
         """Name of its file, without the ending."""
         return f"fold{self.number}_n{self.size}"
 
+    def finished(self, work: WorkFolder) -> Path:
+        """Where its predictions wait to be published; their presence means: finished."""
+        return work.final / f"{self.name}.npz"
 
-def plan(name: str, target: Options, prepared: Prepared, seed: int) -> list[Job]:
+    def record(self, work: WorkFolder) -> Path:
+        """Where its facts wait for scratch.json."""
+        return work.path / "records" / f"{self.name}.json"
+
+
+def plan(name: str, target: TargetOptions, prepared: Prepared, seed: int) -> list[Draft]:
     """The trainings of one target: its first `scratch_folds` folds, each size of its tables.
 
     The folds are those of the study `transfer`: the same seed, and the same sizes drawn together.
     """
     labels = prepared.split("train").labels
-    sizes = sorted({*target["train_per_class"], *target["curve_per_class"]})
+    sizes = sorted({*target.train_per_class, *target.curve_per_class})
     folds = draw_folds(
         labels,
         sizes,
-        target["test_per_class"],
-        target["folds"],
+        target.test_per_class,
+        target.folds,
         seed,
         names=[entry.name for entry in prepared.classes],
     )
     return [
-        Job(name, number, size, fold, job_seed(seed, name, number, size))
-        for number, fold in enumerate(folds[: target["scratch_folds"]])
-        for size in sorted(target["train_per_class"])
+        Draft(name, number, size, fold, seed_of(seed, name, number, size))
+        for number, fold in enumerate(folds[: target.scratch_folds])
+        for size in sorted(target.train_per_class)
     ]
 
 
-def job_seed(seed: int, target: str, fold: int, size: int) -> int:
+def seed_of(seed: int, target: str, fold: int, size: int) -> int:
     """Seed of one training, which shares its draws with no other."""
     digest = hashlib.sha256(f"{seed}/{target}/{fold}/{size}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def do_all(
-    jobs: Sequence[Job],
+    drafts: Sequence[Draft],
     paths: Any,
-    training: Options,
+    recipe: Recipe,
     device: torch.device,
     works: Mapping[str, WorkFolder],
 ) -> list[dict[str, Any] | None]:
     """Do the trainings, at the same time where cores are left; what `do` returns of each."""
     calls = []
-    for number, job in enumerate(jobs, 1):
-        head = f"{job.target}, fold {job.number + 1}, {job.size} a class ({number} of {len(jobs)})"
-        target, work = Path(paths.targets) / job.target, works[job.target]
-        calls.append((job, head, target, Path(paths.net), training, device, work))
-    left = sum(not finished(works[job.target], job).is_file() for job in jobs)
-    count = min(at_once(training, device), left)
+    for number, draft in enumerate(drafts, 1):
+        place = f"({number} of {len(drafts)})"
+        head = f"{draft.target}, fold {draft.number + 1}, {draft.size} a class {place}"
+        target, work = Path(paths.targets) / draft.target, works[draft.target]
+        calls.append((replace(draft, head=head), target, Path(paths.net), recipe, device, work))
+    left = sum(not draft.finished(works[draft.target]).is_file() for draft in drafts)
+    count = min(at_once(recipe, device), left)
     if count < 2:
         return [do(*call) for call in calls]
     say(f"scratch: {left} trainings, {count} at the same time")
@@ -260,74 +259,73 @@ def begin(parent: int) -> None:
 
 
 def do(
-    job: Job,
-    head: str,
+    draft: Draft,
     target: Path,
     studied: Path,
-    training: Options,
+    recipe: Recipe,
     device: torch.device,
     work: WorkFolder,
 ) -> dict[str, Any] | None:
-    """Do one training and keep what it found; None if an earlier run of the stage did it.
+    """Do one training and keep its results; None if an earlier run of the stage did it.
 
     target: folder of the prepared set; studied: of the net whose architecture is trained.
     """
-    file = finished(work, job)
+    file = draft.finished(work)
     if file.is_file():
-        say(f"{head}: finished before")
+        say(f"{draft.head}: finished before")
         return None
     started = time.perf_counter()
-    use_threads(device, training["threads"])
+    use_threads(device, recipe["threads"])
     prepared, net = Prepared.open(target), load_net(studied)
     split = prepared.split("train")
-    rows, steps = job.fold.train[job.size], training["epochs"]
-    model, normalise = fresh(net, split, rows, len(prepared.classes), training, job.seed)
-    model.to(device).to(memory_format=memory_format_of(training))
+    rows, steps = draft.fold.train[draft.size], recipe["epochs"]
+    model, normalise = first_net(net, split, rows, len(prepared.classes), recipe, draft.seed)
+    model.to(device).to(memory_format=memory_format_of(recipe))
     normalise.to(device)
-    loss = fit(model, normalise, split, rows, training, job.seed, device, head)
+    loss = fit(model, normalise, split, rows, recipe, draft.seed, device, draft.head)
     seconds = time.perf_counter() - started
-    predicted = classify(model, normalise, split, job.fold.test, device)
+    predicted = classify(model, normalise, split, draft.fold.test, device)
     wrong = classify(model, normalise, split, rows, device) != split.labels[rows]
     guessing = at_chance(loss, len(prepared.classes))
     record = {
-        "file": f"{job.target}/{job.name}.npz",
-        "fold": job.number,
-        "size": job.size,
+        "file": f"{draft.target}/{draft.name}.npz",
+        "fold": draft.number,
+        "size": draft.size,
         "images": len(rows),
-        "test_images": len(job.fold.test),
+        "test_images": len(draft.fold.test),
         "steps": steps,
-        "epochs": round(steps * min(training["batch_size"], len(rows)) / len(rows), 1),
+        "epochs": round(steps * min(recipe["batch_size"], len(rows)) / len(rows), 1),
         "train_loss": float(f"{loss:.6g}"),
         "train_error": float(f"{wrong.mean():.6g}"),
         "at_chance": guessing,
     }
-    write_json(record_of(work, job), record)
+    write_json(draft.record(work), record)
     arrays = {
-        "test": job.fold.test.astype(np.int64),
+        "test": draft.fold.test.astype(np.int64),
         "predicted": predicted.astype(np.int64),
-        "true": split.labels[job.fold.test],
+        "true": split.labels[draft.fold.test],
         "train_error": np.float64(wrong.mean()),
     }
     save_predictions(file, arrays)  # last: its presence means a finished training
     right = 100 * (predicted == arrays["true"]).mean()
     say(
-        f"{head}: {len(rows)} images, {steps} steps, loss {loss:.3f}, train error "
+        f"{draft.head}: {len(rows)} images, {steps} steps, loss {loss:.3f}, train error "
         f"{100 * wrong.mean():.1f} %, {right:.1f} % of {len(predicted)} test images right, "
         f"{seconds:.1f} s"
     )
     if guessing:
-        drawn = training["init"] is None  # by torchvision
+        drawn = recipe["init"] is None  # by torchvision
         other = "another lr" if drawn else "init=he, normalise=standardise and dropout=0"
         say(
-            f"WARNING: {head}: this net ended at chance; scratch.json records it. Try a larger "
-            f"study.scratch.steps, or its {other}"
+            f"WARNING: {draft.head}: this net ended at chance; scratch.json records it. Try a "
+            f"larger study.scratch.steps, or its {other}"
         )
     return {"file": record["file"], "seconds": round(seconds, 2)}
 
 
 # -------------------------------------------------------------------------------------- training
-def fresh(
-    net: Net, split: PreparedSplit, rows: np.ndarray, classes: int, training: Options, seed: int
+def first_net(
+    net: Net, split: PreparedSplit, rows: np.ndarray, classes: int, recipe: Recipe, seed: int
 ) -> tuple[nn.Module, Normalise]:
     """The architecture of `net` for `classes` classes with weights drawn anew, and its input.
 
@@ -341,27 +339,15 @@ def fresh(
             f"target at {px} px or more"
         )
     mean, deviation = statistics_of(split, rows)
-    if training["normalise"] == STANDARDISE:
+    if recipe["normalise"] == STANDARDISE:
         channels = (mean.mean((1, 2)) / 255).tolist()
         normalise = Normalise.standardise(channels, (deviation / 255).tolist(), px)
     else:
         normalise = Normalise.mean_image(mean.astype(np.float32), px)
-    if net.rebuild["kind"] == "convnet":
-        spec = NetSpec.from_dict(net.rebuild["spec"])
-        number, last = spec.layers[-1]
-        assert isinstance(last, Linear)
-        layers = (*spec.layers[:-1], (number, replace(last, units=classes)))
-        model: nn.Module = ConvNet(replace(spec, layers=layers))
-        init_weights(model, training["init"], width=spec.width, seed=seed)
-    else:  # torchvision's nets are drawn as torchvision draws them
-        from zfnet.models.external import build_model
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = build_model(net.rebuild["name"], classes)
+    model = draw_anew(net.rebuild, recipe["init"], seed, classes)
     for module in model.modules():
-        if isinstance(module, nn.Dropout) and training["dropout"] is not None:
-            module.p = training["dropout"]
+        if isinstance(module, nn.Dropout) and recipe["dropout"] is not None:
+            module.p = recipe["dropout"]
     return model, normalise
 
 
@@ -383,7 +369,7 @@ def fit(
     normalise: Normalise,
     split: PreparedSplit,
     rows: np.ndarray,
-    training: Options,
+    recipe: Recipe,
     seed: int,
     device: torch.device,
     head: str,
@@ -393,16 +379,16 @@ def fit(
     One step is that of the train stage: cross-entropy, SGD, then the filter rule. Raises UserError
     if the loss is no longer a number.
     """
-    optimizer = make_optimizer(model, training)
+    optimizer = make_optimizer(model, recipe)
     filters = [weight for _, weight in conv_weights(model)] if isinstance(model, ConvNet) else []
-    memory_format = memory_format_of(training)
-    autocast = torch.autocast(device.type, torch.bfloat16, training["precision"] == "bf16-mixed")
-    steps = training["epochs"]  # the schedule counts in steps here
+    memory_format = memory_format_of(recipe)
+    autocast = torch.autocast(device.type, torch.bfloat16, recipe["precision"] == "bf16-mixed")
+    steps = recipe["epochs"]  # the schedule counts in steps here
     model.train()
     losses: list[Tensor] = []
-    loader = batches(split, rows, normalise.input_px, training, seed, device)
+    loader = batches(split, rows, normalise.input_px, recipe, seed, device)
     for step, batch in enumerate(progress(loader, total=steps, desc=head, unit="step")):
-        set_rate(optimizer, learning_rate(training, step + 1, ()))
+        set_rate(optimizer, learning_rate(recipe, step + 1, ()))
         torch.manual_seed(step_seed(seed, step, 0))  # dropout's
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with autocast:
@@ -412,19 +398,19 @@ def fit(
         loss.backward()
         optimizer.step()
         if filters:
-            rescale_filters(filters, training["max_filter_rms"])
+            rescale_filters(filters, recipe["max_filter_rms"])
         losses.append(loss.detach())
         if device.type == "cpu" or step % LOOK_EVERY == LOOK_EVERY - 1 or step == steps - 1:
-            _check_loss(losses[-LOOK_EVERY:], step, training)
-    last = math.ceil(len(rows) / min(training["batch_size"], len(rows)))
+            _check_loss(losses[-LOOK_EVERY:], step, recipe)
+    last = math.ceil(len(rows) / min(recipe["batch_size"], len(rows)))
     return float(torch.stack(losses[-last:]).double().mean())
 
 
-def _check_loss(losses: Sequence[Tensor], step: int, training: Options) -> None:
+def _check_loss(losses: Sequence[Tensor], step: int, recipe: Recipe) -> None:
     if not math.isfinite(float(torch.stack(list(losses)).sum())):
         raise UserError(
             f"a net from scratch diverged by step {step + 1}: the loss is no longer a number at "
-            f"learning rate {training['lr']:g}; lower study.scratch.lr"
+            f"learning rate {recipe['lr']:g}; lower study.scratch.lr"
         )
 
 
@@ -432,17 +418,17 @@ def batches(
     split: PreparedSplit,
     rows: np.ndarray,
     px: int,
-    training: Options,
+    recipe: Recipe,
     seed: int,
     device: torch.device,
 ) -> Loader:
     """As many training batches as there are steps, drawn from the images `rows` by `seed` alone."""
-    views = TrainingViews(split, px, crop=training["crop"], flip=training["flip"])
-    size = min(training["batch_size"], len(rows))
+    views = TrainingViews(split, px, crop=recipe["crop"], flip=recipe["flip"])
+    size = min(recipe["batch_size"], len(rows))
     sampler = EpochSampler(len(rows), views.views, size, seed=seed)
 
     def lists() -> Iterator[list[tuple[int, int]]]:
-        left, epoch = training["epochs"], 0
+        left, epoch = recipe["epochs"], 0
         while left:
             sampler.set_epoch(epoch)
             for items in sampler:
@@ -455,7 +441,7 @@ def batches(
             epoch += 1
 
     threads = reading_threads(split.meta.store, device)
-    return Loader(views.__getitems__, lists, training["epochs"], threads, device.type == "cuda")
+    return Loader(views.__getitems__, lists, recipe["epochs"], threads, device.type == "cuda")
 
 
 @torch.inference_mode()
@@ -472,23 +458,23 @@ def classify(
     starts = range(0, len(rows), EVALUATED_AT_ONCE)
     parts = [rows[start : start + EVALUATED_AT_ONCE].tolist() for start in starts]
     threads = reading_threads(split.meta.store, device)
-    found = []
+    labels = []
     for batch in Loader(views.__getitems__, lambda: parts, len(parts), threads):
         batch = {name: value.to(device) for name, value in batch.items()}
-        found.append(model(net_input(batch, normalise, torch.channels_last)).argmax(1).cpu())
-    return torch.cat(found).numpy()
+        labels.append(model(net_input(batch, normalise, torch.channels_last)).argmax(1).cpu())
+    return torch.cat(labels).numpy()
 
 
 # ------------------------------------------------------------------------------------ publishing
 def publish(
-    jobs: Sequence[Job],
+    drafts: Sequence[Draft],
     net: Net,
-    training: Options,
+    recipe: Recipe,
     works: Mapping[str, WorkFolder],
     root: Path,
     out: Path,
 ) -> None:
-    """Put the predictions of `jobs` and scratch.json where they belong, in one step.
+    """Put the predictions of `drafts` and scratch.json where they belong, in one step.
 
     works: by target; root: the folder of work folders, where they are put together.
     """
@@ -496,13 +482,13 @@ def publish(
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{STAGE}.", dir=root) as folder:
         built = Path(folder)
-        for job in jobs:
-            work = works[job.target]
-            record = json.loads(record_of(work, job).read_text(encoding="utf-8"))
-            listed.setdefault(job.target, []).append(record)
+        for draft in drafts:
+            work = works[draft.target]
+            record = read_json(draft.record(work))
+            listed.setdefault(draft.target, []).append(record)
             place = built / record["file"]
             place.parent.mkdir(exist_ok=True)
-            shutil.copyfile(finished(work, job), place)
+            shutil.copyfile(draft.finished(work), place)
         left_out = ("epochs", "plateau")
         write_json(
             built / "scratch.json",
@@ -511,37 +497,17 @@ def publish(
                 "net": net.name,
                 "arch": net.arch,
                 "normalisation": "of each fold's own training images",
-                "steps": training["epochs"],
-                "recipe": {key: each for key, each in training.items() if key not in left_out},
+                "steps": recipe["epochs"],
+                "recipe": {key: each for key, each in recipe.items() if key not in left_out},
                 "targets": listed,
             },
         )
         publish_folder(built, out)
 
 
-def finished(work: WorkFolder, job: Job) -> Path:
-    """Where the predictions of a finished training wait to be published."""
-    return work.final / f"{job.name}.npz"
-
-
-def record_of(work: WorkFolder, job: Job) -> Path:
-    """Where the facts of a finished training wait for scratch.json."""
-    return work.path / "records" / f"{job.name}.json"
-
-
 def name_others(work: WorkFolder) -> None:
     """Say on stderr which unfinished runs on the same target are kept, one line each."""
     for folder in work.others():
-        done = len(list(folder.glob("final/*.npz")))
+        done = len(list(folder.glob("results/final/*.npz")))
         say(f"kept: {folder}, {done} trainings from scratch with other settings; delete it when "
             "no longer wanted")  # fmt: skip
-
-
-def say(line: str) -> None:
-    """Print one line on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def plain(section: Any) -> dict[str, Any]:
-    """Return a config section as a plain nested dictionary."""
-    return dict(section.to_dict() if hasattr(section, "to_dict") else section)

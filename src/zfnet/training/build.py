@@ -5,7 +5,7 @@ from __future__ import annotations
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.spec import build_spec
-from zfnet.training.launch import Job
+from zfnet.training.job import Job
 
 
 def build(job: Job, prepared: Prepared) -> ConvNet:

@@ -1,8 +1,7 @@
-"""Trainings beside each other: the same nets, found finished by their own stages; no orphans."""
+"""Trainings at the same time: the same nets, waiting for their own stages; no orphans."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -18,7 +17,8 @@ import pytest
 import torch
 
 from zfnet.errors import UserError
-from zfnet.training import beside, sharing, stage
+from zfnet.training import pool, processes, run, stage
+from zfnet.training.job import write_jobs
 from zfnet.work import TakenError, WorkFolder
 
 Config = Callable[..., SimpleNamespace]
@@ -29,7 +29,7 @@ WEIGHTS = ("weights.pt", "history.csv", "val_predictions.npz", "train_prediction
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def pair(config: Config, places: Places) -> Callable[..., tuple[Any, Any, Any]]:
             return found
 
         cfg = config(threads=1, epochs=1, **changes)
-        cfg.nets["alexnet"] = {**cfg.nets["zfnet"], "arch": "alexnet"}
+        cfg.nets["alexnet"] = cfg.nets["zfnet"].model_copy(update={"arch": "alexnet"})
         others = {"alexnet": cfg.nets["alexnet"]}
         return cfg, paths("zfnet", others=others), paths("alexnet", others={})
 
@@ -53,46 +53,46 @@ def pair(config: Config, places: Places) -> Callable[..., tuple[Any, Any, Any]]:
 
 
 def test_how_many_fit() -> None:
-    assert sharing.at_once({"threads": None}, CPU) == 1
-    assert sharing.at_once({"threads": 1}, CPU) == 2
-    assert sharing.at_once({"threads": 2}, CPU) == 1
-    assert sharing.at_once({"threads": 3}, CPU) == 1
-    assert sharing.at_once({"threads": 1}, torch.device("cuda")) == 1
+    assert processes.at_once({"threads": None}, CPU) == 1
+    assert processes.at_once({"threads": 1}, CPU) == 2
+    assert processes.at_once({"threads": 2}, CPU) == 1
+    assert processes.at_once({"threads": 3}, CPU) == 1
+    assert processes.at_once({"threads": 1}, torch.device("cuda")) == 1
 
 
 def test_the_environment_says_how_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "cores", lambda: 16)
+    monkeypatch.setattr(processes, "cores", lambda: 16)
     monkeypatch.setenv("ZFNET_AT_ONCE", "1")
-    assert sharing.at_once({"threads": 1}, CPU) == 1
+    assert processes.at_once({"threads": 1}, CPU) == 1
     monkeypatch.setenv("ZFNET_AT_ONCE", "12")
-    assert sharing.at_once({"threads": 1}, CPU) == 12
+    assert processes.at_once({"threads": 1}, CPU) == 12
     monkeypatch.setenv("ZFNET_AT_ONCE", "all")
     with pytest.raises(UserError, match="ZFNET_AT_ONCE=all"):
-        sharing.at_once({"threads": 1}, CPU)
+        processes.at_once({"threads": 1}, CPU)
 
 
 def test_a_training_on_all_cores_gets_them_back() -> None:
     before = torch.get_num_threads()
-    sharing.use_threads(CPU, None)
+    processes.use_threads(CPU, None)
     all_cores = torch.get_num_threads()
-    sharing.use_threads(CPU, 1)
+    processes.use_threads(CPU, 1)
     assert torch.get_num_threads() == 1
-    sharing.use_threads(CPU, None)
+    processes.use_threads(CPU, None)
     assert torch.get_num_threads() == all_cores
     torch.set_num_threads(before)
 
 
 def test_many_cores_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "cores", lambda: 64)
-    assert sharing.at_once({"threads": 1}, CPU) == sharing.AT_MOST
-    assert sharing.at_once({"threads": 32}, CPU) == 2
+    monkeypatch.setattr(processes, "cores", lambda: 64)
+    assert processes.at_once({"threads": 1}, CPU) == processes.AT_MOST
+    assert processes.at_once({"threads": 32}, CPU) == 2
 
 
 def test_a_net_is_the_same_with_others_beside_it(
     pair: Any, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg, zfnet, alexnet = pair(tmp_path / "beside", model_seeds=2)
-    train, here = stage.train, []
+    train, here = run.train, []
 
     def zfnets_first_alone(job: Any, live: Any = None) -> Any:
         if (job.net, job.seed) != ("zfnet", 3):
@@ -100,7 +100,7 @@ def test_a_net_is_the_same_with_others_beside_it(
         here.append(job)
         return train(job, live)
 
-    monkeypatch.setattr(stage, "train", zfnets_first_alone)
+    monkeypatch.setattr(run, "train", zfnets_first_alone)
     timing = stage.run(cfg, zfnet)
     assert len(here) == 1
     assert timing["trained_for_later_stages"] == 2
@@ -108,13 +108,13 @@ def test_a_net_is_the_same_with_others_beside_it(
     assert not alexnet.final.exists()
     waiting = sorted(alexnet.work.glob("alexnet-*-done"))
     assert len(waiting) == 2
-    monkeypatch.setattr(stage, "train", lambda job, live=None: 1 / 0)  # nothing is left to train
+    monkeypatch.setattr(run, "train", lambda job, live=None: 1 / 0)  # nothing is left to train
     found = stage.run(cfg, alexnet, "alexnet")
     assert not any(alexnet.work.iterdir())
     assert {each["key"] for each in found["seeds"]} == {
         folder.name.removeprefix("alexnet-").removesuffix("-done") for folder in waiting
     }
-    monkeypatch.setattr(stage, "train", train)
+    monkeypatch.setattr(run, "train", train)
     monkeypatch.setenv("ZFNET_AT_ONCE", "1")
     alone = places(tmp_path / "alone")
     for net, made in (("zfnet", zfnet), ("alexnet", alexnet)):
@@ -138,11 +138,11 @@ def test_a_stop_while_the_waiting_place_is_cleared_costs_no_published_net(
             raise SystemExit(143)
         removed(path, *given, **more)
 
-    monkeypatch.setattr(stage.shutil, "rmtree", stopping)
+    monkeypatch.setattr(pool.shutil, "rmtree", stopping)
     with pytest.raises(SystemExit):
         stage.run(cfg, zfnet)
     monkeypatch.undo()
-    monkeypatch.setattr(sharing, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
     before = (zfnet.final / "weights.pt").read_bytes()
     stage.run(cfg, zfnet)
     assert (zfnet.final / "weights.pt").read_bytes() == before
@@ -153,13 +153,13 @@ def test_a_net_that_another_run_published_meanwhile_is_told(
 ) -> None:
     cfg, zfnet, _ = pair(tmp_path)
     zfnet.others = {}
-    collect = stage.collect
+    collect = pool.collect
 
-    def late(first: Any, jobs: Any) -> None:
-        shutil.rmtree(Path(jobs[0].final).parent)
-        collect(first, jobs)
+    def late(jobs: Any, paths: Any) -> None:
+        shutil.rmtree(jobs[0].done)
+        collect(jobs, paths)
 
-    monkeypatch.setattr(stage, "collect", late)
+    monkeypatch.setattr(pool, "collect", late)
     with pytest.raises(UserError, match="published this very net; run again"):
         stage.run(cfg, zfnet)
 
@@ -177,7 +177,7 @@ def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> No
     key = done_by_its_stage(cfg, alexnet)["key"]
     stage.run(cfg, zfnet)
     assert not list(zfnet.work.glob("alexnet-*"))
-    cfg.training["lr"] = 0.002  # another net
+    cfg.training = cfg.training.model_copy(update={"lr": 0.002})  # another net
     stage.run(cfg, zfnet)
     (other,) = zfnet.work.glob("alexnet-*-done")
     assert key not in other.name
@@ -186,11 +186,11 @@ def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> No
 def test_a_lost_net_is_trained_again(pair: Any, tmp_path: Path) -> None:
     cfg, _, alexnet = pair(tmp_path)
     done_by_its_stage(cfg, alexnet)
-    assert len(beside.published(alexnet.timing, alexnet.final)) == 1
-    assert beside.published(alexnet.timing, alexnet.final / "gone") == set()
+    assert len(pool.published(alexnet.timing, alexnet.final)) == 1
+    assert pool.published(alexnet.timing, alexnet.final / "gone") == set()
     alexnet.timing.write_text("{")
-    assert beside.published(alexnet.timing, alexnet.final) == set()
-    assert beside.published(tmp_path / "no.json", alexnet.final) == set()
+    assert pool.published(alexnet.timing, alexnet.final) == set()
+    assert pool.published(tmp_path / "no.json", alexnet.final) == set()
 
 
 def test_tracking_that_watches_trains_one_net_at_a_time(pair: Any, tmp_path: Path) -> None:
@@ -209,15 +209,15 @@ def test_another_nets_fault_of_any_kind_does_not_keep_this_one_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cfg, zfnet, _ = pair(tmp_path)
-    train = stage.train
+    train = run.train
 
     def too_large(job: Any, live: Any = None) -> Any:
         if job.net == "alexnet":
             raise RuntimeError("not enough memory")
         return train(job, live)
 
-    monkeypatch.setattr(stage, "train", too_large)
-    monkeypatch.setattr(beside, "helpers", lambda jobs, count: nullcontext())
+    monkeypatch.setattr(run, "train", too_large)
+    monkeypatch.setattr(processes, "helpers", lambda jobs, wanted: nullcontext())
     assert stage.run(cfg, zfnet)["trained_for_later_stages"] == 0
     assert (zfnet.final / "weights.pt").is_file()
     assert "alexnet: not enough memory (train@alexnet will try" in capsys.readouterr().err
@@ -227,8 +227,8 @@ def test_a_fault_of_another_net_is_told_and_left_to_its_stage(
     pair: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cfg, zfnet, alexnet = pair(tmp_path)
-    cfg.nets["alexnet"]["training"] = {"lr": 1e30}
-    zfnet.others["alexnet"]["training"] = {"lr": 1e30}
+    cfg.nets["alexnet"] = cfg.nets["alexnet"].model_copy(update={"training": {"lr": 1e30}})
+    zfnet.others = {"alexnet": cfg.nets["alexnet"]}
     stage.run(cfg, zfnet)
     assert (zfnet.final / "weights.pt").is_file()
     said = capfd.readouterr().err
@@ -250,7 +250,7 @@ def test_a_fault_of_the_net_itself_stops_the_helpers(
         return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", noting)
-    monkeypatch.setattr(stage, "train", lambda job, live=None: 1 / 0)
+    monkeypatch.setattr(run, "train", lambda job, live=None: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         stage.run(cfg, zfnet)
     assert [process.poll() is not None for process in started] == [True]
@@ -258,14 +258,15 @@ def test_a_fault_of_the_net_itself_stops_the_helpers(
 
 def test_a_helper_ends_with_the_process_that_started_it(pair: Any, tmp_path: Path) -> None:
     cfg, zfnet, _ = pair(tmp_path)
-    cfg.training["epochs"] = 100_000
+    cfg.training = cfg.training.model_copy(update={"epochs": 100_000})
     first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet)
-    (job,) = stage.waiting_jobs(first, 1, "code")
-    work = WorkFolder(zfnet.work, job.net, job.key)
-    (tmp_path / "jobs.json").write_text(json.dumps([dataclasses.asdict(job)]))
+    (job,) = pool.jobs_of(first, 1, "code")
+    work = job.folder
+    write_jobs(tmp_path / "jobs.json", [job])
     starts = (
         "import os, subprocess, sys;"
-        "command = [sys.executable, '-m', 'zfnet.training.beside', sys.argv[1], str(os.getpid())];"
+        "command = [sys.executable, '-m', 'zfnet.training.worker', 'share', *sys.argv[1:]];"
+        "command.append(str(os.getpid()));"
         "subprocess.Popen(command, stdin=subprocess.DEVNULL);"
         "sys.stdin.read()"
     )

@@ -1,0 +1,136 @@
+"""What a training writes into metrics/train_<net>.json: error rates, and facts of how it was done.
+
+An entry is an estimate, but for `status` and `source`, whose values are words. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from zfnet.data.store import Prepared
+from zfnet.stats.estimate import AT_CHANCE, TRAININGS, Estimate, to_dict
+from zfnet.stats.intervals import student, wilson
+from zfnet.training.history import Row
+
+TRAINED, ADOPTED = "trained", "adopted"  # a net's status, if not at chance
+RATES = ("val_top1_error", "val_top5_error", "val_ten_crop_top1_error", "train_top1_error")
+Metrics = dict[str, Estimate | str]
+Entries = dict[str, dict[str, Any]]
+
+
+def entries(metrics: Mapping[str, Estimate | str]) -> Entries:
+    """As plain JSON; numbers are rounded to ten digits."""
+    return {key: _entry(each) for key, each in metrics.items()}
+
+
+def _entry(each: Estimate | str) -> dict[str, Any]:
+    if isinstance(each, str):
+        return {**to_dict(Estimate(0)), "value": each}
+    return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in to_dict(each).items()}
+
+
+def facts(prepared: Prepared, input_px: int, parameters: Iterable[Any]) -> Metrics:
+    """What of a net and its data a claim may require."""
+    return {
+        "parameters": Estimate(sum(p.numel() for p in parameters)),
+        "classes": Estimate(len(prepared.classes)),
+        "images": Estimate(prepared.meta.splits["train"], note="training images"),
+        "input_px": Estimate(input_px, unit="px"),
+        "trainings": Estimate(1),
+        "source": prepared.meta.source,
+    }
+
+
+def validation_errors(predictions: Mapping[str, np.ndarray]) -> Metrics:
+    """Return validation errors (%) from what `evaluate.predict` returned.
+
+    Images whose class the net does not know count as errors.
+    """
+    label = predictions["label"][:, None]
+    rates: Metrics = {}
+    for name, prefix, note in (
+        ("centre", "val", "centre crop"),
+        ("ten", "val_ten_crop", "mean softmax of five crops and their mirror images"),
+    ):
+        hit = predictions[f"{name}_top"] == label
+        rates[f"{prefix}_top1_error"] = error(int((~hit[:, 0]).sum()), len(hit), note)
+        if hit.shape[1] == 5:
+            rates[f"{prefix}_top5_error"] = error(int((~hit.any(1)).sum()), len(hit), note)
+    return rates
+
+
+def training_error(predictions: Mapping[str, np.ndarray]) -> Metrics:
+    """Return the training error (%), which the paper gives without saying how it was taken."""
+    wrong = predictions["centre_top"][:, 0] != predictions["label"]
+    note = "training images, centre crop, dropout off"
+    return {"train_top1_error": error(int(wrong.sum()), len(wrong), note)}
+
+
+def of_history(rows: Sequence[Row], images: int) -> Metrics:
+    """Return what the history of a training on so many images says in single numbers."""
+    last = rows[-1]
+    wrong = round(last["train_top1_error"] / 100 * images)
+    note = "training views of the last epoch as they went by, dropout on, weights changing"
+    scaled = sum(row["filters_rescaled"] for row in rows)
+    largest = max(row["largest_filter_rms"] for row in rows)
+    return {
+        "running_train_top1_error": error(wrong, images, note),
+        "train_loss": Estimate(last["train_loss"], n=images, unit="nat", note=note),
+        "epochs": Estimate(len(rows)),
+        "filters_rescaled": Estimate(scaled, note="over all steps and filters"),
+        "largest_filter_rms": Estimate(largest, note="before scaling back, over all steps"),
+    }
+
+
+def error(wrong: int, n: int, note: str) -> Estimate:
+    """Return an error rate (%) with its 95 % Wilson interval over images."""
+    low, high = wilson(wrong, n)
+    return Estimate(100 * wrong / n, 100 * low, 100 * high, n, "%", note)
+
+
+def no_evidence(metrics: Metrics) -> Metrics:
+    """The metrics of a net that ended at chance: its error rates tell of nothing else."""
+    marked = {
+        key: replace(each, invalid=AT_CHANCE)
+        for key, each in metrics.items()
+        if isinstance(each, Estimate) and "error" in key
+    }
+    return {**metrics, **marked}
+
+
+def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
+    """The entries of a net that was trained several times: those of its first seed, and means.
+
+    A mean's interval is Student's over the trainings. The net is at chance if any of them is.
+    """
+    n = len(every)
+    stuck = [
+        str(seed)
+        for each, seed in zip(every, seeds, strict=True)
+        if each["status"]["value"] == AT_CHANCE
+    ]
+    means: Metrics = {"trainings": Estimate(n)}
+    for key in RATES:
+        if not all(key in each for each in every):
+            continue
+        values = [each[key]["value"] for each in every]
+        means[f"{key}_over_seeds"] = Estimate(
+            statistics.fmean(values),
+            *student(values, limits=(0.0, 100.0)),
+            n=n,
+            unit="%",
+            note="mean over trainings that differ in the seed; interval over them (Student)",
+            trainings=n,
+            covers=(TRAININGS,),
+            invalid=AT_CHANCE if stuck else "",
+        )
+    status = dict(every[0]["status"])
+    if stuck:
+        note = f"the trainings of seed {', '.join(stuck)} of {n}"
+        status |= {"value": AT_CHANCE, "note": note}
+    return {**every[0], **entries(means), "status": status}
