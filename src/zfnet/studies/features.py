@@ -50,11 +50,14 @@ def study(inputs: Inputs, cfg: Features) -> Measurement:
     first = min(layers, key=lambda layer: layer.number)
     filters = first_filters(inputs.net, first)
     numbers: list[LayerNumbers] = []
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray | Sequence[np.ndarray]] = {}
     for layer in layers:
         measured, own = project(inputs, layer, layer is first and filters is not None)
         numbers.append(measured)
-        arrays |= {f"layer{layer.number}_{name}": array for name, array in own.items()}
+        name = f"layer{layer.number}"
+        arrays |= {f"{name}_{key}": array for key, array in own.items()}
+        # Written map by map: they may be larger than the memory.
+        arrays[f"{name}_projections"] = np.array_split(own["projections"], len(layer.values))
     if filters is not None:
         scales = np.abs(filters).max((1, 2, 3)).astype(np.float32)
         pictures = [signed_to_rgb(*one) for one in zip(filters, scales.tolist(), strict=True)]
@@ -223,7 +226,7 @@ def project(
         maps, number=layer.number, field=size, share=size / inputs.net.input_px, fixed=fixed,
         purity=layer.purity[layer.full], directions=layer.directions,
     )  # fmt: skip
-    # In a file without a name: all projections of a wide net may be larger than the memory.
+    # In a file without a name: those of a wide net may be larger than the memory.
     with tempfile.TemporaryFile() as file:
         crops = np.memmap(file, np.uint8, "w+", shape=(maps, k, *windows.canvas, 3))
     scales = np.zeros((maps, k), np.float32)
