@@ -1,141 +1,181 @@
-"""The house: imports go down only, and each stage depends on the hash of its import closure."""
+"""The house: imports go down only and never in a circle; each stage depends on its own code."""
 
 from __future__ import annotations
 
 import ast
-import json
+import graphlib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from zfnet.pipeline import closure, stages
-from zfnet.pipeline.compose import CHOICES, CODE_FILE
+from zfnet.pipeline import closure, dvcfile
+from zfnet.pipeline.registry import CODE_FILE, MEASURED, NETS, STAGES
+from zfnet.pipeline.run import modules_of
+from zfnet.pipeline.studies import STUDIES
 
 FLOOR = {
     "errors": 0,
     "progress": 0,
-    "closure": 0,
-    "allocator": 0,
     "machine": 0,
-    "intervals": 0,
-    "chance": 0,
-    "reading": 0,
-    "paper": 0,
-    "folds": 0,
-    "files": 0,
-    "work": 0,
-    "linear": 0,
-    "duplicates": 0,
-    "data": 1,
-    "models": 1,
-    "methods": 1,
-    "drawing": 1,
-    "training": 2,
-    "studies": 2,
-    "verdicts": 3,
-    "report": 4,
-    "config": 5,
-    "stages": 6,
-    "show": 6,
-    "doctor": 7,
-    "cli": 8,
-    "__main__": 9,
+    "allocator": 0,
+    "files": 1,
+    "work": 1,
+    "stats": 2,
+    "results": 3,
+    "data": 3,
+    "models": 3,
+    "methods": 3,
+    "pipeline": 4,
+    "paper": 5,
+    "training": 5,
+    "studies": 5,
+    "figures": 6,
+    "verdicts": 6,
+    "report": 7,
+    "show": 8,
+    "doctor": 8,
+    "cli": 9,
+    "__main__": 10,
 }
+# data stores what methods draw from and models are fed; each may use these of its own floor.
+NEIGHBOURS = {("methods", "models"), ("models", "data"), ("methods", "data")}
+TELLING = {"figures", "verdicts", "report", "paper", "show"}
 FORBIDDEN = {
+    "stats": {"torch", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib", "yaml"},
     "data": {"torchvision", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "models": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "methods": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
-    "drawing": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "torch"},
-    "studies": {"wandb", "hydra", "omegaconf", "pytorch_lightning"},
+    "figures": {"torch", "wandb", "hydra", "omegaconf", "pytorch_lightning"},
+    "studies": {"wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib", "PIL"},
     "training": {"wandb", "hydra", "omegaconf", "matplotlib"},
+    "pipeline": {"torch", "wandb", "pytorch_lightning", "matplotlib"},
     "verdicts": {"torch", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "report": {"torch", "hydra", "omegaconf", "pytorch_lightning", "torchvision"},
 }
+LAZY_ALLOWED = {("data", "torchvision"), ("report", "wandb")}  # inside the function that needs it
 
 
-def _modules(root: Path) -> list[tuple[str, Path]]:
+def _files(root: Path) -> list[Path]:
+    """Every module of the package but its own face."""
     package = root / "src" / "zfnet"
-    return [
-        (path.relative_to(package).parts[0].removesuffix(".py"), path)
-        for path in sorted(package.rglob("*.py"))
-        if path.parent != package or path.name != "__init__.py"
-    ]
+    return [path for path in sorted(package.rglob("*.py")) if path != package / "__init__.py"]
 
 
-def _imported(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+def _room(root: Path, path: Path) -> str:
+    return path.relative_to(root / "src" / "zfnet").parts[0].removesuffix(".py")
+
+
+def _name(root: Path, path: Path) -> str:
+    parts = path.relative_to(root / "src").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _modules(root: Path) -> dict[str, list[str]]:
+    """Each module and the modules of the package that it imports when it runs."""
+    source = root / "src"
+    return {
+        (name := _name(root, path)): closure.direct_imports(path, name, source)
+        for path in _files(root)
+    }
 
 
 def test_imports_go_down_only(root: Path) -> None:
     wrong = []
-    for room, path in _modules(root):
-        assert room in FLOOR, f"{path} stands on no floor: give it one here"
-        for name in _imported(path):
-            if not name.startswith("zfnet."):
+    for name, imported in _modules(root).items():
+        room = name.split(".")[1]
+        assert room in FLOOR, f"{name} stands on no floor: give it one here"
+        for other in imported:
+            if other == "zfnet" or (target := other.split(".")[1]) in (room, *_neighbours(room)):
                 continue
-            other = name.split(".")[1]
-            if other == room or other not in FLOOR:
-                continue
-            if FLOOR[other] >= FLOOR[room] and FLOOR[other] > 0:
-                wrong.append(f"{path.relative_to(root)} imports {name}")
+            if FLOOR[target] >= FLOOR[room] and FLOOR[target]:
+                wrong.append(f"{name} imports {other}")
     assert not wrong, "\n".join(wrong)
+
+
+def _neighbours(room: str) -> list[str]:
+    return [second for first, second in NEIGHBOURS if first == room]
+
+
+def test_no_import_runs_in_a_circle(root: Path) -> None:
+    """Within a room nor between rooms; a package's face, which names its modules, is left out."""
+    faces = {_name(root, path) for path in _files(root) if path.name == "__init__.py"} | {"zfnet"}
+    graph = {
+        name: [other for other in imported if other not in faces]
+        for name, imported in _modules(root).items()
+        if name not in faces
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_measuring_does_not_lean_on_telling(root: Path) -> None:
+    for stage in ("train", *STUDIES):
+        files = closure.import_closure(STAGES[stage].module)
+        rooms = {_room(root, root / "src" / file) for file in files}
+        assert not rooms & TELLING, stage
+
+
+def test_an_edit_of_departures_or_of_foreign_nets_retrains_nothing(root: Path) -> None:
+    files = {path.as_posix() for path in closure.import_closure(STAGES["train"].module)}
+    assert "zfnet/training/stage.py" in files
+    assert not files & {"zfnet/models/foreign.py", "zfnet/figures/departures.py"}
 
 
 def test_floors_do_not_import_what_is_not_theirs(root: Path) -> None:
     wrong = []
-    for room, path in _modules(root):
-        top_level = {name.split(".")[0] for name in _imported(path) if not name.startswith("zfnet")}
-        for name in sorted(top_level & FORBIDDEN.get(room, set())):
-            if not _only_inside_functions(path, name):
+    for path in _files(root):
+        room = _room(root, path)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for name in sorted(FORBIDDEN.get(room, set())):
+            nodes = tree.body if (room, name) in LAZY_ALLOWED else ast.walk(tree)
+            if any(_imports(node, name) for node in nodes):
                 wrong.append(f"{path.relative_to(root)} imports {name}")
     assert not wrong, "\n".join(wrong)
 
 
-LAZY_ALLOWED = {("data", "torchvision"), ("report", "wandb")}
+def _imports(node: ast.AST, package: str) -> bool:
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        names = [node.module or ""]
+    return any(name.split(".")[0] == package for name in names)
 
 
-def _only_inside_functions(path: Path, name: str) -> bool:
-    """torchvision's downloader may be imported where it is called, and only there."""
-    room = path.relative_to(path.parents[len(path.parts) - path.parts.index("zfnet") - 2]).parts[0]
-    if (room, name) not in LAZY_ALLOWED:
-        return False
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom) and name in ast.unparse(node):
-            return False
-    return True
+def test_no_file_outgrows_a_head(root: Path) -> None:
+    long = {
+        str(path.relative_to(root)): lines
+        for path in _files(root)
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 600
+    }
+    assert not long
 
 
-@pytest.fixture(scope="module")
-def pipeline(root: Path) -> dict[str, dict[str, list[object]]]:
-    return stages.pipeline(root)
+def test_dvc_yaml_is_as_the_registry_has_it(root: Path) -> None:
+    assert (root / "dvc.yaml").read_text(encoding="utf-8") == dvcfile.render(), "run `zfnet dvc`"
 
 
-def test_every_stage_depends_on_the_hash_of_its_code(
-    root: Path, pipeline: dict[str, dict[str, list[object]]]
-) -> None:
-    for stage, body in pipeline.items():
-        if stage == "compose":  # it writes the hashes
-            assert "src/zfnet" in body["deps"]
-            continue
-        keys = [entry[CODE_FILE] for entry in body["params"] if CODE_FILE in dict(entry)]  # type: ignore[call-overload]
-        assert keys == [[stage]], f"dvc.yaml: {stage} needs `- {CODE_FILE}: [{stage}]` in params"
-        assert not [dep for dep in body.get("deps") or [] if str(dep).endswith(".py")], stage
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_is_measured_drawn_told_and_waited_for(root: Path, study: str) -> None:
+    package = root / "src" / "zfnet"
+    assert (root / "src" / f"{STAGES[study].module.replace('.', '/')}.py").is_file()
+    needed = {"report": {f"results/{study}"}, "track": {f"results/{study}"}}
+    if study in MEASURED:
+        assert (package / "figures" / f"{study}.py").is_file()
+        assert (package / "report" / "pages" / f"{study}.md.j2").is_file()
+        needed |= {"figures": {f"results/{study}"}, "verdicts": {f"metrics/{study}.json"}}
+        for stage, files in needed.items():
+            assert files <= set(STAGES[stage].deps), stage
+    assert f"timing/{study}.json" in STAGES["report"].deps
 
 
-def test_the_hashes_in_git_are_those_of_the_code(
-    root: Path, pipeline: dict[str, dict[str, list[object]]]
-) -> None:
-    modules = {stage: stages.module_of(stage) for stage in pipeline if stage != "compose"}
-    written = json.loads((root / CODE_FILE).read_text(encoding="utf-8"))
-    assert written == closure.closure_hashes(modules), "run `uv run zfnet compose`"
+def test_every_row_of_the_registry_names_paths_that_some_stage_makes() -> None:
+    made = {"build/config.json", "paper/claims.yaml", "paper/tables.yaml"}
+    for name, stage in STAGES.items():
+        nets = list(NETS) if name == "train" else [""]
+        for net in nets:
+            made |= {out.replace("{net}", net) for out in (*stage.outs, *stage.metrics)}
+            made.add(f"timing/{f'train_{net}' if net else name}.json")
+    for name, stage in STAGES.items():
+        assert set(stage.deps) <= made, name
 
 
 def test_the_closure_follows_functions_and_packages_but_not_type_checking(tmp_path: Path) -> None:
@@ -162,77 +202,8 @@ def test_the_closure_follows_functions_and_packages_but_not_type_checking(tmp_pa
     assert closure.closure_hash("zfnet.a.one", tmp_path) != before
 
 
-STUDIES = sorted(p.stem for p in Path(__file__).parents[2].glob("conf/study/*.yaml"))
-
-
-@pytest.mark.parametrize("study", STUDIES)
-def test_every_study_has_its_file_config_and_stage(
-    root: Path, pipeline: dict[str, dict[str, list[object]]], study: str
-) -> None:
-    assert (root / "src" / f"{stages.module_of(study).replace('.', '/')}.py").is_file()
-    assert study in pipeline
-    assert f"study.{study}" in stages.declared_keys(root, study)
-    outs = [next(iter(out)) if isinstance(out, dict) else out for out in pipeline[study]["outs"]]
-    if f"metrics/{study}.json" in outs:  # others make what several studies read
-        assert not _missing_edges(pipeline, study)
-    else:
-        assert f"timing/{study}.json" in pipeline["report"]["deps"]
-        assert any(f"results/{study}" in stage.get("deps", []) for stage in pipeline.values())
-
-
-def _missing_edges(pipeline: dict[str, dict[str, list[object]]], study: str) -> list[str]:
-    """What dvc.yaml lacks for track and report to run after `study`, and again when it changed."""
-    numbers, time = f"metrics/{study}.json", f"timing/{study}.json"
-    needed = {"track": [f"results/{study}"], "report": [f"results/{study}", numbers, time]}
-    return [
-        f"dvc.yaml: {stage} needs {file} among its deps"
-        for stage, files in needed.items()
-        for file in files
-        if file not in pipeline[stage]["deps"]
-    ]
-
-
-def test_a_study_that_nothing_depends_on_is_noticed() -> None:
-    half: dict[str, dict[str, list[object]]] = {
-        "track": {"deps": ["results/old"]},
-        "report": {"deps": ["results/new", "metrics/new.json"]},
-    }
-    missing = _missing_edges(half, "new")
-    assert len(missing) == 2
-    assert "track needs results/new" in missing[0]
-    assert "report needs timing/new.json" in missing[1]
-
-
-def test_choices_of_a_study_are_those_that_the_configuration_allows() -> None:
-    """A wrong choice is told when the configuration is composed, not hours later."""
-    from zfnet.methods import correspondence as signs
-    from zfnet.methods import duplicates
-    from zfnet.studies import (
-        correspondence,
-        evolution,
-        features,
-        invariance,
-        likeness,
-        occlusion,
-        paired,
-    )
-
-    own = {
-        "features.choose": features.CHOICES,
-        "features.spread": likeness.MEASURES,
-        "evolution.choose": evolution.CHOICES,
-        "evolution.measure": evolution.MEASURES,
-        "invariance.fill": invariance.FILLS,
-        "invariance.normalise": invariance.NORMALISATIONS,
-        "occlusion.fill": occlusion.FILLS,
-        "occlusion.projected": occlusion.PROJECTED,
-        "correspondence.fill": correspondence.FILLS,
-        "correspondence.random": correspondence.RANDOM,
-        "correspondence.within": correspondence.WITHIN,
-        "correspondence.zeros": signs.ZEROS,
-        "classification.view": paired.VIEWS,
-        "ablation.view": paired.VIEWS,
-        "overlap.mean": duplicates.MEANS,
-    }
-    for key, allowed in own.items():
-        assert set(CHOICES[f"study.{key}"]) == set(allowed), key
+def test_every_stage_depends_on_the_hash_of_its_code(root: Path) -> None:
+    written = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for name in STAGES:
+        assert {CODE_FILE: [name]} in written[name]["params"]
+        assert modules_of(name)[0] == STAGES[name].module

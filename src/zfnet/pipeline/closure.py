@@ -46,7 +46,7 @@ def import_closure(
         parts = name.split(".")
         todo += [".".join(parts[:i]) for i in range(1, len(parts))]
         if name not in read:
-            read[name] = _imports(path, name, source)
+            read[name] = direct_imports(path, name, source)
         todo += read[name]
     return sorted(files)
 
@@ -82,7 +82,8 @@ def _find(name: str, source: Path) -> Path | None:
     return None
 
 
-def _imports(path: Path, name: str, source: Path) -> list[str]:
+def direct_imports(path: Path, name: str, source: Path) -> list[str]:
+    """Return the modules of this package that the module `name`, in `path`, imports at run time."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: list[str] = []

@@ -141,7 +141,7 @@ def _study(name: str) -> Stage:
     row = STUDIES[name]
     reads = [file for each in row.reads for file in (FINALS if each == ALL_FINALS else (each,))]
     return Stage(
-        module=f"zfnet.studies.{name}",
+        module=row.module or f"zfnet.studies.{name}",
         desc=row.desc,
         keys=(f"study.{name}", *shared(row.options)),
         deps=tuple(reads),

@@ -61,6 +61,7 @@ class Study:
     quantities: tuple[Quantity, ...] = ()
     headline: tuple[str, ...] = ()
     measures: bool = True
+    module: str = ""  # where it is not zfnet.studies.<name>
 
 
 PREPARED, TARGETS, NET, EPOCHS = (
@@ -315,7 +316,7 @@ STUDIES: Mapping[str, Study] = {
         place="Fig. 6",
         desc="Fig. 6: filters and second-layer features, AlexNet against ZFNet",
         options=Architecture,
-        reads=(PREPARED, NET, "models/{baseline}/final", "models/zfnet_nolimit/final"),
+        reads=(PREPARED, NET, "models/alexnet/final", "models/zfnet_nolimit/final"),
         quantities=(
             Q(r"(?P<net>zfnet|alexnet)_layer(?P<n>[12])_never_active", "maps", "maps",
               "dead_filters.{net}_layer{n}"),
@@ -421,6 +422,7 @@ STUDIES: Mapping[str, Study] = {
         options=Scratch,
         reads=(TARGETS, NET),
         measures=False,
+        module="zfnet.training.scratch",
     ),
     "transfer": Study(
         title="Transfer: features kept, a new softmax for other classes",
