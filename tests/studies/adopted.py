@@ -1,4 +1,4 @@
-"""A torchvision net from a weights file, carried over to a few tinted pictures of other classes."""
+"""A torchvision net from a weights file, and a few tinted pictures of other classes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import torch
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import ClassInfo, Sample
-from zfnet.models.external import build_model, torchvision_net
-from zfnet.models.net import Net, save_net
-from zfnet.pipeline import compose as config
+from zfnet.models.checkpoint import save_net
+from zfnet.models.foreign import build_model, torchvision_net
+from zfnet.models.net import Net
+from zfnet.pipeline.options import TargetOptions
+from zfnet.pipeline.studies import Codes
+from zfnet.results import Measurement, save
 from zfnet.studies import codes
-from zfnet.studies.result import Result, save_result
 
 ARCH, SIZE, PX = "resnet18", 72, 64
 TINTS = ((200, 90, 90), (90, 200, 90), (90, 90, 200))
 EACH = 10
-TARGET = {
-    "run": True, "train_per_class": [2, 4], "curve_per_class": [1], "test_per_class": 5, "folds": 2,
-    "scratch_folds": 1, "probe_per_class": 4, "paper": None,
+TARGETS = {
+    "tints": TargetOptions(
+        run=True, train_per_class=(2, 4), curve_per_class=(1,), test_per_class=5, folds=2,
+        scratch_folds=0, probe_per_class=4,
+    ),
 }  # fmt: skip
 
 
@@ -43,43 +47,30 @@ class Tints:
         return {"train": samples, "val": []}
 
 
-class Section(dict):
-    """A part of a composed config, read by attributes."""
-
-    def __getattr__(self, key: str) -> Any:
-        if key not in self:
-            raise AttributeError(key)
-        return self[key]
-
-
-def as_section(value: Any) -> Any:
-    """The same with sections for dictionaries."""
-    if isinstance(value, dict):
-        return Section({key: as_section(each) for key, each in value.items()})
-    return value
-
-
 def write_overlap(folder: Path, duplicates: dict[str, Any]) -> None:
     """What stage overlap says of targets, in `folder`/overlap."""
-    overlap = Result("overlap", "", "", "", "", "", extra={"duplicates": duplicates})
-    save_result(overlap, folder / "overlap", folder / "overlap.json")
+    overlap = Measurement("", "", facts={"duplicates": duplicates})
+    save(overlap, folder / "overlap", folder / "overlap.json")
 
 
-def carried_over(root: Path, folder: Path) -> tuple[Any, SimpleNamespace, Net]:
-    """The config, the paths and the net, its features written; the adopted weights are random."""
+def paths_in(folder: Path, root: Path) -> SimpleNamespace:
+    """Where the studies of targets read and write."""
+    return SimpleNamespace(
+        root=root, net=folder / "net", targets=folder / "targets", codes=folder / "codes",
+        scratch=folder / "scratch", work=folder / "work", result_of=lambda name: folder / name,
+    )  # fmt: skip
+
+
+def carried_over(root: Path, folder: Path) -> tuple[SimpleNamespace, Net]:
+    """The paths and the net, its features written; the adopted weights are random."""
     prepare(Tints(), folder / "targets" / "tints", size=SIZE, workers=1, val_may_be_empty=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         torch.save(build_model(ARCH, 1000).state_dict(), folder / "mine.pth")
     net = torchvision_net(ARCH, folder / "mine.pth", Tints.classes, input_px=PX)
     save_net(net, folder / "net")
-    composed = config.compose(root, ["device=cpu", "study.scratch.steps=2"])
-    composed["targets"] = {"tints": composed["targets"]["unseen"] | TARGET}
-    paths = SimpleNamespace(
-        root=root, net=folder / "net", targets=folder / "targets", codes=folder / "codes",
-        scratch=folder / "scratch", work=folder / "work", result_of=lambda name: folder / name,
-    )  # fmt: skip
-    cfg = as_section(composed)
-    codes.run(cfg, paths)
+    paths = paths_in(folder, root)
+    paths.results = paths.codes
+    codes.run(Codes(device="cpu"), paths)
     write_overlap(folder, {"tints": []})
-    return cfg, paths, net
+    return paths, net

@@ -1,29 +1,30 @@
-"""Codes: what a forward pass gives at each layer, written once, for our nets and torchvision's."""
+"""Features: what a forward pass gives at each layer, for our nets and torchvision's."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import ClassInfo, Sample
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.models.checkpoint import save_net
 from zfnet.models.convnet import ConvNet, init_weights
-from zfnet.models.net import Net, convnet_net, save_net
+from zfnet.models.net import Net, convnet_net
 from zfnet.models.spec import build_spec
+from zfnet.pipeline.studies import Codes
 from zfnet.studies import codes as stage
-from zfnet.studies.code_files import Codes
-from zfnet.studies.codes import LAYERS, Options, layers_of, untrained, write_codes
+from zfnet.studies.codes import LAYERS, layers_of, untrained, write_features
+from zfnet.studies.feature_store import FeatureStore
 
 SIZE, PX = 72, 64
+CPU = torch.device("cpu")
 TRAINING = {"init": "he"}
 
 
@@ -88,10 +89,10 @@ def net() -> Net:
 
 
 @pytest.fixture(scope="module")
-def written(net, targets, tmp_path_factory) -> Codes:
+def written(net, targets, tmp_path_factory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("out") / "codes"
-    write_codes(net, targets, folder, Options(batch_size=4), seed=1)
-    return Codes.open(folder)
+    write_features(net, targets, folder, Codes(seed=1), CPU)
+    return FeatureStore.open(folder)
 
 
 @torch.no_grad()
@@ -108,7 +109,7 @@ def expected(net: Net, prepared: Prepared, split: str) -> dict[int, np.ndarray]:
     return found
 
 
-def test_codes_are_the_outputs_of_the_layers(written: Codes, net: Net, targets) -> None:
+def test_features_are_the_outputs_of_the_layers(written: FeatureStore, net: Net, targets) -> None:
     assert written.net == "small"
     assert written.taps == {layer: net.taps[f"{layer}.out"] for layer in LAYERS}
     assert written.layers("plain", "train") == [1, 2, 3, 4, 5, 7]
@@ -123,7 +124,7 @@ def test_codes_are_the_outputs_of_the_layers(written: Codes, net: Net, targets) 
             assert np.abs(found).max() > 0
 
 
-def test_empty_splits_and_layers_without_use_are_not_written(written: Codes) -> None:
+def test_empty_splits_and_layers_without_use_are_not_written(written: FeatureStore) -> None:
     assert list(written.targets["plain"]) == ["train"]
     assert list(written.targets["voc"]) == ["train", "val"]
     assert written.layers("voc", "val") == [7]
@@ -133,34 +134,33 @@ def test_empty_splits_and_layers_without_use_are_not_written(written: Codes) -> 
     assert len(files) == 2 * 6 + 2 * 2
 
 
-def test_the_same_codes_give_the_same_bytes_and_old_ones_go(net, targets, tmp_path) -> None:
+def test_the_same_features_give_the_same_bytes_and_old_ones_go(
+    net, targets, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "BATCH", 5)
     one = {"plain": targets["plain"]}
-    first = write_codes(net, one, tmp_path / "codes", Options(batch_size=5))
+    first = write_features(net, one, tmp_path / "codes", Codes(), CPU)
     before = {p.name: p.read_bytes() for p in (tmp_path / "codes").rglob("*.npy")}
     (tmp_path / "codes" / "old.npy").write_bytes(b"old")
-    again = write_codes(net, one, tmp_path / "codes", Options(batch_size=5))
+    again = write_features(net, one, tmp_path / "codes", Codes(), CPU)
     assert {p.name: p.read_bytes() for p in (tmp_path / "codes").rglob("*.npy")} == before
     assert first == again
     assert first["images_passed"] == 22
     assert [p.name for p in tmp_path.iterdir()] == ["codes"]
 
 
-def test_a_broken_pass_leaves_the_old_codes_and_no_draft(net, targets, tmp_path) -> None:
-    write_codes(net, targets, tmp_path / "codes", Options(layers=[7], untrained=False))
+def test_a_broken_pass_leaves_the_old_features_and_no_draft(
+    net, targets, tmp_path, monkeypatch
+) -> None:
+    write_features(net, targets, tmp_path / "codes", Codes(layers=(7,), untrained=False), CPU)
     kept = (tmp_path / "codes" / "codes.json").read_bytes()
 
-    class Torn(Exception):  # noqa: N818
-        pass
+    def tear(*given):
+        raise KeyboardInterrupt
 
-    def tear(module, args):
-        raise Torn
-
-    handle = net.model.layer3.register_forward_pre_hook(tear)
-    try:
-        with pytest.raises(Torn):
-            write_codes(net, targets, tmp_path / "codes", Options(layers=[1, 5]))
-    finally:
-        handle.remove()
+    monkeypatch.setattr(stage, "_write_split", tear)
+    with pytest.raises(KeyboardInterrupt):
+        write_features(net, targets, tmp_path / "codes", Codes(layers=(1, 5)), CPU)
     assert (tmp_path / "codes" / "codes.json").read_bytes() == kept
     assert [p.name for p in tmp_path.iterdir()] == ["codes"]
 
@@ -187,25 +187,25 @@ def test_a_net_trained_elsewhere_gets_the_papers_weights_by_the_seed() -> None:
 
 def test_layers_that_the_net_lacks(capsys) -> None:
     without = made_net(without=[3, 4])
-    assert layers_of(without, Options()) == [1, 2, 5, 7]
+    assert layers_of(without, None) == [1, 2, 5, 7]
     assert "has no layer 3, 4; left out" in capsys.readouterr().err
-    assert layers_of(without, Options(layers=[7, 1])) == [1, 7]
+    assert layers_of(without, (7, 1)) == [1, 7]
     with pytest.raises(UserError, match=r"no tap 3\.out"):
-        layers_of(without, Options(layers=[1, 3]))
+        layers_of(without, (1, 3))
     without.taps = {"8.out": "layer8"}
     with pytest.raises(UserError, match="none of the layers 1, 2, 3, 4, 5, 7"):
-        layers_of(without, Options())
+        layers_of(without, None)
 
 
 def test_any_torchvision_net_with_its_weights_file(targets, tmp_path) -> None:
-    from zfnet.models.external import build_model, torchvision_net
+    from zfnet.models.foreign import build_model, torchvision_net
 
     torch.manual_seed(0)
     torch.save(build_model("squeezenet1_1", 1000).state_dict(), tmp_path / "mine.pth")
     classes = targets["plain"].classes
     net = torchvision_net("squeezenet1_1", tmp_path / "mine.pth", classes, input_px=PX)
-    write_codes(net, {"plain": targets["plain"]}, tmp_path / "codes", Options(), seed=3)
-    codes = Codes.open(tmp_path / "codes")
+    write_features(net, {"plain": targets["plain"]}, tmp_path / "codes", Codes(seed=3), CPU)
+    codes = FeatureStore.open(tmp_path / "codes")
     there = [layer for layer in LAYERS if f"{layer}.out" in net.taps]
     assert codes.layers("plain", "train") == there
     assert 5 in there
@@ -230,27 +230,25 @@ def test_a_net_that_cannot_be_built_anew_is_told(net: Net) -> None:
         untrained(alien, 0)
 
 
-def test_the_stage_reads_its_keys_alone(net: Net, folder: Path, tmp_path: Path) -> None:
+def test_the_stage_writes_every_target(net: Net, folder: Path, tmp_path: Path) -> None:
     save_net(net, tmp_path / "net")
-    section = {"layers": [7], "multi_label_layers": [7], "untrained": True, "batch_size": 8}
-    study = SimpleNamespace(codes=SimpleNamespace(**section))
-    cfg = SimpleNamespace(study=study, seed=0, device="cpu")
-    paths = SimpleNamespace(net=tmp_path / "net", targets=folder, codes=tmp_path / "codes")
-    facts = stage.run(cfg, paths)
+    out = tmp_path / "codes"
+    paths = SimpleNamespace(net=tmp_path / "net", targets=folder, results=out)
+    facts = stage.run(Codes(layers=(7,), device="cpu"), paths)
     assert facts["images_passed"] == 2 * (11 + 4 + 3)
-    assert Codes.open(tmp_path / "codes").layer("plain", "train", "untrained", 7).shape == (11, 256)
+    assert FeatureStore.open(out).layer("plain", "train", "untrained", 7).shape == (11, 256)
 
 
-def test_without_a_target_no_codes_are_listed_and_that_is_said(
+def test_without_a_target_no_features_are_listed_and_that_is_said(
     net: Net, tmp_path: Path, capsys
 ) -> None:
     """Every target may be off: the pipeline goes on."""
     (tmp_path / "codes").mkdir()
     (tmp_path / "codes" / "old.npy").write_bytes(b"old")
-    facts = write_codes(net, {}, tmp_path / "codes", Options(layers=[99]))
+    facts = write_features(net, {}, tmp_path / "codes", Codes(layers=(8,)), CPU)
     assert facts == {"images_passed": 0, "megabytes": 0}
-    assert "codes: No target is run" in capsys.readouterr().err
-    found = Codes.open(tmp_path / "codes")
+    assert "codes: no target is run" in capsys.readouterr().err
+    found = FeatureStore.open(tmp_path / "codes")
     assert (found.net, found.targets, found.taps) == ("small", {}, {})
     assert [p.name for p in (tmp_path / "codes").iterdir()] == ["codes.json"]
     with pytest.raises(UserError, match="there are those of nothing"):
@@ -260,39 +258,32 @@ def test_without_a_target_no_codes_are_listed_and_that_is_said(
 def test_the_size_is_told_before_and_is_that_of_the_files(
     net: Net, targets, tmp_path: Path, capsys
 ) -> None:
-    write_codes(net, targets, tmp_path / "codes", Options())
-    dims = stage.dimensions(net, [1, 2, 3, 4, 5, 7])
-    sizes = {
-        name: stage.size_of(each, dims, list(dims), Options()) for name, each in targets.items()
-    }
-    for name, size in sizes.items():
-        files = [np.load(f, mmap_mode="r") for f in (tmp_path / "codes" / name).rglob("*.npy")]
-        assert size.bytes == sum(each.nbytes for each in files)
-    assert (
-        f"plain: 11 images x {sum(dims.values()):,} numbers x 2 nets: " in capsys.readouterr().err
-    )
-    alone = stage.size_of(targets["voc"], dims, list(dims), Options(untrained=False))
-    assert alone.bytes == 7 * dims[7] * 4
+    facts = write_features(net, targets, tmp_path / "codes", Codes(), CPU)
+    files = [np.load(f, mmap_mode="r") for f in (tmp_path / "codes").rglob("*.npy")]
+    size = sum(each.nbytes for each in files)
+    assert facts["megabytes"] == round(size / 1e6, 1)
+    dims = stage.dimensions(net, LAYERS, CPU)
+    told = capsys.readouterr().err
+    assert f"plain: 11 images x {sum(dims.values()):,} numbers x 2 nets: " in told
+    assert stage.check_disk(targets, dims, 2, tmp_path) == size
+    assert stage.check_disk({"voc": targets["voc"]}, dims, 1, tmp_path) == 7 * dims[7] * 4
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_more_than_the_disk_holds_is_refused_before_anything_is_made(
     net: Net, targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
 ) -> None:
-    dims = stage.dimensions(net, [7])
-    options = Options(layers=[7])
-    need = sum(stage.size_of(each, dims, [7], options).bytes for each in targets.values())
+    need = stage.check_disk(targets, {7: 256}, 2, tmp_path)
     usage = SimpleNamespace(free=need - missing)
     monkeypatch.setattr(stage.shutil, "disk_usage", lambda folder: usage)
     if not missing:
-        write_codes(net, targets, tmp_path / "codes", options)
+        write_features(net, targets, tmp_path / "codes", Codes(layers=(7,)), CPU)
         return
     with pytest.raises(UserError, match=r"targets\.plain\.run=false saves .*study\.codes\.layers"):
-        write_codes(net, targets, tmp_path / "codes", options)
+        write_features(net, targets, tmp_path / "codes", Codes(layers=(7,)), CPU)
     assert not any(tmp_path.iterdir())
     usage.free = need // 2
-    half = Options(layers=[7], untrained=False)
-    write_codes(net, targets, tmp_path / "codes", half)
+    write_features(net, targets, tmp_path / "codes", Codes(layers=(7,), untrained=False), CPU)
 
 
 def test_the_sizes_that_the_experiments_state_are_those_of_the_nets(root: Path) -> None:
@@ -301,7 +292,7 @@ def test_the_sizes_that_the_experiments_state_are_those_of_the_nets(root: Path) 
     dims = stage.dimensions(net, LAYERS, torch.device("meta"))
     assert dims == {1: 290_400, 2: 43_264, 3: 64_896, 4: 64_896, 5: 9_216, 7: 4_096}
     for name, images in {"caltech256": 29_780, "caltech101": 8_677}.items():
-        told = stage.amount(stage.Size(images, sum(dims.values()), 2).bytes)
+        told = stage.amount(2 * 4 * images * sum(dims.values()))
         for file in ("imagenet", "imagenette"):
             head = (root / "conf" / "experiment" / f"{file}.yaml").read_text(encoding="utf-8")
             if f"  {name}:" in head:
@@ -316,41 +307,31 @@ def made_net_of_paper_size() -> Net:
     return convnet_net(model, mean, ["a", "b"], "paper", {})
 
 
-def test_the_options_are_those_of_conf(root: Path) -> None:
-    conf = yaml.safe_load((root / "conf" / "study" / "codes.yaml").read_text(encoding="utf-8"))
-    assert set(conf) == {field.name for field in fields(Options)}
-    conf["multi_label_layers"] = tuple(conf["multi_label_layers"])
-    assert Options(**conf) == Options()
-    for wrong in ({"batch_size": 0}, {"layers": []}):
-        with pytest.raises(UserError, match=r"study\.codes"):
-            Options(**wrong)
-
-
-def test_what_is_not_there_is_named(written: Codes, tmp_path: Path) -> None:
+def test_what_is_not_there_is_named(written: FeatureStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no features here.*dvc repro codes"):
-        Codes.open(tmp_path)
+        FeatureStore.open(tmp_path)
     (tmp_path / "codes.json").write_text('{"format": 0}', encoding="utf-8")
     with pytest.raises(UserError, match="not of format 1"):
-        Codes.open(tmp_path)
+        FeatureStore.open(tmp_path)
     (tmp_path / "codes.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match="damaged"):
-        Codes.open(tmp_path)
-    with pytest.raises(UserError, match=r"no codes of moon \(train\).*plain \(train\)"):
+    with pytest.raises(UserError, match="cannot be read"):
+        FeatureStore.open(tmp_path)
+    with pytest.raises(UserError, match=r"no features of moon \(train\).*plain \(train\)"):
         written.layer("moon", "train", "trained", 1)
-    with pytest.raises(UserError, match="no codes of layer 6 of the trained net on plain"):
+    with pytest.raises(UserError, match="no features of layer 6 of the trained net on plain"):
         written.layer("plain", "train", "trained", 6)
-    with pytest.raises(UserError, match="no codes of layer 1 of the tired net"):
+    with pytest.raises(UserError, match="no features of layer 1 of the tired net"):
         written.layer("plain", "train", "tired", 1)
 
 
 def test_a_file_of_another_length_is_told(net, targets, tmp_path) -> None:
-    write_codes(net, {"plain": targets["plain"]}, tmp_path / "codes", Options(layers=[7]))
+    write_features(net, {"plain": targets["plain"]}, tmp_path / "codes", Codes(layers=(7,)), CPU)
     file = tmp_path / "codes" / "codes.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     record["targets"]["plain"]["train"]["images"] = 12
     file.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(UserError, match=r"7\.npy.*shape"):
-        Codes.open(tmp_path / "codes").layer("plain", "train", "trained", 7)
+        FeatureStore.open(tmp_path / "codes").layer("plain", "train", "trained", 7)
     (tmp_path / "codes" / "plain" / "train" / "trained" / "7.npy").unlink()
     with pytest.raises(UserError, match=r"7\.npy: cannot be read"):
-        Codes.open(tmp_path / "codes").layer("plain", "train", "trained", 7)
+        FeatureStore.open(tmp_path / "codes").layer("plain", "train", "trained", 7)

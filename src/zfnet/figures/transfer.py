@@ -1,93 +1,180 @@
-"""Fig. 9: accuracy by training images a class. Table 6 as a chart."""
+"""Fig. 9: accuracy by training images a class. Tables 4 to 6 beside the paper's, 6 as a chart."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from zfnet import paper
+from zfnet.errors import UserError
+from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
+from zfnet.paper import PaperTable
+from zfnet.results import Results, Table
 
-TITLE_POINTS = 13
+CARD = "transfer_curve"
+VOC = "voc"  # the protocol of Table 6
+PRETRAINED, SCRATCH = "pretrained", "scratch"
+METHODS = {
+    PRETRAINED: "layers 1-7 kept, new softmax",
+    "untrained": "layers 1-7 with random weights, new softmax",
+    SCRATCH: "the same net from scratch",
+}
+ROWS = {
+    "softmax": "softmax on one label an image",
+    "sigmoids": "a sigmoid per class",
+    "untrained": "softmax, random weights",
+}
+# The paper's words for VOC's classes, where they are not VOC's own.
+VOC_WORDS = {
+    "airplane": "aeroplane",
+    "dining_table": "diningtable",
+    "potted_plant": "pottedplant",
+    "tv": "tvmonitor",
+}
 TEXT_POINTS = 11.5
-MARKERS = "o^s"
-MARKER_WORDS = ("Circles", "Triangles", "Squares")
-PRINTED_MARKERS = "x+12"
+MARKERS, PRINTED_MARKERS = "o^s", "x+12"
 GREY = "#666666"
+PAPER_LOOK = {"marker": "x", "color": GREY}
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Accuracy in % at `sizes` training images a class: (value, low, high), None: no interval.
-
-    look: which of MARKERS and of the colours. like: label of the curve whose marker and colour one
-    of the paper's takes, hollow; without it is a grey mark.
-    """
-
-    label: str
-    sizes: Sequence[int]
-    points: Sequence[tuple[float, float | None, float | None]]
-    look: int = 0
-    joined: bool = True
-    like: str | None = None
+def figures(results: Results) -> list[Figure]:
+    """The learning curves of all sets with training images a class; a chart for each PASCAL set."""
+    targets = results.facts["targets"]
+    names = [name for name, facts in targets.items() if facts["protocol"] != VOC]
+    drawn = [_curve_figure(results, names)] if names else []
+    return drawn + [_precision_figure(results, name) for name in targets if name not in names]
 
 
-@dataclass(frozen=True)
-class CurvePanel:
-    """One set: our curves, the paper's figures beside them, and the accuracy of guessing, %."""
+def tables(results: Results) -> dict[str, Shown]:
+    """Tables 4 to 6: the paper's numbers and ours."""
+    shown = {}
+    for name, facts in results.facts["targets"].items():
+        if facts["protocol"] == VOC:
+            shown[f"{name}_precision"] = _precisions_shown(results, name)
+        else:
+            shown[f"{name}_accuracy"] = _accuracies_shown(results, name)
+    return shown
 
-    title: str
-    curves: Sequence[Curve]
-    printed: Sequence[Curve] = field(default_factory=list)
-    chance: float | None = None
+
+def paper_table(results: Results, name: str) -> PaperTable | None:
+    """The paper's table for a target. Raises UserError if there is none of that name."""
+    key = results.facts["targets"][name]["paper"]
+    reported = paper.tables(results.root)
+    if key is not None and key not in reported:
+        raise UserError(
+            f"targets.{name}.paper={key}: {paper.FILE} has no such table; it has "
+            f"{', '.join(reported)}"
+        )
+    return None if key is None else reported[key]
 
 
-def learning_curves(panels: Sequence[CurvePanel]) -> Any:
+# --------------------------------------------------------------------------- Tables 4, 5, Fig. 9
+def _by_method(results: Results, name: str) -> dict[str, list[dict[str, Any]]]:
+    """The measured rows of each method, by training images a class."""
+    records = results.tables[f"{name}_accuracy"].records()
+    own = {method: [row for row in records if row["method"] == method] for method in METHODS}
+    return {method: rows for method, rows in own.items() if rows}
+
+
+def _accuracies_shown(results: Results, name: str) -> Shown:
+    facts, printed = results.facts["targets"][name], paper_table(results, name)
+    own = _by_method(results, name)
+    sizes = sorted({row["train_per_class"] for rows in own.values() for row in rows})
+    made: list[list[Any]] = []
+    for entry in printed.rows.values() if printed else ():
+        cells = [entry.cells.get(f"train{size}") for size in sizes]
+        made.append([f"the paper: {entry.label}", *(c and str(c) for c in cells), None, None])
+    for method, rows in own.items():
+        own_cells = {row["train_per_class"]: _plus_minus(row) for row in rows}
+        most = [max(row[key] for row in rows) for key in ("folds", "images")]
+        made.append([f"{results.net}: {METHODS[method]}", *map(own_cells.get, sizes), *most])
+    guess = f"{100 / facts['classes']:.1f}"
+    made.append(["guessing", *[guess] * len(sizes), None, None])
+    heads = ["method", *(f"{size} a class" for size in sizes), "folds", "test images in all"]
+    caption = (
+        f"{name}: mean accuracy per class, %, by training images a class. ±: standard deviation "
+        "over folds, which share images. The file has 95 % intervals over test images and the C of "
+        "each fold."
+    )
+    if printed:
+        caption += f" Above: the paper's {printed.place}; it does not say what its ± spans."
+    return Shown([Column(head, head) for head in heads], caption, Table(heads, made))
+
+
+def _plus_minus(row: Mapping[str, Any]) -> str:
+    spread = row["deviation"]
+    return f"{row['accuracy']:.1f}" + ("" if spread is None else f" ± {spread:.1f}")
+
+
+def _curve_figure(results: Results, names: Sequence[str]) -> Figure:
+    values = [
+        f"{name}, {METHODS[method]}: "
+        + ", ".join(f"{row['accuracy']:.0f} % at {row['train_per_class']}" for row in rows)
+        for name in names
+        for method, rows in _by_method(results, name).items()
+    ]
+    printed = any(paper_table(results, name) for name in names)
+    return Figure(
+        CARD,
+        f"Fig. 9: mean accuracy per class of {results.net} by training images a class. Bars: 95 % "
+        "intervals over test images. Dashed: guessing."
+        + (" Hollow and grey marks: the paper's numbers." if printed else ""),
+        f"Accuracy against training images a class. {'; '.join(values)}.",
+        functools.partial(learning_curves, results, names),
+    )
+
+
+def learning_curves(results: Results, names: Sequence[str]) -> Any:
     """One panel a set over linear axes from 0, as the paper draws it; a matplotlib figure."""
-    entries = max(len(panel.curves) + len(panel.printed) for panel in panels)
-    drawn = figure(max(7.0, 5.2 * len(panels)), 4.2 + 0.2 * entries)
-    axes = drawn.subplots(1, len(panels), squeeze=False)[0]
-    for axis, panel in zip(axes, panels, strict=True):
-        _panel(axis, panel)
+    reported = [paper_table(results, name) for name in names]
+    entries = 4 + max(len(table.rows) if table else 0 for table in reported)
+    drawn = figure(max(7.0, 5.2 * len(names)), 4.2 + 0.2 * entries)
+    axes = drawn.subplots(1, len(names), squeeze=False)[0]
+    for axis, name in zip(axes, names, strict=True):
+        _panel(axis, results, name)
     axes[0].set_ylabel("mean accuracy per class, %", fontsize=TEXT_POINTS)
     drawn.tight_layout(w_pad=2.0)
     return drawn
 
 
-def _panel(axis: Any, panel: CurvePanel) -> None:
+def _panel(axis: Any, results: Results, name: str) -> None:
     from matplotlib.transforms import ScaledTranslation
 
-    looks: dict[str | None, dict[str, Any]] = {}
-    for curve in panel.curves:
-        colour, marker = CATEGORICAL[curve.look], MARKERS[curve.look]
-        looks[curve.label] = {"marker": marker, "color": colour, "markerfacecolor": "none"}
-        values = [value for value, _, _ in curve.points]
+    facts, printed = results.facts["targets"][name], paper_table(results, name)
+    looks: dict[str, dict[str, Any]] = {}
+    for method, rows in _by_method(results, name).items():
+        place = list(METHODS).index(method)
+        look = {"color": CATEGORICAL[place], "marker": MARKERS[place]}
+        looks[method] = {**look, "markerfacecolor": "none"}
+        sizes = [row["train_per_class"] for row in rows]
         axis.plot(
-            curve.sizes, values, color=colour, marker=marker, markersize=6.5,
-            linestyle="-" if curve.joined else "none", linewidth=1.7, label=curve.label, zorder=3,
+            sizes, [row["accuracy"] for row in rows], label=METHODS[method], zorder=3,
+            linestyle="none" if method == SCRATCH else "-", linewidth=1.7, markersize=6.5, **look,
         )  # fmt: skip
-        for size, (_, low, high) in zip(curve.sizes, curve.points, strict=True):
-            if low is not None and high is not None:
-                axis.plot([size, size], [low, high], color=colour, linewidth=3.2, alpha=0.55)
-    others = iter(PRINTED_MARKERS * len(panel.printed))
-    for curve in panel.printed:
-        look = looks.get(curve.like) or {"marker": next(others), "color": GREY}
-        values = [value for value, _, _ in curve.points]
-        axis.plot(
-            curve.sizes, values, linestyle="none", markersize=8.5, label=curve.label, zorder=4,
-            **look,
-        )  # fmt: skip
-    if panel.chance is not None:
-        axis.axhline(panel.chance, color=GREY, linewidth=1.2, linestyle="--", label="guessing")
-    largest = max(size for curve in (*panel.curves, *panel.printed) for size in curve.sizes)
-    axis.set_xlim(0, largest * 1.06)
+        ends = [[row[f"accuracy_{end}"] for row in rows] for end in ("low", "high")]
+        axis.vlines(sizes, *ends, color=look["color"], linewidth=3.2, alpha=0.55)
+    others = iter(PRINTED_MARKERS * 9)
+    for key, row in printed.rows.items() if printed else ():
+        cells = {size: row.cells.get(f"train{size}") for size in facts["train_per_class"]}
+        there = {size: cell.value for size, cell in cells.items() if cell is not None}
+        if there:
+            look = looks.get(key) or {"marker": next(others), "color": GREY}
+            axis.plot(
+                list(there), list(there.values()), linestyle="none", markersize=8.5, zorder=4,
+                label=f"the paper: {row.label}", **look,
+            )  # fmt: skip
+    guess = 100 / facts["classes"]
+    axis.axhline(guess, color=GREY, linewidth=1.2, linestyle="--", label="guessing")
+    measured = results.tables[f"{name}_accuracy"].column("train_per_class")
+    axis.set_xlim(0, 1.06 * max(measured))
     axis.set_ylim(0, 100)
-    axis.set_title(panel.title, fontsize=TITLE_POINTS, fontweight="bold")
+    axis.set_title(f"{name}, {facts['classes']} classes", fontsize=13, fontweight="bold")
     axis.set_xlabel("training images a class", fontsize=TEXT_POINTS)
-    axis.tick_params(labelsize=TEXT_POINTS - 1)
-    axis.grid(axis="y", alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
+    _tidy(axis, "y")
     below = axis.transAxes + ScaledTranslation(0, -0.55, axis.figure.dpi_scale_trans)  # inches
     axis.legend(
         fontsize=TEXT_POINTS - 2, frameon=False, loc="upper left", bbox_to_anchor=(0, 0),
@@ -95,40 +182,81 @@ def _panel(axis: Any, panel: CurvePanel) -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Dots:
-    """One value in % a class, NaN: none. printed: the paper's."""
-
-    label: str
-    values: Sequence[float]
-    printed: bool = False
+def _tidy(axis: Any, grid: str) -> None:
+    axis.tick_params(labelsize=TEXT_POINTS - 1)
+    axis.grid(axis=grid, alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
-def precision_chart(classes: Sequence[str], dots: Sequence[Dots]) -> Any:
+# ---------------------------------------------------------------------------------------- Table 6
+def _by_class(results: Results, name: str) -> dict[str, list[float | None]]:
+    """Average precision, %, by class and at the end their mean: the paper's columns, then ours."""
+    own, printed = results.tables[f"{name}_precision"], paper_table(results, name)
+    columns: dict[str, list[float | None]] = {}
+    if printed is not None:
+        names = {row: VOC_WORDS.get(row, row.replace("_", "")) for row in printed.rows}
+        for key, words in printed.columns.items():
+            cells = {own_name: printed.value(row, key) for row, own_name in names.items()}
+            cells["mean"] = printed.printed.get("mean", {}).get(key)
+            columns[f"the paper: {words}"] = [cells.get(each) for each in own.column("class")]
+    ours = {f"here: {words}": own.column(key) for key, words in ROWS.items() if key in own.columns}
+    return columns | ours
+
+
+def _precisions_shown(results: Results, name: str) -> Shown:
+    own = results.tables[f"{name}_precision"]
+    columns = {
+        "class": own.column("class"),
+        **_by_class(results, name),
+        "images": own.column("images"),
+    }
+    how = "area under the precision-recall curve, as in VOC from 2010"
+    if results.facts["targets"][name]["eleven_points"]:
+        how = "mean of the precision at eleven recalls, as in VOC until 2009"
+    caption = (
+        f"{name}: average precision by class, %: {how}. Images whose objects of a class are all "
+        "marked difficult do not count for it. The last column counts the images that show it."
+    )
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return Shown([Column(head, head) for head in columns], caption, Table(list(columns), rows))
+
+
+def _precision_figure(results: Results, name: str) -> Figure:
+    means = [
+        f"{label} {values[-1]:.1f} %"
+        for label, values in _by_class(results, name).items()
+        if values[-1]
+    ]
+    return Figure(
+        f"{name}_precision",
+        f"Table 6: average precision by class on {name}. Dashed: means. Crosses: the paper's net "
+        "on VOC 2012's test part.",
+        f"Average precision by class; means: {', '.join(means)}.",
+        functools.partial(precision_chart, results, name),
+    )
+
+
+def precision_chart(results: Results, name: str) -> Any:
     """Average precision of each class, one line a class, as a matplotlib figure."""
+    classes = results.tables[f"{name}_precision"].column("class")[:-1]
+    series = _by_class(results, name)
+    looks = [{"marker": m, "color": c} for m, c in zip(MARKERS, CATEGORICAL, strict=False)]
     drawn = figure(7.6, 1.9 + 0.27 * len(classes))
     axis = drawn.subplots()
-    places = range(len(classes))
-    own = 0
-    for series in dots:
-        look: dict[str, Any] = {"marker": "x", "color": GREY, "markersize": 7}
-        if not series.printed:
-            look = {"marker": MARKERS[own], "color": CATEGORICAL[own], "markersize": 6.5}
-            own += 1
-        axis.plot(series.values, places, linestyle="none", label=series.label, **look)
-        known = [value for value in series.values if not math.isnan(value)]
-        if known:
-            axis.axvline(
-                sum(known) / len(known), color=look["color"], linewidth=1, linestyle="--",
-                zorder=0,
-            )  # fmt: skip
-    axis.set_yticks(list(places), list(classes))
+    ours = [label for label in series if label.startswith("here")]
+    theirs = [label for label in series if label not in ours][-1:]  # the net, no earlier method
+    marks = [*zip(ours, looks, strict=False), *((label, PAPER_LOOK) for label in theirs)]
+    for label, look in marks:
+        *values, mean = np.array(series[label], float)
+        axis.plot(
+            values, range(len(classes)), linestyle="none", label=label, markersize=6.5, **look
+        )
+        axis.axvline(mean, color=look["color"], linewidth=1, linestyle="--", zorder=0)
+    axis.set_yticks(range(len(classes)), classes)
     axis.set_ylim(len(classes) - 0.4, -0.6)
     axis.set_xlim(0, 100)
-    axis.set_xlabel("average precision, % (dashed: mean over classes)", fontsize=TEXT_POINTS)
-    axis.tick_params(labelsize=TEXT_POINTS - 1.5)
-    axis.grid(axis="x", alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlabel("average precision, %", fontsize=TEXT_POINTS)
+    _tidy(axis, "x")
     axis.legend(
         fontsize=TEXT_POINTS - 1.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0),
         ncols=2,

@@ -1,221 +1,149 @@
 """Features of the target sets at every layer, by one pass a net: what transfer and probe read.
 
 The nets are the trained one and, as a control, the same architecture with random weights: the very
-weights its training began with, where the net's record tells them.
-
-Written below the stage's folder: <target>/<split>/<net>/<layer>.npy, (images, dimensions) float32
-in the order of the split, each image's maps flattened as (C, H, W), to be read as memory maps; and
-codes.json, which lists them. `zfnet.studies.code_files` reads them.
-
-They are large: layer 1 of ZFNet alone has 290,400 numbers an image. How large is said before they
-are made, and too little free space is refused then.
+weights its training began with, where the net's record tells them. `feature_store` says what is
+written. It is large: layer 1 of ZFNet alone has 290,400 numbers an image. How large is said before
+anything is made, and too little free space is refused then.
 """
 
 from __future__ import annotations
 
-import json
+import copy
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from zfnet.data.multilabel import PRESENT
+from zfnet.data.store import Prepared
 from zfnet.errors import UserError
-from zfnet.studies.code_files import FORMAT
+from zfnet.files import write_json
+from zfnet.machine import pick_device
+from zfnet.methods._forward import listening, run_until_heard, undisturbed
+from zfnet.models.checkpoint import draw_anew, load_net
+from zfnet.models.net import Net
+from zfnet.progress import progress
+from zfnet.studies.base import Inputs
+from zfnet.studies.feature_store import FORMAT, INDEX, TRAINED, UNTRAINED
 
 if TYPE_CHECKING:
-    import torch
-
-    from zfnet.data.store import Prepared
-    from zfnet.models.net import Net
+    from zfnet.pipeline.paths import Paths
+    from zfnet.pipeline.studies import Codes
 
 LAYERS = (1, 2, 3, 4, 5, 7)  # those of Table 7
+MULTI_LABEL_LAYERS = (7,)  # sets with several labels an image have no place in Table 7
 TAP = "out"  # what the next layer receives: behind the layer's pool and normalisation
-NETS = ("trained", "untrained")
 NUMBER = np.dtype(np.float32)
 UNKNOWN_INIT = "scaled"  # the paper's, whose deviation grows in nets narrower than the paper's
+BATCH = 64  # images
 
 
-@dataclass(frozen=True)
-class Options:
-    """The section `study.codes` of the config, checked; see conf/study/codes.yaml."""
-
-    layers: Sequence[int] | None = None
-    multi_label_layers: Sequence[int] = (7,)
-    untrained: bool = True
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"study.codes.batch_size={self.batch_size}: must be at least 1")
-        if self.layers is not None and not self.layers:
-            raise UserError("study.codes.layers: name at least one layer, or null for all")
-
-
-def run(cfg: Any, paths: Any) -> dict[str, Any]:
-    """The stage: keys read are study.codes, seed and device. Returns facts for the timing."""
-    from zfnet.data.store import Prepared
-    from zfnet.machine import pick_device
-    from zfnet.models.net import load_net
-
-    section = cfg.study.codes
-    options = Options(
-        layers=None if section.layers is None else list(section.layers),
-        multi_label_layers=list(section.multi_label_layers or ()),
-        untrained=section.untrained,
-        batch_size=section.batch_size,
-    )
+def run(cfg: Codes, paths: Paths) -> dict[str, Any]:
+    """Write the features of every target; returns how many images and bytes, for the timing."""
     device = pick_device(cfg.device)
     net = load_net(paths.net)
-    folders = sorted(meta.parent for meta in Path(paths.targets).glob("*/meta.json"))
+    folders = sorted(meta.parent for meta in paths.targets.glob("*/meta.json"))
     targets = {folder.name: Prepared.open(folder) for folder in folders}
-    return write_codes(net, targets, Path(paths.codes), options, seed=cfg.seed, device=device)
+    return write_features(net, targets, paths.results, cfg, device)
 
 
-def write_codes(
-    net: Net,
-    targets: Mapping[str, Prepared],
-    folder: Path,
-    options: Options,
-    *,
-    seed: int = 0,
-    device: torch.device | None = None,
+def write_features(
+    net: Net, targets: Mapping[str, Prepared], folder: Path, cfg: Codes, device: torch.device
 ) -> dict[str, Any]:
-    """Write the codes of `targets` below `folder`, which is replaced whole at the end.
+    """Write the features of `targets` below `folder`, which is replaced whole at the end.
 
-    Returns how many images and bytes. Without targets codes.json lists none, and no net is run.
-    Raises UserError if the net lacks a layer that the options name, or if the codes are larger than
-    what is free on the disk.
+    Without targets the index lists none, and no net is run. Raises UserError if the net lacks a
+    layer that `cfg` names, or if the features are larger than what is free on the disk.
     """
+    nets, layers, dims = {TRAINED: net}, [], {}
     if not targets:
-        print(
-            "codes: No target is run: there is nothing to make features of. Set "
-            "targets.<name>.run=true.",
-            file=sys.stderr,
-        )
-    layers = layers_of(net, options) if targets else []
-    nets = {"trained": net}
-    if options.untrained and targets:
-        nets["untrained"] = untrained(net, seed)
+        print("codes: no target is run: set targets.<name>.run=true", file=sys.stderr)
+    else:
+        layers = layers_of(net, cfg.layers)
+        dims = dimensions(net, layers, device)
+        nets |= {UNTRAINED: untrained(net, cfg.seed)} if cfg.untrained else {}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    size = check_disk(targets, dims, len(nets), folder.parent)
     draft = folder.parent / f".{folder.name}.draft"
     shutil.rmtree(draft, ignore_errors=True)  # left by a run that was killed
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if targets:
-        dims = dimensions(net, layers, device)
-        sizes = {
-            target: size_of(prepared, dims, layers, options) for target, prepared in targets.items()
-        }
-        check_disk(sizes, folder.parent, options)
-    draft.mkdir(parents=True)
-    record: dict[str, Any] = {"format": FORMAT, "net": net.name, "targets": {}, "taps": {}}
-    record["taps"] = {str(layer): net.tap(layer, TAP) for layer in layers}
+    listed: dict[str, Any] = {}
     images = 0
     try:
         for target, prepared in targets.items():
-            record["targets"][target] = {}
-            wanted = _wanted(prepared, layers, options)
+            wanted = wanted_layers(prepared, layers)
+            own = {str(layer): dims[layer] for layer in wanted}
+            listed[target] = {}
             for split, count in prepared.meta.splits.items():
-                if not count:
-                    continue
-                for name, each in nets.items():
-                    place = draft / target / split / name
-                    place.mkdir(parents=True)
-                    written = _write_split(each, prepared, split, wanted, place, options, device)
+                if count:
+                    listed[target][split] = {"images": count, "layers": own, "nets": list(nets)}
+                for name, each in nets.items() if count else ():
+                    inputs = Inputs(prepared, split, each, device)
+                    _write_split(each, inputs, wanted, dims, draft / target / split / name)
                     images += count
-                record["targets"][target][split] = {
-                    "images": count,
-                    "layers": {str(layer): written[layer] for layer in wanted},
-                    "nets": list(nets),
-                }
-        text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        (draft / "codes.json").write_text(text, encoding="utf-8")
+        taps = {str(layer): net.tap(layer, TAP) for layer in layers}
+        index = {"format": FORMAT, "net": net.name, "targets": listed, "taps": taps}
+        write_json(draft / INDEX, index, sort_keys=False)
         shutil.rmtree(folder, ignore_errors=True)
         draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    size = sum(file.stat().st_size for file in folder.rglob("*.npy"))
     return {"images_passed": images, "megabytes": round(size / 1e6, 1)}
 
 
-def layers_of(net: Net, options: Options) -> list[int]:
+def layers_of(net: Net, asked: Sequence[int] | None) -> list[int]:
     """The layers to read, ascending: those asked for, else those of LAYERS that the net has.
 
     Raises UserError for a layer asked for that the net has not, or if it has none of LAYERS.
     """
-    if options.layers is not None:
-        for layer in options.layers:
+    if asked is not None:
+        for layer in asked:
             net.tap(layer, TAP)
-        return sorted(set(options.layers))
-    found = [layer for layer in LAYERS if f"{layer}.{TAP}" in net.taps]
-    lacking = [str(layer) for layer in LAYERS if layer not in found]
-    if not found:
+        return sorted(set(asked))
+    there = [layer for layer in LAYERS if f"{layer}.{TAP}" in net.taps]
+    lacking = ", ".join(str(layer) for layer in LAYERS if layer not in there)
+    if not there:
         raise UserError(
-            f"{net.name} ({net.arch}) has none of the layers {', '.join(lacking)}; name modules "
-            'for them with model.layers={7: "module.path"}'
+            f"{net.name} ({net.arch}) has none of the layers {lacking}; name modules for them with "
+            'model.layers={7: "module.path"}'
         )
     if lacking:
-        print(f"codes: {net.name} has no layer {', '.join(lacking)}; left out", file=sys.stderr)
-    return found
+        print(f"codes: {net.name} has no layer {lacking}; left out", file=sys.stderr)
+    return there
 
 
-def _wanted(prepared: Prepared, layers: list[int], options: Options) -> list[int]:
-    """Sets with several labels an image have no place in Table 7: fewer layers are needed."""
-    if "present" in prepared.meta.attributes:
-        return [layer for layer in layers if layer in options.multi_label_layers] or layers[-1:]
-    return layers
+def wanted_layers(prepared: Prepared, layers: Sequence[int]) -> list[int]:
+    """The layers whose features a target needs."""
+    if PRESENT in prepared.meta.attributes:
+        return [layer for layer in layers if layer in MULTI_LABEL_LAYERS] or list(layers[-1:])
+    return list(layers)
 
 
-def dimensions(
-    net: Net, layers: Sequence[int], device: torch.device | None = None
-) -> dict[int, int]:
-    """How many numbers an image has at each of `layers`, by one forward pass of a black image."""
-    import torch
+def outputs_of(net: Net, images: torch.Tensor, layers: Sequence[int]) -> dict[int, torch.Tensor]:
+    """What each of `layers` gives for net input (n, 3, px, px): (n, C·H·W) float32, in one pass."""
+    paths = {layer: net.tap(layer, TAP) for layer in layers}
+    modules = list(dict.fromkeys(paths.values()))
+    outputs: dict[str, torch.Tensor] = {}
 
-    from zfnet.methods._forward import listening, run_until_heard, undisturbed
+    def keep(path: str, output: torch.Tensor) -> None:
+        # copied at once: a later operation may work in place
+        outputs[path] = output.flatten(1).to(torch.float32, copy=True)
 
-    taps = {layer: net.tap(layer, TAP) for layer in layers}
-    modules = list(dict.fromkeys(taps.values()))
-    heard: dict[str, int] = {}
+    with torch.inference_mode(), undisturbed(net.model), listening(net.model, modules, keep):
+        run_until_heard(net.model, images, modules)
+    return {layer: outputs[path] for layer, path in paths.items()}
 
-    def count(path: str, output: torch.Tensor) -> None:
-        heard[path] = output[0].numel()
 
-    if device is not None:
-        net.model.to(device)
+def dimensions(net: Net, layers: Sequence[int], device: torch.device) -> dict[int, int]:
+    """How many numbers an image has at each of `layers`."""
     black = torch.zeros(1, 3, net.input_px, net.input_px, device=device)
-    with torch.inference_mode(), undisturbed(net.model), listening(net.model, modules, count):
-        run_until_heard(net.model, black, modules)
-    return {layer: heard[path] for layer, path in taps.items()}
-
-
-@dataclass(frozen=True)
-class Size:
-    """What the codes of one target take: images, numbers an image in all layers, nets."""
-
-    images: int
-    numbers: int
-    nets: int
-
-    @property
-    def bytes(self) -> int:
-        """On the disk, without the files' headers."""
-        return self.images * self.numbers * self.nets * NUMBER.itemsize
-
-    def __str__(self) -> str:
-        nets = f"{self.nets} net{'s' * (self.nets > 1)}"
-        return f"{self.images:,} images x {self.numbers:,} numbers x {nets}: {amount(self.bytes)}"
-
-
-def size_of(
-    prepared: Prepared, dims: Mapping[int, int], layers: list[int], options: Options
-) -> Size:
-    """What the codes of one target will take; dims: numbers an image by layer."""
-    numbers = sum(dims[layer] for layer in _wanted(prepared, layers, options))
-    return Size(sum(prepared.meta.splits.values()), numbers, 1 + options.untrained)
+    net.model.to(device)
+    return {layer: out.shape[1] for layer, out in outputs_of(net, black, layers).items()}
 
 
 def amount(size: int) -> str:
@@ -223,17 +151,25 @@ def amount(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def check_disk(sizes: Mapping[str, Size], folder: Path, options: Options) -> None:
-    """Say on stderr what the codes will take. Raises UserError if it is more than is free."""
-    for name, size in sizes.items():
-        print(f"codes: {name}: {size}", file=sys.stderr)
-    need = sum(size.bytes for size in sizes.values())
-    free = shutil.disk_usage(folder).free
+def check_disk(
+    targets: Mapping[str, Prepared], dims: Mapping[int, int], nets: int, folder: Path
+) -> int:
+    """Say on stderr what the features will take, and return it in bytes, files' headers aside.
+
+    dims: numbers an image by layer, ascending. Raises UserError if it is more than is free.
+    """
+    sizes = {}
+    for name, prepared in targets.items():
+        images = sum(prepared.meta.splits.values())
+        numbers = sum(dims[layer] for layer in wanted_layers(prepared, list(dims)))
+        sizes[name] = images * numbers * nets * NUMBER.itemsize
+        told = f"{images:,} images x {numbers:,} numbers x {nets} nets: {amount(sizes[name])}"
+        print(f"codes: {name}: {told}", file=sys.stderr)
+    need, free = sum(sizes.values()), shutil.disk_usage(folder).free
     if need <= free:
-        return
-    each = ", ".join(f"targets.{name}.run=false saves {amount(size.bytes)}"
-                     for name, size in sizes.items())  # fmt: skip
-    half = "study.codes.untrained=false (no control) halves it, " if options.untrained else ""
+        return need
+    each = ", ".join(f"targets.{name}.run=false saves {amount(n)}" for name, n in sizes.items())
+    half = "study.codes.untrained=false (no control) halves it, " if nets > 1 else ""
     raise UserError(
         f"{folder}: features of the targets take {amount(need)}, and {amount(free)} are free. "
         f"{each}; {half}study.codes.layers=[7] (with study.probe.svm_layers=[7] and "
@@ -245,97 +181,37 @@ def untrained(net: Net, seed: int) -> Net:
     """A net of the same architecture with random weights, in evaluation mode on the CPU.
 
     One of ours gets the weights its training began with, by the initialisation and seed that its
-    record tells; where it tells none (a net trained elsewhere), the paper's and `seed`. Another
-    gets torchvision's own random weights by `seed`.
+    record tells; where it tells none (a net trained elsewhere), the paper's and `seed`. A foreign
+    net gets its library's own random weights by `seed`. Raises UserError for any other model.
     """
-    import copy
-    from dataclasses import replace
-
-    import torch
-
-    from zfnet.models.convnet import ConvNet, init_weights
-
-    training = net.provenance.get("training") or {}
-    model: torch.nn.Module
-    if isinstance(net.model, ConvNet):
-        model = ConvNet(net.model.spec)
-        drawn = int(net.provenance.get("seed", seed))
-        kind = training.get("init", UNKNOWN_INIT)
-        init_weights(model, kind, width=net.model.spec.width, seed=drawn)
-    elif net.rebuild.get("kind") == "torchvision":
-        from zfnet.models.external import build_model
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = build_model(net.rebuild["name"], net.rebuild["num_classes"])
-    else:
+    if "kind" not in net.rebuild:
         raise UserError(
             f"{net.name} ({net.arch}) cannot be built anew, which the untrained control needs; "
             "set study.codes.untrained=false"
         )
+    begun = net.provenance if net.rebuild["kind"] == "convnet" else {}
+    init = (begun.get("training") or {}).get("init", UNKNOWN_INIT)
+    model = draw_anew(net.rebuild, init, int(begun.get("seed", seed)))
     normalise = copy.deepcopy(net.normalise).cpu()
     return replace(net, model=model.eval(), normalise=normalise, name=f"{net.name}, untrained")
 
 
 def _write_split(
-    net: Net,
-    prepared: Prepared,
-    split: str,
-    layers: list[int],
-    folder: Path,
-    options: Options,
-    device: torch.device | None,
-) -> dict[int, int]:
-    """Write <layer>.npy of each of `layers` into `folder`; returns their dimensions."""
-    files: dict[int, np.memmap] = {}
-    count = prepared.meta.splits[split]
+    net: Net, inputs: Inputs, layers: Sequence[int], dims: Mapping[int, int], folder: Path
+) -> None:
+    """Write <layer>.npy of each layer into `folder`.
 
-    def receive(start: int, codes: dict[int, np.ndarray]) -> None:
-        for layer, values in codes.items():
-            if layer not in files:
-                files[layer] = np.lib.format.open_memmap(
-                    folder / f"{layer}.npy", "w+", NUMBER, (count, values.shape[1])
-                )
-            files[layer][start : start + len(values)] = values
-
-    pass_through(net, prepared, split, layers, receive, options.batch_size, device)
+    Centre crops, or whole images enlarged for a net that takes more pixels than are stored.
+    """
+    folder.mkdir(parents=True)
+    count = len(inputs.rows)
+    files = {
+        n: np.lib.format.open_memmap(folder / f"{n}.npy", "w+", NUMBER, (count, dims[n]))
+        for n in layers
+    }
+    batches = inputs.batches(inputs.rows, BATCH)
+    for images, rows in progress(batches, -(-count // BATCH), f"{net.name}: features", "batch"):
+        for layer, values in outputs_of(net, images, layers).items():
+            files[layer][rows.numpy()] = values.cpu().numpy()
     for file in files.values():
         file.flush()
-    return {layer: int(file.shape[1]) for layer, file in files.items()}
-
-
-def pass_through(
-    net: Net,
-    prepared: Prepared,
-    split: str,
-    layers: Sequence[int],
-    receive: Callable[[int, dict[int, np.ndarray]], None],
-    batch_size: int,
-    device: torch.device | None = None,
-) -> None:
-    """Call `receive(first row, {layer: codes (n, dimensions) float32})` for each batch of a split.
-
-    All layers come from one forward pass. Centre crops, or whole images enlarged for a net that
-    takes more pixels than are stored; maps flattened as (C, H, W).
-    """
-    import torch
-
-    from zfnet.methods._forward import listening, run_until_heard, undisturbed
-    from zfnet.progress import progress
-    from zfnet.studies.base import Inputs
-
-    inputs = Inputs(prepared, split, net, device)
-    taps = {layer: net.tap(layer, TAP) for layer in layers}
-    modules = list(dict.fromkeys(taps.values()))
-    heard: dict[str, np.ndarray] = {}
-
-    def keep(path: str, output: torch.Tensor) -> None:
-        # copied at once: a later operation may work in place
-        heard[path] = np.array(output.float().flatten(1).cpu().numpy())
-
-    batches = inputs.batches(inputs.rows, batch_size)
-    total = -(-len(inputs.rows) // batch_size)
-    with torch.inference_mode(), undisturbed(net.model), listening(net.model, modules, keep):
-        for images, rows in progress(batches, total, f"{net.name}: codes", "batch"):
-            run_until_heard(net.model, images, modules)
-            receive(int(rows[0]), {layer: heard[path] for layer, path in taps.items()})
