@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
+
+from zfnet.figures.stage import drawn
+from zfnet.pipeline.registry import MEASURED
+from zfnet.results import Results, read_estimates
 
 from .conftest import site_problems
 
 pytestmark = pytest.mark.made
 
-STUDIES = (
-    "features",
-    "evolution",
-    "invariance",
-    "architecture",
-    "occlusion",
-    "correspondence",
-    "classification",
-    "ablation",
-    "overlap",
-    "transfer",
-    "probe",
-)
 NETS = ("zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467")
 
 
@@ -35,25 +26,23 @@ def _json(path: Path) -> dict[str, object]:
     return loaded
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", MEASURED)
 def test_every_study_left_numbers_and_pictures(root: Path, study: str) -> None:
-    result = _json(root / "results" / study / "result.json")
-    assert result["metrics"]
-    figures = result["figures"]
-    assert isinstance(figures, list)
+    results = Results(root / "results" / study, root)
+    assert results.estimates == read_estimates(root / "metrics" / f"{study}.json")
+    figures = drawn(root / "results" / "figures" / study)
     assert figures
     for figure in figures:
-        with Image.open(root / "results" / study / figure["file"]) as picture:
+        with Image.open(figure["path"]) as picture:
             picture.load()
-            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 50, figure["file"]
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 50, figure["name"]
         assert figure["alt"]
-    assert _json(root / "metrics" / f"{study}.json")
 
 
 @pytest.mark.parametrize("net", NETS)
 def test_every_net_left_weights_and_beats_chance(root: Path, net: str) -> None:
     final = root / "models" / net / "final"
-    for name in ("net.json", "weights.pt", "history.csv", "departures.json"):
+    for name in ("net.json", "weights.pt", "history.csv"):
         assert (final / name).stat().st_size > 0
     metrics = json.loads((root / "metrics" / f"train_{net}.json").read_text(encoding="utf-8"))
     classes = len(_json(root / "data" / "prepared" / "meta.json")["classes"])  # type: ignore[arg-type]
@@ -62,10 +51,10 @@ def test_every_net_left_weights_and_beats_chance(root: Path, net: str) -> None:
 
 
 def test_the_main_net_kept_every_epoch(root: Path) -> None:
-    config = yaml.safe_load((root / "build" / "config.yaml").read_text(encoding="utf-8"))
+    config = _json(root / "build" / "config.json")
     kept = _json(root / "models" / "zfnet" / "epochs" / "epochs.json")["kept"]
     assert isinstance(kept, list)
-    assert len(kept) == config["training"]["epochs"]
+    assert len(kept) == config["training"]["epochs"]  # type: ignore[index]
     assert _json(root / "models" / "alexnet" / "epochs" / "epochs.json")["kept"] == []
 
 
@@ -74,6 +63,18 @@ def test_dvc_has_nothing_left_to_do(root: Path) -> None:
         ["dvc", "status", "--json"], cwd=root, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout or "{}") == {}
+
+
+def test_files_are_linked_and_not_copied(root: Path) -> None:
+    """Where the file system has links: the cache and the checkout share what is large."""
+    large = max((root / "data" / "prepared").iterdir(), key=lambda file: file.stat().st_size)
+    twin = root / ".dvc" / "probe"
+    try:
+        os.link(large, twin)
+    except OSError:
+        pytest.skip("no hard links here")
+    twin.unlink()
+    assert large.stat().st_nlink > 1
 
 
 def test_no_path_of_this_machine_in_what_git_holds(root: Path) -> None:

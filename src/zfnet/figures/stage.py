@@ -1,6 +1,6 @@
 """The stage that draws: every study's figures from what it measured, into results/figures/<study>/.
 
-A study whose measurement and drawing code are as they were is not drawn again.
+The tables behind `dvc plots` go to results/plots/. A study whose measurement and drawing code are as they were is not drawn again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from zfnet.errors import UserError
 from zfnet.figures.kit.show import WEBP_QUALITY, Figure, to_image
+from zfnet.figures.plots import write_plots
 from zfnet.files import read_json, write_json, write_whole
 from zfnet.pipeline.closure import closure_hash
 from zfnet.results import FILE, Results
@@ -34,6 +35,7 @@ def run(cfg: Any, paths: Any) -> None:
     for folder in found:
         if draw(folder.name, folder, out / folder.name, paths.root):
             print(f"figures: {folder.name} drawn", file=sys.stderr)
+    write_plots(paths.root, out.with_name("plots"))
 
 
 def draw(study: str, results: Path, out: Path, root: Path) -> bool:
