@@ -9,23 +9,39 @@ from torch import nn
 
 from zfnet.errors import UserError
 from zfnet.models.net import Net, Normalise
-from zfnet.studies import correspondence, faces, inputs
-from zfnet.studies.correspondence import PAPER, Options, choose, hide, measure, study
+from zfnet.pipeline.options import checked
+from zfnet.pipeline.studies import Correspondence
+from zfnet.results import Results, save
+from zfnet.studies import base, correspondence, faces
 from zfnet.studies.base import Inputs
-from zfnet.studies.pairs import estimate, mean_of, permutation_p, spread_of
-from zfnet.studies.result import load_result, save_result
+from zfnet.studies.correspondence import Squares, choose, hide, measure, pixels
+from zfnet.studies.pairs import mean_of, pair_mean, spread_of
 
 SIZE, PX = 72, 64
 PARTS = ("right_eye", "left_eye", "nose")
-SMALL = Options(
-    size=8, reference_px=PX, sensitivity_sizes=(6,), sensitivity_groups=4, permutations=99,
-    random_draws=4, batch_size=64,
-)  # fmt: skip
+SMALL = Correspondence(size=28)  # 8 of 64 px
+DRAWS = 4
+
+
+def small(**changes):
+    return SMALL.model_copy(update=changes)
+
+
+def inputs_of(data, net, split="val"):
+    return Inputs(data, split, net, torch.device("cpu"))
+
+
+def study(cfg, inputs):
+    """The study on the faces of the split, none of them trained on."""
+    trained = None if inputs.adopted else inputs.split_name == "train"
+    found = faces.faces_of_split(inputs, cfg.parts, cfg.classes, trained)
+    return correspondence.study(cfg, inputs, found, {})
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    monkeypatch.setenv("ZFNET_PROGRESS", "0")
+def _few(monkeypatch):
+    monkeypatch.setattr(correspondence, "PERMUTATIONS", 99)
+    monkeypatch.setattr(correspondence, "DRAWS", DRAWS)
 
 
 class Split:
@@ -112,89 +128,82 @@ def made(count, *, corresponding, seed=0):
     return Set(Split(images, labels, places))
 
 
-# ------------------------------------------------------------------------------- whole findings
+# -------------------------------------------------------------------------------- whole results
 def test_marks_that_every_face_shares_score_below_random_places(net):
-    result = study(Inputs(made(90, corresponding=True), "val", net), SMALL)
+    result = study(SMALL, inputs_of(made(90, corresponding=True), net))
     for layer in (5, 7):
         for name in PARTS:
-            assert result.metrics[f"layer{layer}_{name}"].value == 0
-        assert 0.3 < result.metrics[f"layer{layer}_random"].value < 0.7
-        gap = result.metrics[f"layer{layer}_parts_minus_random"]
+            assert result.estimates[f"layer{layer}_{name}"].value == 0
+        assert 0.3 < result.estimates[f"layer{layer}_random"].value < 0.7
+        gap = result.estimates[f"layer{layer}_parts_minus_random"]
         assert gap.high < -0.3
-        assert gap.n == 60
-        assert "12 disjoint groups" in gap.note
-        assert result.metrics[f"layer{layer}_parts_p"].value == pytest.approx(0.01)
-    assert result.metrics["gap_first_minus_last_layer"].value == pytest.approx(0)
-    assert "lower than" in result.text
-    assert "60 faces of the classes dog and cat" in result.text
+        assert (gap.n, gap.freedom) == (60, 11)  # 12 disjoint groups
+        assert result.estimates[f"layer{layer}_parts_p"].value == pytest.approx(0.01)
+    assert result.estimates["gap_first_minus_last_layer"].value == pytest.approx(0)
+    assert result.facts["classes"] == ["dog", "cat"]
+    rows = result.tables["table1"].records()
+    assert [row["hidden"] for row in rows[:5]] == [*PARTS, "random", "parts"]
+    assert rows[4]["minus_random"] == result.estimates["layer5_parts_minus_random"].value
 
 
 def test_marks_without_a_common_sign_score_above_random_places(net):
-    result = study(Inputs(made(90, corresponding=False), "val", net), SMALL)
-    assert result.metrics["layer5_random"].value == 0
-    assert result.metrics["layer5_parts_minus_random"].low > 0.1
-    assert result.metrics["layer5_parts_p"].value == 1
-    assert "higher than the 0.000 of random places" in result.text
-    assert result.tables["table1"].rows[-1][1].startswith("0.000")
+    result = study(SMALL, inputs_of(made(90, corresponding=False), net))
+    assert result.estimates["layer5_random"].value == 0
+    assert result.estimates["layer5_parts_minus_random"].low > 0.1
+    assert result.estimates["layer5_parts_p"].value == 1
 
 
-def test_table_1_stands_beside_the_papers(net):
-    result = study(Inputs(made(90, corresponding=True), "val", net), SMALL)
-    table = result.tables["table1"]
-    assert [row[0] for row in table.rows] == ["right eye", "left eye", "nose", "random"]
-    assert [row[2] for row in table.rows] == [
-        "0.067 ± 0.007", "0.069 ± 0.007", "0.079 ± 0.017", "0.107 ± 0.017",
+def test_one_choice_is_changed_at_a_time_on_the_same_faces(net):
+    result = study(SMALL, inputs_of(made(90, corresponding=True), net))
+    rows = result.tables["sensitivity"].records()
+    assert [(row["choice"], row["setting"], row["layer"]) for row in rows] == [
+        (choice, setting, layer)
+        for choice, setting in (
+            ("measured", None), ("size", 7), ("size", 11), ("zeros", "both"), ("zeros", "chance"),
+            ("places", "shared"), ("places", "face"),
+        )
+        for layer in (5, 7)
     ]  # fmt: skip
-    assert [row[4] for row in table.rows][-1] == "0.073 ± 0.014"
-    assert PAPER["nose"][7] == (0.069, 0.011)
-    choices = [row[0] for row in result.tables["sensitivity"].rows]
-    assert choices[0] == "as configured"
-    assert len(choices) == 1 + 1 + 2 + 2
-    assert all(len(row) == 10 for row in result.tables["sensitivity"].rows)
-    # one group of the same faces: what the first row has, counted over these groups
-    assert result.tables["sensitivity"].rows[0][-1] == 20
+    assert {row["images"] for row in rows} == {30}
 
 
 def test_scores_are_those_of_the_formula(net):
-    whole = Inputs(made(30, corresponding=True), "val", net)
-    found, _ = correspondence._faces_of_split(whole, SMALL)
-    chosen = choose(found, net, SMALL, 0)
-    one = measure(whole, found, chosen.groups, SMALL, 0)[0]
+    whole = inputs_of(made(30, corresponding=True), net)
+    found = faces.faces_of_split(whole, PARTS, None, False)
+    chosen = choose(SMALL, found, PX)
+    one = measure(SMALL, whole, found, chosen.groups, Squares(8))[0]
     rows = one.group.rows
-    clean, hidden = hide(whole, found.pixels[rows], one.corners, one.size, "grey")
+    clean, hidden = hide(whole, found.pixels[rows], one.corners, 8)
     signs = (clean.mean((2, 3))[:, None] - hidden.mean((3, 4))).sign()
-    for c in range(7):
+    pairs = one.pairs((5, "out", "third"))
+    for c in range(3 + DRAWS):
         differing = [
             float((signs[i, c] != signs[j, c]).float().mean())
             for i in range(5) for j in range(5) if i != j
         ]  # fmt: skip
-        assert one.deltas(5, SMALL)[c] == pytest.approx(np.mean(differing))
-        pairs = one.pairs((5, "out", "third"))
+        delta = pair_mean([mean_of(pairs, [c])] * 2, False, 0, "").value
+        assert delta == pytest.approx(np.mean(differing))
         spread = np.std([differing[k] for k in (0, 1, 2, 3, 5, 6, 7, 10, 11, 15)], ddof=1)
         assert spread_of(pairs, [c]) == pytest.approx(spread, abs=1e-6)
 
 
-def test_without_parts_the_result_says_that_nothing_was_measured(net, tmp_path):
+def test_without_parts_nothing_is_measured(net, tmp_path):
     data = made(12, corresponding=True)
     data.split("val").parts = {}
-    result = study(Inputs(data, "val", net), SMALL)
-    assert result.metrics == {}
-    assert "Nothing was measured" in result.text
-    assert "study.correspondence.photos" in result.text
-    save_result(result, tmp_path / "r", tmp_path / "m.json")
+    result = study(SMALL, inputs_of(data, net))
+    assert not result.estimates
+    assert not result.facts["measured"]
+    save(result, tmp_path / "r", tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text()) == {}
 
 
 def test_result_is_whole_and_its_bytes_repeat(net, tmp_path):
     for name in ("one", "two"):
-        result = study(Inputs(made(60, corresponding=True), "val", net), SMALL, seed=3)
-        save_result(result, tmp_path / name, tmp_path / f"{name}.json")
-    told = load_result(tmp_path / "one")
-    assert [figure["name"] for figure in told["figures"]] == [
-        "correspondence_faces", "correspondence_delta",
-    ]  # fmt: skip
-    assert all(figure["width"] >= 800 and figure["alt"] for figure in told["figures"])
-    assert told["arrays"]["layer5_delta"]["shape"] == [8, 7]
+        result = study(small(seed=3), inputs_of(made(60, corresponding=True), net))
+        save(result, tmp_path / name, tmp_path / f"{name}.json")
+    found = Results(tmp_path / "one", tmp_path)
+    assert found.array("faces").shape == (5, PX, PX, 3)
+    assert found.array("faces_corners").shape == (5, 5, 2)
     for path in (tmp_path / "one").rglob("*.*"):
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
         assert path.read_bytes() == other.read_bytes()
@@ -202,63 +211,58 @@ def test_result_is_whole_and_its_bytes_repeat(net, tmp_path):
 
 # -------------------------------------------------------------------------------------- choosing
 def test_groups_are_disjoint_of_one_class_and_start_with_the_one_to_draw(net):
-    whole = Inputs(made(90, corresponding=True), "val", net)
-    found, _ = correspondence._faces_of_split(whole, SMALL)
-    chosen = choose(found, net, SMALL, 0)
+    whole = inputs_of(made(90, corresponding=True), net)
+    found = faces.faces_of_split(whole, PARTS, None, False)
+    chosen = choose(SMALL, found, PX)
     rows = np.concatenate([group.rows for group in chosen.groups])
     assert len(set(rows.tolist())) == len(rows) == 60
     assert not chosen.pooled
     assert [group.name for group in chosen.groups[:3]] == ["dog", "cat", "dog"]
     for group in chosen.groups:
         assert {found.groups[row] for row in group.rows} == {group.name}
-    limited = choose(found, net, Options(**{**vars(SMALL), "max_groups": 4}), 0)
+    limited = choose(small(max_groups=4), found, PX)
     assert len(limited.groups) == 4
-    assert limited.why.count("left over when groups were full") == 40
+    assert limited.why.count("left_over") == 40
 
 
-def test_too_few_for_disjoint_groups_are_pooled_and_told(net):
-    whole = Inputs(made(27, corresponding=True), "val", net)  # nine of each class
-    result = study(whole, SMALL)
-    assert result.extra["overlapping"]
-    assert [len(group) for group in result.extra["groups"]] == [9, 9]
-    assert "images were resampled" in result.text
-    assert "bootstrap over images" in result.metrics["layer5_random"].note
-    assert result.metrics["layer5_parts_minus_random"].high < 0
-    few = study(Inputs(made(12, corresponding=True), "val", net), SMALL)  # four of each
-    assert few.metrics == {}
-    assert "8: fewer than 5 faces of its class" in few.text
-    mixed = Options(**{**vars(SMALL), "by_class": False})
-    assert study(Inputs(made(12, corresponding=True), "val", net), mixed).metrics
+def test_too_few_for_disjoint_groups_are_pooled(net):
+    result = study(SMALL, inputs_of(made(27, corresponding=True), net))  # nine of each class
+    assert result.facts["pooled"]
+    groups = result.tables["images"].column("group")
+    assert (groups.count(0), groups.count(1)) == (9, 9)
+    assert result.estimates["layer5_parts_minus_random"].high < 0
+    assert result.estimates["layer5_parts_minus_random"].df is None
+    few = study(SMALL, inputs_of(made(12, corresponding=True), net))  # four of each
+    assert not few.estimates
+    assert few.facts["excluded"] == {"few": 8}
 
 
 def test_training_images_are_listed_and_left_out(net):
-    options = Options(**{**vars(SMALL), "split": "train"})
-    result = study(Inputs(made(60, corresponding=True), "train", net), options)
-    assert result.metrics == {}
-    assert len(result.extra["in_training_set"]) == 40
-    kept = Options(**{**vars(options), "keep_training": True})
-    result = study(Inputs(made(60, corresponding=True), "train", net), kept)
-    assert result.metrics
-    assert "They were trained on." in result.text
+    trained = inputs_of(made(60, corresponding=True), net, "train")
+    result = study(SMALL, trained)
+    assert not result.estimates
+    assert result.facts["excluded"] == {"training": 40}
+    assert result.tables["images"].column("trained") == [True] * 40
+    assert study(small(keep_training=True), trained).estimates
     net.provenance = {"adopted": "other.pt"}
-    result = study(Inputs(made(60, corresponding=True), "val", net), SMALL)
-    assert "trained elsewhere" in result.text
-    assert result.tables["images"].rows[0][4] == "not known"
+    result = study(SMALL, inputs_of(made(60, corresponding=True), net))
+    assert result.facts["adopted"]
+    assert set(result.tables["images"].column("trained")) == {None}
 
 
 def test_faces_whose_parts_cannot_be_hidden_one_by_one_are_left_out():
     eyes = np.array([[20.0, 30.0], [20.0, 22.0], [40.0, 26.0]])
     assert faces.unfit(eyes, PX, 12) == ""
-    assert "too small" in faces.unfit(eyes, PX, 18)
-    assert "outside" in faces.unfit(eyes + 30, PX, 12)
+    assert faces.unfit(eyes, PX, 18) == "small"
+    assert faces.unfit(eyes + 30, PX, 12) == "outside"
 
 
 def test_classes_can_be_named(net):
-    whole = Inputs(made(60, corresponding=True), "val", net)
-    only = Options(**{**vars(SMALL), "classes": ("cat",)})
-    assert {row[1] for row in study(whole, only).tables["images"].rows} == {"cat"}
+    whole = inputs_of(made(60, corresponding=True), net)
+    only = study(small(classes=("cat",)), whole)
+    assert set(only.tables["images"].column("class")) == {"cat"}
     with pytest.raises(UserError, match="no class 'bird'"):
-        study(whole, Options(**{**vars(SMALL), "classes": ("bird",)}))
+        study(small(classes=("bird",)), whole)
 
 
 # ------------------------------------------------------------------------------ squares and fills
@@ -295,18 +299,17 @@ def test_shared_places_are_free_in_every_image():
             assert free[i][drawn[i, :, 0], drawn[i, :, 1]].all()
             assert np.array_equal(drawn[i] - at[i], drawn[0] - at[0])
     with pytest.raises(UserError, match="no place is left"):
-        faces.draw_own(np.zeros((5, 5), bool), 2, rng)
+        faces.draw_places(np.zeros((5, 5), bool), 2, rng)
 
 
-@pytest.mark.parametrize(("fill", "value"), [("grey", 128.0), ("zero", 0.0), ("mean", 50.0)])
-def test_only_the_square_is_filled(net, fill, value):
-    whole = Inputs(made(3, corresponding=True), "val", net)
+def test_only_the_square_is_filled(net):
+    whole = inputs_of(made(3, corresponding=True), net)
     raw = torch.full((1, 3, PX, PX), 50, dtype=torch.uint8)
-    clean, hidden = hide(whole, raw, np.array([[[3, 7], [0, 0]]]), 5, fill)
+    clean, hidden = hide(whole, raw, np.array([[[3, 7], [0, 0]]]), 5)
     assert hidden.shape == (1, 2, 3, PX, PX)
     changed = torch.zeros(PX, PX, dtype=torch.bool)
     changed[3:8, 7:12] = True
-    assert (hidden[0, 0][:, changed] == value).all()
+    assert (hidden[0, 0][:, changed] == 128).all()
     assert (hidden[0, 0][:, ~changed] == clean[0][:, ~changed]).all()
 
 
@@ -317,22 +320,22 @@ def matrix(n, value):
 
 def test_intervals_rest_on_groups_or_on_images():
     means = [0.1, 0.2, 0.4, 0.3]
-    told = estimate([matrix(5, m) for m in means], False, 0, "x")
-    assert told.value == pytest.approx(0.25)
-    assert told.n == 20
+    mean = pair_mean([matrix(5, m) for m in means], False, 0, "x")
+    assert mean.value == pytest.approx(0.25)
+    assert (mean.n, mean.freedom) == (20, 3)
     half = 3.182446 * np.std(means, ddof=1) / 2
-    assert told.high == pytest.approx(0.25 + half, rel=1e-5)
-    even = estimate([matrix(6, 0.3)], True, 0, "x")
+    assert mean.high == pytest.approx(0.25 + half, rel=1e-5)
+    even = pair_mean([matrix(6, 0.3)], True, 0, "x")
     assert (even.value, even.low, even.high) == pytest.approx((0.3, 0.3, 0.3))
     # one image unlike the others: resampled with itself it would count pairs of distance 0
     odd = matrix(6, 0.2)
     odd[0, 1:] = odd[1:, 0] = 0.8
-    told = estimate([odd], True, 0, "x")
-    assert told.value == pytest.approx((10 * 0.2 + 5 * 0.8) / 15)
-    assert told.low == pytest.approx(0.2)
-    assert told.value < told.high < 0.8
+    mean = pair_mean([odd], True, 0, "x")
+    assert mean.value == pytest.approx((10 * 0.2 + 5 * 0.8) / 15)
+    assert mean.low == pytest.approx(0.2)
+    assert mean.value < mean.high < 0.8
     odd[0, 1:] = odd[1:, 0] = np.nan
-    assert estimate([odd], True, 0, "x").value == pytest.approx(0.2)
+    assert pair_mean([odd], True, 0, "x").value == pytest.approx(0.2)
 
 
 def test_means_over_conditions_skip_what_is_missing():
@@ -340,47 +343,6 @@ def test_means_over_conditions_skip_what_is_missing():
     pairs[1, 0, 1] = np.nan
     assert mean_of(pairs, [0, 1])[0, 1] == 0.2
     assert mean_of(pairs, [0, 1])[1, 2] == pytest.approx(0.4)
-
-
-def distances_of(signs):
-    """(n, C, D) signs to (n, C, n, C)."""
-    flat = signs.reshape(-1, signs.shape[2])
-    n, c = signs.shape[:2]
-    return (flat[:, None] != flat[None]).mean(2).reshape(n, c, n, c)
-
-
-def test_the_permutation_test_tells_both_directions():
-    rng = np.random.default_rng(0)
-    signs = rng.integers(-1, 2, (4, 5, 6, 60))
-    alike = signs.copy()
-    alike[:, :, 0] = alike[:, :1, 0]  # the part changes all images of a group alike
-    low = permutation_p([distances_of(s) for s in alike], [0], [1, 2, 3, 4, 5], 199, 0)
-    assert low == pytest.approx(1 / 200)
-    alike = signs.copy()
-    alike[:, :, 1:] = alike[:, :1, 1:]  # random places do
-    assert permutation_p([distances_of(s) for s in alike], [0], [1, 2, 3, 4, 5], 199, 0) > 0.99
-
-
-def test_pairs_that_cannot_be_compared_never_help_a_finding():
-    distance = np.full((5, 3, 5, 3), 0.5)
-    distance[:, 0, :, 0] = 0.1
-    assert permutation_p([distance], [0], [1, 2], 99, 0) < 0.1
-    distance[:, 0, :, 1:] = distance[:, 1:, :, 0] = np.nan  # shuffled, hardly any pair is left
-    assert permutation_p([distance], [0], [1, 2], 99, 0) > 0
-    distance[:, 0, :, 0] = np.nan
-    assert np.isnan(permutation_p([distance], [0], [1, 2], 99, 0))
-
-
-def test_the_permutation_test_keeps_its_level():
-    # Squares that differ only by chance; images differ in how much they change (more zeros).
-    rng = np.random.default_rng(1)
-    values = []
-    for seed in range(150):
-        signs = rng.integers(-1, 2, (5, 4, 30)) * (rng.random((5, 1, 30)) < rng.random((5, 1, 1)))
-        values.append(permutation_p([distances_of(signs)], [0], [1, 2, 3], 99, seed))
-    values = np.array(values)
-    assert 0.02 < (values <= 0.1).mean() < 0.19
-    assert 0.4 < values.mean() < 0.6
 
 
 # ----------------------------------------------------------------------------------- own photos
@@ -407,6 +369,11 @@ def album(tmp_path):
     return file
 
 
+def faces_of(file, net):
+    photos, _ = faces.read_photos(file, PARTS)
+    return faces.faces_of_photos(file, photos, inputs_of(made(3, corresponding=True), net))
+
+
 def rewrite(file, change):
     found = json.loads(file.read_text())
     change(found["images"])
@@ -414,8 +381,7 @@ def rewrite(file, change):
 
 
 def test_places_follow_the_photo_into_the_net_view(album, net):
-    whole = Inputs(made(3, corresponding=True), "val", net)
-    found = faces.faces_of_photos(album, PARTS, whole, SIZE)
+    found = faces_of(album, net)
     assert found.groups == ["dog"] * 6
     for i in range(6):
         for y, x in np.floor(found.parts[i]).astype(int).tolist():
@@ -425,40 +391,41 @@ def test_places_follow_the_photo_into_the_net_view(album, net):
     assert found.parts[0, 0].tolist() == pytest.approx(right.tolist())
 
 
-def test_photos_of_the_training_set_are_found_also_mirrored(album, net):
-    whole = Inputs(made(3, corresponding=True), "val", net)
-    found = faces.faces_of_photos(album, PARTS, whole, SIZE)
+def test_photos_of_the_training_set_are_found_also_mirrored(album, net, monkeypatch):
+    found = faces_of(album, net)
     images = np.random.default_rng(9).integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.uint8)
     view = np.s_[4 : 4 + PX, 4 : 4 + PX]
     images[7][view] = found.pixels[2].permute(1, 2, 0).numpy()
     images[11][view] = found.pixels[4].permute(1, 2, 0).numpy()[:, ::-1]
     train = Split(images, [0] * 20, {})
-    answers, how = faces.in_training(found, train, PX, 0.95, 1000)
-    assert answers == [False, False, True, False, True, False]
-    assert "20 training images" in how
+    assert faces.in_training(found, train, PX) == [False, False, True, False, True, False]
+    monkeypatch.setattr(faces, "NAMES_ABOVE", 10)
+    train.ids = [f"other{name}.png" for name in range(20)]
+    assert faces.in_training(found, train, PX) == [None] * 6
     train.ids[3] = "dogs/5.JPEG"
-    answers, how = faces.in_training(found, train, PX, 0.95, 10)
-    assert answers[5] is True
-    assert "renamed copy" in how
-    for name in range(20):
-        train.ids[name] = f"other{name}.png"
-    assert faces.in_training(found, train, PX, 0.95, 10)[0] == [None] * 6
+    assert faces.in_training(found, train, PX) == [None] * 5 + [True]
 
-    train.ids[7] = "seven.png"
-    options = Options(**{**vars(SMALL), "random_draws": 2})
-    result = study(whole, options, photos=album, train=train)
-    assert result.extra["in_training_set"] == ["2.png", "4.png"]
-    assert result.metrics == {}  # four are left
-    result = study(
-        whole, Options(**{**vars(options), "keep_training": True}), photos=album, train=train
-    )
-    assert result.metrics["layer5_random"].n == 6
-    assert result.extra["in_training_set"] == ["2.png", "4.png"]
-    assert result.extra["photos"] == "parts.json"
-    assert 'The list of photos says: "by eye".' in result.text
-    unknown = study(whole, options, photos=album)
-    assert "is not known" in unknown.text
-    assert unknown.metrics["layer5_random"].n == 6
+
+def test_the_stage_reads_the_photos_and_compares_them_with_the_training_set(
+    album, net, tmp_path, monkeypatch
+):
+    images = np.random.default_rng(9).integers(0, 256, (20, SIZE, SIZE, 3)).astype(np.uint8)
+    for row, photo_row in ((7, 2), (11, 4)):
+        pixels_ = faces_of(album, net).pixels[photo_row].permute(1, 2, 0).numpy()
+        images[row][np.s_[4 : 4 + PX, 4 : 4 + PX]] = pixels_
+    data = Set(Split(images, [0] * 20, {}))
+    monkeypatch.setattr(base, "load_net", lambda folder: net)
+    monkeypatch.setattr(base.Prepared, "open", lambda folder: data)
+    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent)
+    cfg = small(photos=album.name, device="cpu")
+    result = correspondence.run(cfg, paths)
+    assert result.tables["images"].column("trained") == [i in (2, 4) for i in range(6)]
+    assert not result.estimates  # four are left
+    result = correspondence.run(cfg.model_copy(update={"keep_training": True}), paths)
+    assert result.estimates["layer7_random"].n == 6
+    assert result.facts["photos"] == "parts.json"
+    assert result.facts["photos_note"] == "by eye"
+    assert len(result.facts["photos_sha256"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -479,19 +446,17 @@ def test_photos_of_the_training_set_are_found_also_mirrored(album, net):
 )
 def test_faults_of_the_list_are_named(album, net, change, message):
     rewrite(album, change)
-    whole = Inputs(made(3, corresponding=True), "val", net)
     with pytest.raises(UserError, match=message):
-        faces.faces_of_photos(album, PARTS, whole, SIZE)
+        faces_of(album, net)
 
 
 def test_a_broken_photo_and_a_broken_list_are_named(album, net):
-    whole = Inputs(made(3, corresponding=True), "val", net)
     (album.parent / "3.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"3\.png: not an image"):
-        faces.faces_of_photos(album, PARTS, whole, SIZE)
+        faces_of(album, net)
     album.write_text("{")
     with pytest.raises(UserError, match="cannot be read as JSON"):
-        faces.faces_of_photos(album, PARTS, whole, SIZE)
+        faces_of(album, net)
 
 
 def test_the_list_is_found_below_the_data_folder(album, tmp_path):
@@ -505,40 +470,20 @@ def test_the_list_is_found_below_the_data_folder(album, tmp_path):
 
 
 # --------------------------------------------------------------------------------------- options
-def test_faulty_options_are_named():
-    for wrong, message in (
-        ({"fill": "green"}, "fill=green"),
-        ({"zeros": "none"}, "zeros=none"),
-        ({"random": "any"}, "random=any"),
-        ({"group_size": 2}, "group_size=2"),
-        ({"overlap": 0}, "overlap=0"),
-        ({"parts": ("nose", "nose")}, "each part once"),
-    ):
-        with pytest.raises(UserError, match=message):
-            Options(**wrong)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"size": 0}, "study.correspondence.size=0"),
+        ({"max_groups": 3}, "at least 4"),
+        ({"parts": ["nose", "nose"]}, "name each once"),
+        ({"parts": ["random"]}, "no parts' names"),
+        ({"tap": "pool"}, "study.correspondence.tap=pool"),
+    ],
+)
+def test_faulty_options_are_named(wrong, message):
+    with pytest.raises(UserError, match=message):
+        checked(Correspondence, wrong, "study.correspondence")
 
 
 def test_the_square_scales_with_the_input():
-    assert Options().pixels(224) == 32
-    assert Options().pixels(128) == 18
-    assert Options().pixels(128, 40) == 23
-
-
-def test_the_stage_reads_only_what_it_declares(net, album, tmp_path, monkeypatch):
-    import yaml
-
-    from zfnet.pipeline.compose import StageConfig, find_root
-
-    defaults = (find_root() / "conf/study/correspondence.yaml").read_text(encoding="utf-8")
-    section = {**yaml.safe_load(defaults), "permutations": 99, "random_draws": 2}
-    assert Options.read(StageConfig(section, None, "x")) == Options(permutations=99, random_draws=2)
-    data = made(60, corresponding=True)
-    monkeypatch.setattr(inputs, "load_net", lambda folder: net)
-    monkeypatch.setattr(inputs.Prepared, "open", lambda folder: data)
-    section |= {"photos": album.name, "size": 16, "sensitivity_sizes": []}
-    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent)
-    whole = {"seed": 0, "device": "cpu", "data": {}, "study": {"correspondence": section}}
-    cfg = StageConfig(whole, ["study.correspondence", "seed", "device"], "correspondence")
-    result = correspondence.run(cfg, paths)
-    assert result.extra["photos"] == "parts.json"
-    assert result.metrics["layer7_random"].n == 6
+    assert [pixels(32, 224), pixels(32, 128), pixels(40, 128)] == [32, 18, 23]
