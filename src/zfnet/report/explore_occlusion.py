@@ -54,7 +54,7 @@ def write(
     """
     results: Results = study["results"]
     split, px, size = (fact(results, name) for name in ("split", "input_px", "size_px"))
-    layer, drawn = str(fact(results, "layer")), fact(results, "drawn")
+    layer, drawn = results.tap.partition(".")[0], fact(results, "drawn")
     view = NetView(prepared, split, px)
     rows = load_array(study, "images")
     check_rows(rows, view, "occlusion")
