@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,29 +8,28 @@ from torch import nn
 
 from zfnet.errors import UserError
 from zfnet.models.net import Net, Normalise
+from zfnet.pipeline.options import checked
+from zfnet.pipeline.studies import Architecture
+from zfnet.results import Results, save
+from zfnet.stats.bootstrap import mean
 from zfnet.studies import architecture
 from zfnet.studies.architecture import (
-    Options,
-    Subject,
-    _choices_text,
-    arithmetic_mean,
+    Sample,
     compared,
-    counted,
     dominance,
     examine,
-    first_convolution,
-    limit_rule,
-    measured,
+    finding,
+    first_filters,
+    limit_of,
+    log_mean,
+    measure,
     rate_difference,
-    read_history,
-    study,
 )
 from zfnet.studies.base import Inputs
-from zfnet.studies.result import Table, load_result, save_result
 
 PX = 64
-OPTIONS = Options(batch_size=16, shown_maps=4, measured_maps=6, top_k=2)
-ROW = {"epoch": "1", "filters_rescaled": "0", "largest_filter_rms": "0.05"}
+CFG = Architecture(measured_maps=6, device="cpu")
+ROW = {"epoch": 1.0, "filters_rescaled": 0.0, "largest_filter_rms": 0.05}
 
 
 class Images:
@@ -111,220 +109,208 @@ def images():
     return Images()
 
 
-def subject(images, net, key, history=None):
-    return Subject(key, Inputs(images, "val", net), history)
+def nets_of(images, ours, theirs):
+    return {"zfnet": Inputs(images, "val", ours), "alexnet": Inputs(images, "val", theirs)}
 
 
 @pytest.fixture(scope="module")
 def pair(images):
-    return subject(images, good_net(), "zfnet", [ROW, ROW]), subject(images, bad_net(), "alexnet")
+    return nets_of(images, good_net(), bad_net())
 
 
 @pytest.fixture(scope="module")
-def result(pair):
-    return study(*pair, None, OPTIONS)
+def found(pair):
+    return measure(pair, None, [ROW, ROW], CFG)
 
 
-# ------------------------------------------------------------------- a bad net told from a good one
-def test_dead_and_weak_filters_are_counted(result):
-    values = {name: one.value for name, one in result.metrics.items()}
-    assert (values["alexnet_layer1_never_active"], values["zfnet_layer1_never_active"]) == (2, 0)
-    assert (values["alexnet_layer2_never_active"], values["zfnet_layer2_never_active"]) == (1, 0)
-    assert (values["alexnet_layer1_weak"], values["zfnet_layer1_weak"]) == (2, 0)
-    assert values["difference_layer1_never_active"] == -0.25
-    assert result.extra["nets"]["alexnet"]["never_active"]["1"] == [0, 1]
-    assert "2 of 8 maps of AlexNet are never active" in result.text
+# ----------------------------------------------------------------- a bad net against a good one
+def test_dead_and_weak_filters_are_counted(found):
+    e = found.estimates
+    for name, bad in (("layer1_never_active", 2), ("layer2_never_active", 1), ("layer1_weak", 2)):
+        assert (e[f"alexnet_{name}"].value, e[f"zfnet_{name}"].value) == (bad, 0)
+        assert e[f"alexnet_{name}"].covers == ("maps",)
+    assert e["difference_layer1_never_active"].value == -0.25
+    assert found.facts["nets"]["alexnet"]["never_active"][1].tolist() == [0, 1]
 
 
-def test_a_dominating_filter_is_told(result):
-    ours, theirs = (result.metrics[f"{key}_layer1_dominance"] for key in ("zfnet", "alexnet"))
+def test_a_dominating_filter_is_measured(found):
+    ours, theirs = (found.estimates[f"{key}_layer1_dominance"] for key in ("zfnet", "alexnet"))
     assert ours.value == pytest.approx(1.0, abs=1e-5)
     assert theirs.value == pytest.approx(20.0, rel=1e-4)
-    assert result.metrics["difference_layer1_dominance"].value == pytest.approx(-19.0, rel=1e-4)
+    assert found.estimates["difference_layer1_dominance"].value == pytest.approx(-19.0, rel=1e-4)
 
 
-def test_spikes_are_of_high_and_blobs_of_low_frequency(result):
-    metrics = result.metrics
-    assert metrics["zfnet_layer1_low"].value > 0.8
-    assert metrics["alexnet_layer1_high"].value > 0.5
-    assert metrics["difference_layer1_low"].low > 0
-    assert metrics["difference_layer1_high"].high < 0
+def test_spikes_are_of_high_and_blobs_of_low_frequency(found):
+    e = found.estimates
+    assert e["zfnet_layer1_low"].value > 0.8
+    assert e["alexnet_layer1_high"].value > 0.5
+    assert e["difference_layer1_low"].low > 0
+    assert e["difference_layer1_high"].high < 0
     for key in ("zfnet", "alexnet"):
-        total = sum(metrics[f"{key}_layer1_{band}"].value for band in ("low", "mid", "high"))
+        total = sum(e[f"{key}_layer1_{band}"].value for band in ("low", "mid", "high"))
         assert total == pytest.approx(1.0)
 
 
-def test_the_aliased_second_layer_is_told_from_the_clean_one(result):
-    bad, good = (result.metrics[f"{key}_layer2_grid_excess"] for key in ("alexnet", "zfnet"))
+def test_the_aliased_second_layer_stands_out_from_the_clean_one(found):
+    bad, good = (found.estimates[f"{key}_layer2_grid_excess"] for key in ("alexnet", "zfnet"))
     assert bad.value > 0.3
     assert abs(good.value) < 0.01
-    assert result.metrics["alexnet_layer2_grid_ratio"].value > 10
-    assert result.metrics["difference_layer2_grid_excess"].high < 0
+    assert found.estimates["alexnet_layer2_grid_ratio"].value > 10
+    assert found.estimates["difference_layer2_grid_excess"].high < 0
     assert bad.n == 5  # the dead map has no projection
+    assert found.arrays["alexnet_layer2_projections"].shape[0] == 5
 
 
 def test_it_is_the_gaps_that_alias_not_the_stride(images):
     """The same grid of 4 px under blobs that overlap leaves next to no trace."""
-    smooth = subject(images, net_of(two_layers(11, 4, spread=3.0)), "smooth")
-    bank = examine(smooth, OPTIONS, 0)
+    bank = examine("smooth", Inputs(images, "val", net_of(two_layers(11, 4, spread=3.0))), CFG)
     assert bank.stride == (4, 4)
-    _, excess = bank.second.trace(bank.stride, 1.0)
-    assert float(np.abs(excess).max()) < 0.02
+    assert float(bank.grid(bank.stride).excess.abs().max()) < 0.02
 
 
-def test_every_number_has_an_interval_or_says_why_not(result):
-    for name, one in result.metrics.items():
+def test_every_number_has_an_interval_or_says_why_not(found):
+    for name, one in found.estimates.items():
         assert (one.low is not None and one.high is not None) or one.note, name
         if one.low is not None and not math.isnan(one.value):
             assert one.low <= one.value + 1e-9, name
             assert one.value <= one.high + 1e-9, name
 
 
-def test_findings_under_other_choices_are_listed(result):
-    table = result.tables["sensitivity"]
-    measures = [row[0] for row in table.rows]
-    assert measures.count("layer 1: mid band") == 4
-    grid = [row for row in table.rows if row[0] == "layer 2: energy at the grid"]
-    assert [row[-1] for row in grid] == ["lower"] * 5
-    row = next(row for row in table.rows if row[1] == "never above 0")
-    assert row[2:5] == [0.0, 0.25, -0.25]
-
-
-def test_findings_that_hang_on_a_choice_are_named():
-    columns = ["measure", "finding"]
-    firm = [["x", "lower"], ["x", "lower"], ["y", "not apart"], ["y", "not apart"]]
-    assert "No finding changes" in _choices_text(Table(columns, firm))
-    moved = _choices_text(Table(columns, [*firm, ["y", "higher"]]))
-    assert "changes for y (1 of 2 other choices): it hangs" in moved
+def test_findings_under_other_choices_are_listed(found):
+    rows = found.tables["sensitivity"].records()
+    assert [row["measure"] for row in rows].count("layer1_mid") == 4
+    grid = [row["finding"] for row in rows if row["measure"] == "layer2_grid_excess"]
+    assert grid == ["lower"] * 5
+    dead = next(row for row in rows if row["choice"] == "below_0")
+    assert (dead["ours"], dead["theirs"], dead["difference"]) == (0.0, 0.25, -0.25)
+    assert "layer2_grid_excess" not in found.facts["sensitive"]
 
 
 # ------------------------------------------------------------------------------------ the RMS limit
-def trained(images, rows, limit=0.1, net=None):
-    net = net or good_net()
+def story(history, limit=0.1, trained_without=False):
+    net = good_net()
     net.provenance = {"training": {"max_filter_rms": limit}}
-    return subject(images, net, "zfnet", rows)
+    return limit_of(net, history, trained_without)
 
 
-def test_where_the_limit_never_bound_nothing_is_said(images):
-    rule = limit_rule(trained(images, [ROW, {**ROW, "largest_filter_rms": "0.0952"}]), None)
-    assert rule.status == "never bound"
-    assert "0.1 never bound in the 2 epochs of ZFNet (largest RMS of any filter: 0.0952)" in (
-        rule.text
-    )
-    assert "the very same run" in rule.text
+def test_what_the_history_says_of_the_limit():
+    bound = [ROW, {**ROW, "filters_rescaled": 1200.0, "largest_filter_rms": math.nan}]
+    never = story([ROW, {**ROW, "largest_filter_rms": 0.0952}])
+    assert (never["status"], never["largest_rms"], never["epochs"]) == ("never bound", 0.0952, 2)
+    assert story(bound)["status"] == "not run"
+    assert story(bound)["rescaled"] == 1200
+    assert story(bound, trained_without=True)["status"] == "compared"
+    assert story([ROW], limit=None)["status"] == "no limit"
+    assert story([])["status"] == story([{"epoch": 1.0}])["status"] == "unknown"
 
 
-def test_where_it_bound_the_comparison_is_run_or_said_not_to_be(images, pair):
-    bound = [ROW, {**ROW, "filters_rescaled": "1200"}]
-    ours = trained(images, bound)
-    assert limit_rule(ours, None).status == "not run"
-    assert "1,200 times in 2 epochs" in limit_rule(ours, None).text
-    free = subject(images, bad_net(dead=0, dominant=30.0), "zfnet_nolimit")
-    assert limit_rule(ours, free).status == "compared"
-    found = study(ours, pair[1], free, OPTIONS)
-    assert found.metrics["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
-    assert found.metrics["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
-    assert "zfnet_nolimit, trained without it" in found.text
-    assert "Without it the strongest first-layer filter has 30 [" in found.text
+def test_where_the_limit_bound_the_comparison_is_run(pair):
+    history = [{**ROW, "filters_rescaled": 3.0}]
+    free = bad_net(dead=0, dominant=30.0)
+    estimates = measure(pair, free, history, CFG).estimates
+    assert estimates["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
+    assert estimates["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
 
 
-def test_nets_without_a_limit_or_a_history_are_told(images):
-    assert limit_rule(trained(images, [ROW], limit=None), None).status == "no limit"
-    assert limit_rule(subject(images, good_net(), "zfnet"), None).status == "unknown"
-    assert limit_rule(subject(images, good_net(), "zfnet", [{"epoch": "1"}]), None).status == (
-        "unknown"
-    )
-
-
-def test_the_limit_has_no_value_but_a_reason_unless_it_was_compared(result, pair):
-    free = subject(pair[1].inputs.split, bad_net(), "zfnet_nolimit")
-    for found in (result, study(*pair, free, OPTIONS)):
-        assert [name for name in found.metrics if "limit" in name] == ["limit_layer1_dominance"]
-        one = found.metrics["limit_layer1_dominance"]
-        assert math.isnan(one.value)
-        assert one.low is None
-        assert "never bound in the 2 epochs of ZFNet" in one.note
-        assert not one.note.endswith(".")  # a part of a sentence where a verdict says it
-        assert f"{one.note}." in found.text
+def test_the_limit_has_no_value_but_a_reason_unless_it_was_compared(found, pair):
+    for one in (found, measure(pair, bad_net(), [ROW, ROW], CFG)):
+        assert [name for name in one.estimates if "limit" in name] == ["limit_layer1_dominance"]
+        limit = one.estimates["limit_layer1_dominance"]
+        assert math.isnan(limit.value)
+        assert limit.low is None
+        assert "never bound" in limit.note
+    assert "unlimited_layer1_filters" in one.arrays
 
 
 # ------------------------------------------------------------------------------------- adopted nets
-def test_a_net_of_stride_one_has_no_grid_and_says_so(images, pair):
+def test_a_net_of_stride_one_has_no_grid_and_says_so(images):
     """As VGG: nothing is sampled, so that there are no frequencies of a grid."""
-    plain = subject(images, net_of(two_layers(3, 1, spread=1.0), arch="vgg"), "zfnet")
-    found = study(plain, pair[1], None, OPTIONS)
-    ratio = found.metrics["zfnet_layer2_grid_ratio"]
+    plain = net_of(two_layers(3, 1, spread=1.0), arch="vgg")
+    found = measure(nets_of(images, plain, bad_net()), None, [], CFG)
+    ratio = found.estimates["zfnet_layer2_grid_ratio"]
     assert math.isnan(ratio.value)
     assert "stride of 1 px" in ratio.note
-    assert "difference_layer2_grid_excess" not in found.metrics
-    assert "not trained here" in found.text
-    assert [figure.name for figure in found.figures] == [
-        "panels", "frequencies", "strength", "aliasing",
-    ]  # fmt: skip
-    found.figures[-1].draw()
+    assert "difference_layer2_grid_excess" not in found.estimates
+    assert set(found.tables["maps"].column("net")) == {"alexnet"}
+    assert found.facts["limit"] == {"status": "unknown"}
 
 
 def test_layers_without_a_convolution_of_their_own_are_left_out(images):
     taps = {"1.relu": "1", "2.relu": "3"}
-    bank = examine(subject(images, net_of(two_layers(7, 2, 2.0), taps=taps), "zfnet"), OPTIONS, 0)
+    net = net_of(two_layers(7, 2, 2.0), taps=taps)
+    bank = examine("zfnet", Inputs(images, "val", net), CFG)
     assert set(bank.rms) == {1}
     assert set(bank.peaks) == {1, 2}
 
 
 def test_the_first_convolution_must_read_the_pixels():
     grey = net_of(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()))
-    assert first_convolution(grey) is None
-    assert first_convolution(net_of(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))) is None
+    assert len(first_filters(grey)[0]) == 0
+    assert len(first_filters(net_of(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))))[0]) == 0
+    assert first_filters(good_net())[1] == (2, 2)
 
 
-def test_a_second_layer_that_never_fires_is_told(images, pair):
+def test_a_net_without_such_filters_is_measured_all_the_same(images, monkeypatch):
+    monkeypatch.setattr(
+        architecture, "first_filters", lambda net: (torch.zeros(0, 3, 1, 1), (1, 1))
+    )
+    found = measure(nets_of(images, good_net(), bad_net()), None, [], CFG)
+    assert not found.tables["filters"].rows
+    assert "zfnet_layer1_dominance" not in found.estimates
+    assert found.estimates["zfnet_layer1_never_active"].value == 0
+
+
+def test_a_second_layer_that_never_fires_is_measured(images):
     model = two_layers(7, 2, 2.0)
     nn.init.constant_(model[2].bias, -1e9)
-    found = study(subject(images, net_of(model), "zfnet"), pair[1], None, OPTIONS)
-    assert found.metrics["zfnet_layer2_never_active"].value == 6
-    assert "unknown in made, where no map of layer 2 is ever active" in found.text
-    for figure in found.figures:
-        figure.draw()
+    found = measure(nets_of(images, net_of(model), bad_net()), None, [], CFG)
+    assert found.estimates["zfnet_layer2_never_active"].value == 6
+    assert math.isnan(found.estimates["zfnet_layer2_grid_excess"].value)
+    assert math.isnan(found.estimates["difference_layer2_grid_excess"].value)
+    assert len(found.arrays["zfnet_layer2_projections"]) == 0
 
 
-def test_fields_too_large_for_a_claim_are_marked(images, pair):
+def test_fields_too_large_for_a_claim_are_marked(images):
     model = nn.Sequential(*two_layers(7, 2, 2.0)[:2], nn.Conv2d(8, 6, 23), nn.ReLU())
-    found = study(subject(images, net_of(model), "zfnet"), pair[1], None, OPTIONS)
-    assert found.extra["nets"]["zfnet"]["field_too_large"]
-    assert not found.extra["nets"]["alexnet"]["field_too_large"]
-    assert "no claim" in found.metrics["zfnet_layer2_grid_excess"].note
-    assert "no claim" in found.metrics["difference_layer2_grid_excess"].note
-    assert "no claim" not in found.metrics["alexnet_layer2_grid_excess"].note
+    found = measure(nets_of(images, net_of(model), bad_net()), None, [], CFG)
+    assert found.facts["nets"]["zfnet"]["field_too_large"]
+    assert not found.facts["nets"]["alexnet"]["field_too_large"]
+    assert "no claim" in found.estimates["zfnet_layer2_grid_excess"].note
+    assert "no claim" in found.estimates["difference_layer2_grid_excess"].note
+    assert "no claim" not in found.estimates["alexnet_layer2_grid_excess"].note
 
 
 # --------------------------------------------------------------------------------------- statistics
-def test_dominance_by_hand():
+def test_statistics_by_hand():
     assert dominance(np.array([1.0, 2.0, 3.0, 8.0])) == 3.2
     assert dominance(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 6.0]])).tolist() == [1.0, 3.0]
+    assert log_mean(np.array([1.0, 4.0, 16.0])) == pytest.approx(4.0)
 
 
 def test_intervals_shrink_with_the_number_and_hold_the_truth():
     rng = np.random.default_rng(0)
     few, many = rng.normal(3, 1, 20), rng.normal(3, 1, 2000)
-    a, b = measured(few, arithmetic_mean, 0), measured(many, arithmetic_mean, 0)
+    a, b = Sample(few).estimate(0), Sample(many).estimate(0)
     assert a.low < 3 < a.high
     assert b.low < 3 < b.high
     assert b.high - b.low < (a.high - a.low) / 4
-    assert measured(few, arithmetic_mean, 0) == a
-    assert math.isnan(measured(np.array([1.0, math.nan]), arithmetic_mean, 0).value)
+    assert Sample(few).estimate(0) == a
+    assert Sample(np.array([1.0, math.nan])).estimate(0).low is None
 
 
 def test_differences_tell_equal_from_unequal():
     rng = np.random.default_rng(1)
     x, y = rng.normal(0, 1, 200), rng.normal(0, 1, 200)
-    same, apart = compared(x, y, arithmetic_mean, 0), compared(x + 1, y, arithmetic_mean, 0)
+    same, apart = (compared(Sample(x + by, mean), Sample(y, mean), 0) for by in (0, 1))
     assert same.low < 0 < same.high
     assert apart.low > 0
-    assert "not trainings" in apart.note
+    assert (finding(same), finding(apart)) == ("not apart", "higher")
+    assert finding(compared(Sample(y), Sample(x + 1), 0)) == "lower"
+    assert finding(compared(Sample(x[:1]), Sample(y), 0)) == "unknown"
 
 
 def test_rates_have_intervals_where_nothing_was_counted():
-    none = counted(np.zeros(20, bool), "maps")
+    none = Sample(np.zeros(20, bool), unit="maps").estimate(0)
     assert (none.value, none.low) == (0, 0)
     assert 2 < none.high < 5  # Wilson: 0 of 20 still allows 16 %
     # Newcombe (1998), method 10, example (a): 56/70 - 48/80 is 0.2 [0.0524, 0.3339]
@@ -333,30 +319,10 @@ def test_rates_have_intervals_where_nothing_was_counted():
 
 
 # -------------------------------------------------------------------------------- options and stage
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"bands": (0.3, 0.2)},
-        {"bands": (0.1, 0.5)},
-        {"alive": 1.0},
-        {"weak": -0.1},
-        {"top_k": 0},
-        {"lrn": "none"},
-        {"grid_radius": 0.0},
-        {"baseline": "zfnet"},
-        {"unlimited": "alexnet"},
-    ],
-)
-def test_bad_options_are_named(change):
-    with pytest.raises(UserError, match=next(iter(change))):
-        replace(OPTIONS, **change)
-
-
-def test_the_config_file_holds_the_defaults(root):
-    import yaml
-
-    section = yaml.safe_load((root / "conf/study/architecture.yaml").read_text(encoding="utf-8"))
-    assert Options.read(SimpleNamespace(**section)) == Options()
+@pytest.mark.parametrize("name", ["zfnet", "zfnet_nolimit"])
+def test_a_net_is_not_compared_with_itself(name):
+    with pytest.raises(UserError, match=f"study.architecture: baseline={name}"):
+        checked(Architecture, {"baseline": name}, "study.architecture")
 
 
 def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypatch, images):
@@ -367,33 +333,23 @@ def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypat
         (tmp_path / name / "final").mkdir(parents=True)
         text = "epoch,filters_rescaled,largest_filter_rms\n1,7,0.1\n"
         (tmp_path / name / "final" / "history.csv").write_text(text, encoding="utf-8")
-    section = SimpleNamespace(**{**vars(OPTIONS), "bands": list(OPTIONS.bands)})
-    cfg = SimpleNamespace(study=SimpleNamespace(architecture=section), seed=0, device="cpu")
     paths = SimpleNamespace(
         prepared=tmp_path,
         net=tmp_path / "zfnet" / "final",
         folder_of=lambda name: tmp_path / name / "final",
     )
-    found = architecture.run(cfg, paths)
-    assert found.extra["limit"] == "not run"
+    assert architecture.run(CFG, paths).facts["limit"]["status"] == "not run"
     (tmp_path / "zfnet_nolimit" / "final" / "net.json").write_text("{}", encoding="utf-8")
-    assert architecture.run(cfg, paths).extra["limit"] == "compared"
+    assert architecture.run(CFG, paths).facts["limit"]["status"] == "compared"
 
 
-def test_no_history_is_no_error(tmp_path):
-    assert read_history(tmp_path) is None
-    (tmp_path / "history.csv").write_text("epoch,lr\n", encoding="utf-8")
-    assert read_history(tmp_path) is None
-
-
-def test_it_is_saved_whole_and_found_the_same_twice(pair, result, tmp_path):
-    save_result(result, tmp_path / "a", tmp_path / "a.json")
-    document = load_result(tmp_path / "a")
-    assert [figure["name"] for figure in document["figures"]] == [
-        "panels", "frequencies", "strength", "aliasing",
-    ]  # fmt: skip
-    assert all(figure["alt"] and figure["path"].is_file() for figure in document["figures"])
-    again = study(*pair, None, OPTIONS)
-    assert again.metrics == result.metrics
-    assert again.tables == result.tables
-    assert all(np.array_equal(again.arrays[name], result.arrays[name]) for name in result.arrays)
+def test_it_is_the_same_twice_and_reads_back(pair, found, tmp_path):
+    save(found, tmp_path / "a", tmp_path / "a.json")
+    results = Results(tmp_path / "a", tmp_path)
+    assert set(results.tables) == {"nets", "sensitivity", "filters", "maps", "profile"}
+    assert results.array("zfnet_layer1_filters").shape == (8, 3, 7, 7)
+    again = measure(pair, None, [ROW, ROW], CFG)
+    save(again, tmp_path / "b", tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert again.tables == found.tables
+    assert all(np.array_equal(again.arrays[name], found.arrays[name]) for name in found.arrays)

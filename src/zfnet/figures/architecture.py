@@ -1,20 +1,24 @@
-"""Fig. 6: panels of filters and features of nets, and plots of what they are made of."""
+"""Fig. 6: panels of filters and features of two nets, and plots of what they are made of."""
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
+from zfnet.data.signed import signed_scale, signed_to_rgb
 from zfnet.figures.kit.grid import even_columns, resize
+from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import (
     CATEGORICAL,
     FAINT,
+    INK,
     MARK,
     OUTSIDE,
     figure,
@@ -22,12 +26,144 @@ from zfnet.figures.kit.style import (
     text_width,
     write,
 )
+from zfnet.results import Results
+from zfnet.stats.estimate import Estimate
 
+CARD = "panels"
+WIDTH, APART, HEAD, GAP = 1800, 40, 78, 4  # of the sheet of panels, px
 TITLE, TEXT = 11.0, 9.5
-FLOOR = 1e-3
-Interval = tuple[float, float, float]
+FLOOR = 1e-3  # of the plot of strength: what is 0 is drawn here
+GREY = "#555555"
+BANDS = ("low", "mid", "high")
+MEASURES = {
+    "layer1_never_active": "layer 1: maps never active",
+    "layer1_weak": "layer 1: weak filters",
+    "layer1_dominance": "layer 1: largest RMS over median",
+    "layer1_low": "layer 1: share of energy, low band",
+    "layer1_mid": "layer 1: share of energy, mid band",
+    "layer1_high": "layer 1: share of energy, high band",
+    "layer2_never_active": "layer 2: maps never active",
+    "layer2_weak": "layer 2: weak filters",
+    "layer2_grid_excess": "layer 2: share of energy at the grid",
+    "layer2_grid_ratio": "layer 2: density at the grid over neighbours",
+}
+CHOICES = {
+    "chosen": "as chosen",
+    "edges_0.8": "edges of the band 0.8 times",
+    "edges_1.25": "edges of the band 1.25 times",
+    "luminance": "luminance only",
+    "below_0": "never above 0",
+    "below_0.01": "never above 0.01 of the layer's median",
+    "below_0.1": "not above 0.1 of the layer's median",
+    "below_0.25": "not above 0.25 of the layer's median",
+    "below_0.5": "not above 0.5 of the layer's median",
+    "radius_0.7": "radius at the grid 0.7 times",
+    "radius_1.5": "radius at the grid 1.5 times",
+    "baseline_grid": "the baseline's grid for both nets",
+    "pooled_grid": "the coarser grids of the pooled layer 1",
+}
+NO_PANEL = {
+    "never bound": "the limit never bound: the same filters as (c)",
+    "not run": "no net was trained without the limit",
+    "no limit": "the net of (c) was itself trained without the limit",
+    "unknown": "not known: the net was not trained here",
+}
 
 
+def figures(results: Results) -> list[Figure]:
+    """The paper's panels; frequencies, strength and the trace of the sampling grid."""
+    own, other = (net["label"] for net in results.facts["nets"].values())
+    found = [
+        Figure(
+            "panels",
+            f"Fig. 6: (a) first layer without the RMS limit, (b) {other}, layer 1, (c) {own}, "
+            f"layer 1, (d) {other}, layer 2, (e) {own}, layer 2. Filters of one panel share one "
+            "symmetric scale (grey = 0, full contrast = the panel's largest weight), so a dominant "
+            "filter leaves the others grey. Red frame: never active or weak. Layer 2: projections "
+            "of the strongest activation of a seeded random subset of the active maps, each on its "
+            "own symmetric scale.",
+            f"Five panels of tiles: first-layer filters of {other} and {own} as small colour "
+            "patches, and below them second-layer projections of both nets.",
+            functools.partial(_panels, results),
+        ),
+        Figure(
+            "strength",
+            "RMS of every filter's weights (left) and strongest activation of every map in the "
+            f"{results.facts['split']} split (right), each over the median of its layer, strongest "
+            "first. Solid: layer 1, dashed: layer 2. A line that starts high has dominant filters, "
+            "one that drops at its end has weak or dead ones.",
+            "Two line plots of ranked filter strengths and ranked strongest activations.",
+            functools.partial(_strength, results),
+        ),
+    ]
+    if {record["net"] for record in results.tables["profile"].records()} == set(_nets(results)):
+        low, high = results.facts["bands"]
+        found.insert(1, Figure(
+            "frequencies",
+            "Frequencies of the first layer's filters, all colours together; kernels are padded "
+            "with zeros to one size. Left: mean energy density by distance from frequency zero, "
+            f"95 % interval over filters; grey lines: edges of the bands, {low:g} and {high:g} "
+            "cycles per px. Right: shares of the three bands, for every filter (dots) and on "
+            "average (95 % interval). Dotted: white noise, such as weights before training.",
+            "Line plot of energy density against frequency for two nets, and dot plot of the "
+            "shares in three frequency bands.",
+            functools.partial(_frequencies, results),
+        ))  # fmt: skip
+    if len(results.tables["maps"].rows):
+        found.append(Figure(
+            "aliasing",
+            "Left: mean energy of layer 2's projections by frequency (logarithmic); rings: "
+            "frequencies of layer 1's sampling grid, where too coarse a sampling leaves bright "
+            "spots. Right: share of the energy in the rings beyond what their neighbours predict, "
+            "for every measured map (dots) and on average (95 % interval).",
+            "Heat maps of the mean spectrum of second-layer projections with rings at the "
+            "sampling grid's frequencies, and dots of the energy there for each map.",
+            functools.partial(_aliasing, results),
+        ))  # fmt: skip
+    return found
+
+
+def tables(results: Results) -> dict[str, Shown]:
+    """The study's tables as people see them."""
+    nets = _nets(results)
+    own, other = nets.values()
+    sides = [Column("ours", own), Column("theirs", other)]
+    net = Column("net", "net", words=nets)
+    return {
+        "nets": Shown(
+            [Column("measure", "measure", words=MEASURES),
+             *(Column(side.key, side.heading, interval=True) for side in sides),
+             Column("difference", "difference", interval=True)],
+            f"Each measure with its 95 % interval. Difference: {own} minus {other}; of counts, the "
+            "difference of their shares.",
+        ),
+        "sensitivity": Shown(
+            [Column("measure", "measure", words=MEASURES),
+             Column("choice", "choice", words=CHOICES), *sides,
+             Column("difference", "difference", interval=True), Column("finding", f"{own} is")],
+            "The comparisons under other choices than the chosen one, which comes first.",
+        ),
+        "filters": Shown(
+            [net, Column("filter", "filter"), Column("rms", "RMS"),
+             Column("peak", "strongest activation"), *(Column(band, band) for band in BANDS)],
+            "Every first-layer filter: its strength, and the shares of its energy in three bands.",
+        ),
+        "maps": Shown(
+            [net, Column("map", "map"), Column("peak", "strongest activation"),
+             Column("ratio", "density at the grid over neighbours"),
+             Column("excess", "share of energy at the grid")],
+            "Every measured map of layer 2: its projections at the frequencies of layer 1's "
+            "sampling grid.",
+        ),
+    }  # fmt: skip
+
+
+def _nets(results: Results) -> dict[str, str]:
+    """Labels of the nets by their keys, ours first."""
+    return {key: net["label"] for key, net in results.facts["nets"].items()}
+
+
+# -------------------------------------------------------------------------------------- the panels
 @dataclass(frozen=True)
 class TilePanel:
     """One lettered panel: tiles (h, w, 3) uint8, or a message where there are none.
@@ -36,191 +172,199 @@ class TilePanel:
     """
 
     title: str
-    subtitle: str
+    subtitle: str = ""
     tiles: Sequence[np.ndarray] = ()
     message: str = ""
     sharp: bool = False
     framed: frozenset[int] = frozenset()
 
 
-def panel_sheet(rows: Sequence[Sequence[TilePanel]], width: int = 1800) -> Image.Image:
+def _panels(results: Results) -> Image.Image:
+    ours, theirs = _nets(results)
+    if results.has("unlimited_layer1_filters"):
+        filters = results.array("unlimited_layer1_filters")
+        first = _filter_panel("(a) No RMS limit, layer 1", filters, (1, 1), frozenset())
+    else:
+        message = NO_PANEL[results.facts["limit"]["status"]]
+        first = TilePanel("(a) No RMS limit, layer 1", message=message)
+    return panel_sheet(
+        [
+            [first, _layer1("(b)", theirs, results), _layer1("(c)", ours, results)],
+            [_layer2("(d)", theirs, results), _layer2("(e)", ours, results)],
+        ]
+    )
+
+
+def _layer1(letter: str, key: str, results: Results) -> TilePanel:
+    net, filters = results.facts["nets"][key], results.array(f"{key}_layer1_filters")
+    framed = set(net["weak"].get("1", []))
+    if results.arrays[f"{key}_layer1_peaks"]["shape"] == [len(filters)]:
+        framed |= set(net["never_active"]["1"])
+    title = f"{letter} {net['label']}, layer 1"
+    return _filter_panel(title, filters, net["stride"], frozenset(framed))
+
+
+def _filter_panel(
+    title: str, filters: np.ndarray, stride: Sequence[int], framed: frozenset[int]
+) -> TilePanel:
+    if not len(filters):
+        return TilePanel(title, message="no first layer of filters on the pixels")
+    scale = float(np.abs(filters).max())
+    tiles = [signed_to_rgb(one, scale) for one in filters.transpose(0, 2, 3, 1)]
+    step = f", step {max(stride)}" if max(stride) > 1 else ""
+    size = f"{filters.shape[2]} x {filters.shape[3]} px"
+    return TilePanel(title, f"{len(tiles)} filters {size}{step}", tiles, sharp=True, framed=framed)
+
+
+def _layer2(letter: str, key: str, results: Results) -> TilePanel:
+    net, pictures = results.facts["nets"][key], results.array(f"{key}_layer2_projections")
+    title = f"{letter} {net['label']}, layer 2"
+    if not len(pictures):
+        return TilePanel(title, message="no map of layer 2 is ever active")
+    tiles = [signed_to_rgb(picture, signed_scale(picture)) for picture in pictures]
+    (total,) = results.arrays[f"{key}_layer2_peaks"]["shape"]
+    size = f"fields of {max(net['field_px'])} px"
+    return TilePanel(title, f"{len(tiles)} of {total} maps, {size}", tiles)
+
+
+def panel_sheet(rows: Sequence[Sequence[TilePanel]]) -> Image.Image:
     """Rows of panels, each row's panels of equal width; as high as their tiles need."""
-    apart, head = 40, 78
     drawn: list[list[Image.Image]] = []
     for row in rows:
-        side = (width - apart * (len(row) - 1)) // len(row)
-        drawn.append([_panel(panel, side, head, 1.6 if len(row) < 3 else 1.15) for panel in row])
+        side = (WIDTH - APART * (len(row) - 1)) // len(row)
+        drawn.append([_panel(panel, side, 1.6 if len(row) < 3 else 1.15) for panel in row])
     heights = [max(one.height for one in pictures) for pictures in drawn]
-    picture, _ = sheet(width, sum(heights) + 34 * (len(rows) - 1))
+    picture, _ = sheet(WIDTH, sum(heights) + 34 * (len(rows) - 1))
     y = 0
     for pictures, height in zip(drawn, heights, strict=True):
         x = 0
         for one in pictures:
             picture.paste(one, (x, y))
-            x += one.width + apart
+            x += one.width + APART
         y += height + 34
     return picture
 
 
-def _panel(panel: TilePanel, side: int, head: int, aspect: float) -> Image.Image:
+def _panel(panel: TilePanel, side: int, aspect: float) -> Image.Image:
     if not panel.tiles:
-        picture, draw = sheet(side, head + side // 2)
-        draw.rectangle((0, head, side - 1, head + side // 2 - 1), fill=OUTSIDE)
+        picture, draw = sheet(side, HEAD + side // 2)
+        draw.rectangle((0, HEAD, side - 1, HEAD + side // 2 - 1), fill=OUTSIDE)
         lines = textwrap.wrap(panel.message, max(12, side // 17))
         for number, line in enumerate(lines):
-            y = head + side // 4 + (number - (len(lines) - 1) / 2) * 34
+            y = HEAD + side // 4 + (number - (len(lines) - 1) / 2) * 34
             write(draw, (side / 2, y), line, 26, anchor="mm", fill=FAINT)
     else:
-        gap = 4
         columns = even_columns(len(panel.tiles), aspect)
-        px = (side - gap * (columns - 1)) // columns
+        px = (side - GAP * (columns - 1)) // columns
         rows = math.ceil(len(panel.tiles) / columns)
-        picture, draw = sheet(side, head + rows * (px + gap) - gap)
+        picture, draw = sheet(side, HEAD + rows * (px + GAP) - GAP)
         for number, tile in enumerate(panel.tiles):
             row, column = divmod(number, columns)
-            x, y = column * (px + gap), head + row * (px + gap)
+            x, y = column * (px + GAP), HEAD + row * (px + GAP)
             small = resize(tile, px, panel.sharp)
             picture.paste(small, (x + (px - small.width) // 2, y + (px - small.height) // 2))
             if number in panel.framed:
-                draw.rectangle((x, y, x + px - 1, y + px - 1), outline=_mark(), width=4)
+                frame = (x, y, x + px - 1, y + px - 1)
+                draw.rectangle(frame, outline=ImageColor.getrgb(MARK), width=4)
     _write_head(draw, panel, side)
     return picture
-
-
-def _mark() -> tuple[int, int, int]:
-    red, green, blue = ImageColor.getrgb(MARK)[:3]
-    return red, green, blue
 
 
 def _write_head(draw: ImageDraw.ImageDraw, panel: TilePanel, side: int) -> None:
     for y, text, size, bold in ((18, panel.title, 32, True), (54, panel.subtitle, 25, False)):
         while size > 11 and text_width(text, size, bold) > side:
             size -= 1
-        write(draw, (0, y), text, size, bold=bold, fill=(34, 34, 34) if bold else FAINT)
+        write(draw, (0, y), text, size, bold=bold, fill=INK if bold else FAINT)
 
 
-@dataclass(frozen=True)
-class Frequencies:
-    """One net's first layer in the plot of frequencies.
+# --------------------------------------------------------------------------------------- the plots
+def _frequencies(results: Results) -> Any:
+    """Left: energy density against frequency; right: shares of the three bands by filter."""
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    density (filters, bins): energy density at `centres` (bins,), white noise being 1; band (2,
-    bins): the interval of its mean; shares (filters, 3); means: interval of each band's mean.
-    """
-
-    name: str
-    centres: np.ndarray
-    density: np.ndarray
-    band: np.ndarray
-    shares: np.ndarray
-    means: Sequence[Interval]
-
-
-def frequency_plot(
-    nets: Sequence[Frequencies], edges: tuple[float, float], noise: Sequence[float]
-) -> Any:
-    """Left: energy density against frequency; right: shares of the three bands, filter by filter.
-
-    noise: the shares of white noise.
-    """
     drawn = figure(8.6, 3.7)
     left, right = drawn.subplots(1, 2, gridspec_kw={"width_ratios": [1.15, 1]})
     drawn.subplots_adjust(left=0.085, right=0.99, top=0.84, bottom=0.145, wspace=0.24)
-    for colour, net in zip(CATEGORICAL, nets, strict=False):
-        left.plot(net.centres, net.density.mean(0), color=colour, linewidth=2, label=net.name)
-        left.fill_between(net.centres, *net.band, color=colour, alpha=0.2, linewidth=0)
-    left.axhline(1, color="#555555", linestyle=":", linewidth=1.3, label="white noise")
-    for edge in edges:
+    for number, (key, label) in enumerate(_nets(results).items()):
+        profile = [row for row in results.tables["profile"].records() if row["net"] == key]
+        x, y, low, high = (
+            [row[name] for row in profile]
+            for name in ("frequency", "density", "density_low", "density_high")
+        )
+        left.plot(x, y, color=CATEGORICAL[number], linewidth=2, label=label)
+        left.fill_between(x, low, high, color=CATEGORICAL[number], alpha=0.2, linewidth=0)
+        filters = [row for row in results.tables["filters"].records() if row["net"] == key]
+        for place, band in enumerate(BANDS):
+            values = [row[band] for row in filters if row[band] is not None]
+            _strip(right, place + 0.4 * (number - 0.5), 0.28, values,
+                   results[f"{key}_layer1_{band}"], number)  # fmt: skip
+    left.axhline(1, color=GREY, linestyle=":", linewidth=1.3, label="white noise")
+    for edge in results.facts["bands"]:
         left.axvline(edge, color="#aaaaaa", linewidth=1)
     left.set(yscale="log", xlim=(0, 0.7072))
-    for at, name in zip((0, *edges), ("low", "mid", "high"), strict=True):
-        left.text(
-            at + 0.008,
-            1.015,
-            name,
-            transform=left.get_xaxis_transform(),
-            fontsize=TEXT,
-            va="bottom",
-        )
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(NullFormatter())
+    for at, name in zip((0, *results.facts["bands"]), BANDS, strict=True):
+        left.text(at + 0.008, 1.015, name, transform=left.get_xaxis_transform(), fontsize=TEXT,
+                  va="bottom")  # fmt: skip
     left.set_xlabel("frequency (cycles per px)", fontsize=TEXT)
     left.set_ylabel("energy density (white noise = 1)", fontsize=TEXT)
     left.legend(fontsize=TEXT - 0.5, frameon=False, loc="upper right")
     left.set_title("Layer 1: mean over its filters", fontsize=TITLE, pad=19, loc="left")
-    groups = [
-        Strip(net.name, [net.shares[:, band] for band in range(3)], list(net.means)) for net in nets
-    ]
-    _strips(right, groups, ["low", "mid", "high"])
-    for place, value in enumerate(noise):
-        right.hlines(value, place - 0.42, place + 0.42, color="#555555", linestyle=":")
-    right.set_ylim(0, 1)
+    for place, value in enumerate(results.facts["white_noise_shares"]):
+        right.hlines(value, place - 0.42, place + 0.42, color=GREY, linestyle=":")
+    right.set_xticks(range(len(BANDS)), BANDS)
+    right.set(xlim=(-0.5, len(BANDS) - 0.5), ylim=(0, 1))
     right.set_ylabel("share of a filter's energy", fontsize=TEXT)
     right.set_title("Shares of the bands (dots: filters)", fontsize=TITLE, pad=19, loc="left")
     _small_ticks(left, right)
     return drawn
 
 
-@dataclass(frozen=True)
-class Strip:
-    """One net's values in each of several groups, with the interval of each group's centre."""
-
-    name: str
-    values: Sequence[np.ndarray]
-    centres: Sequence[Interval]
-
-
-def _strips(axis: Any, nets: Sequence[Strip], groups: Sequence[str]) -> None:
-    """Values as dots, spread by rank so that none hides another; centres with their intervals."""
-    width = 0.8 / len(nets)
-    for number, net in enumerate(nets):
-        colour = CATEGORICAL[number]
-        for group, (values, centre) in enumerate(zip(net.values, net.centres, strict=True)):
-            x = group + (number - (len(nets) - 1) / 2) * width
-            spread = (np.arange(len(values)) * 0.618034) % 1 - 0.5
-            axis.plot(
-                x + spread * width * 0.7, np.sort(values), ".", color=colour, alpha=0.6,
-                markersize=4, markeredgewidth=0,
-            )  # fmt: skip
-            value, low, high = centre
-            axis.errorbar(
-                [x], [value], [[max(0, value - low)], [max(0, high - value)]], fmt="o",
-                color=colour, markeredgecolor="white", markersize=7, capsize=4, linewidth=2,
-                label=net.name if group == 0 else None, zorder=3,
-            )  # fmt: skip
-    axis.set_xticks(range(len(groups)), groups)
-    axis.set_xlim(-0.5, len(groups) - 0.5)
+def _strip(
+    axis: Any, x: float, width: float, values: Sequence[float], mean: Estimate, number: int,
+    scale: float = 1,
+) -> None:  # fmt: skip
+    """Values as dots, spread by rank so that none hides another; their mean with its interval."""
+    spread = (np.arange(len(values)) * 0.618034) % 1 - 0.5
+    axis.plot(
+        x + spread * width, scale * np.sort(values), ".", color=CATEGORICAL[number], alpha=0.6,
+        markersize=4, markeredgewidth=0,
+    )  # fmt: skip
+    ends = [mean.value if end is None else end for end in (mean.low, mean.high)]
+    axis.errorbar(
+        [x], [scale * mean.value], np.abs([[scale * (end - mean.value)] for end in ends]),
+        fmt="o", color=CATEGORICAL[number], markeredgecolor="white", markersize=7, capsize=4,
+        linewidth=2, zorder=3,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Strength:
-    """One net's filters and maps in the plot of strength: by layer, over the layer's median."""
-
-    name: str
-    weights: dict[int, np.ndarray] = field(default_factory=dict)
-    activity: dict[int, np.ndarray] = field(default_factory=dict)
-
-
-def strength_plot(nets: Sequence[Strength], weak: float) -> Any:
+def _strength(results: Results) -> Any:
     """Left: RMS of each filter, right: strongest activation of each map, both over the median."""
     drawn = figure(8.6, 3.5)
     axes = drawn.subplots(1, 2)
     drawn.subplots_adjust(left=0.085, right=0.98, top=0.9, bottom=0.15, wspace=0.22)
-    for colour, net in zip(CATEGORICAL, nets, strict=False):
-        for axis, kind in zip(axes, (net.weights, net.activity), strict=True):
-            for layer, values in kind.items():
-                ranked = np.sort(values)[::-1]
-                x = 100 * (np.arange(len(ranked)) + 0.5) / len(ranked)
+    for axis, kind, what in zip(axes, ("rms", "peaks"), ("filters", "maps"), strict=True):
+        for number, (key, label) in enumerate(_nets(results).items()):
+            for layer, style in ((1, "-"), (2, "--")):
+                name = f"{key}_layer{layer}_{kind}"
+                values = np.sort(results.array(name))[::-1] if results.has(name) else np.zeros(0)
+                if not len(values) or np.median(values) <= 0:
+                    continue
                 axis.plot(
-                    x, np.maximum(ranked, FLOOR), color=colour, linewidth=1.8,
-                    linestyle="-" if layer == 1 else "--", label=f"{net.name}, layer {layer}",
+                    100 * (np.arange(len(values)) + 0.5) / len(values),
+                    np.maximum(values / np.median(values), FLOOR), color=CATEGORICAL[number],
+                    linewidth=1.8, linestyle=style, label=f"{label}, layer {layer}",
                 )  # fmt: skip
-    axes[0].axhline(weak, color="#777777", linestyle=":", linewidth=1.2)
-    axes[0].text(1, weak * 1.06, "weak below", fontsize=TEXT - 1, color="#555555", va="bottom")
-    axes[1].axhline(FLOOR, color="#777777", linestyle=":", linewidth=1.2)
-    axes[1].text(1, FLOOR * 1.1, "never active", fontsize=TEXT - 1, color="#555555", va="bottom")
-    axes[1].set_ylim(FLOOR * 0.8, None)
-    for axis, what in zip(axes, ("filters", "maps"), strict=True):
         axis.set(yscale="log", xlim=(0, 100))
         axis.set_xlabel(f"{what}, strongest first (%)", fontsize=TEXT)
+    weak = results.facts["weak"]
+    for axis, level, text in ((axes[0], weak, "weak below"), (axes[1], FLOOR, "never active")):
+        axis.axhline(level, color="#777777", linestyle=":", linewidth=1.2)
+        axis.text(1, level * 1.08, text, fontsize=TEXT - 1, color=GREY, va="bottom")
     axes[0].set_ylim(min(weak * 0.6, axes[0].get_ylim()[0]), None)
+    axes[1].set_ylim(FLOOR * 0.8, None)
     axes[0].set_ylabel("over the layer's median", fontsize=TEXT)
     axes[0].set_title("RMS of the weights", fontsize=TITLE, loc="left")
     axes[1].set_title("Strongest activation in the split", fontsize=TITLE, loc="left")
@@ -229,103 +373,67 @@ def strength_plot(nets: Sequence[Strength], weak: float) -> Any:
     return drawn
 
 
-@dataclass(frozen=True)
-class GridTrace:
-    """One net's second layer in the plot of the sampling grid.
-
-    spectrum (S, S): mean energy density of its projections, white noise being 1, in the order of
-    `fftfreq`; stride (down, across) px of the grid; within: radius that counts as a point of it;
-    excess (maps,): % of the energy at the grid beyond what is beside it; centre: their mean's
-    interval.
-    """
-
-    name: str
-    spectrum: np.ndarray
-    stride: tuple[int, int]
-    within: float
-    excess: np.ndarray
-    centre: Interval
-
-
-def grid_plot(nets: Sequence[GridTrace]) -> Any:
+def _aliasing(results: Results) -> Any:
     """Mean spectrum of each net's projections, the grid's frequencies ringed; its trace."""
     from matplotlib.patches import Circle
 
-    width = 0.75 + 2.75 * len(nets) + 0.75 + 2.4
-    height = 3.35
+    maps = results.tables["maps"].records()
+    nets = {key: label for key, label in _nets(results).items() if key in {m["net"] for m in maps}}
+    width, height = 0.75 + 2.75 * len(nets) + 0.75 + 2.4, 3.35
     drawn = figure(width, height)
-    logs = [np.log10(np.maximum(np.fft.fftshift(net.spectrum), 1e-12)) for net in nets]
-    low = min(float(np.quantile(log, 0.02)) for log in logs)
-    high = max(float(np.quantile(log, 0.999)) for log in logs)
-    mesh = None
-    for number, (net, log) in enumerate(zip(nets, logs, strict=True)):
-        axis = drawn.add_axes(
-            ((0.68 + 2.7 * number) / width, 0.55 / height, 2.45 / width, 2.45 / height)
-        )
-        half = 0.5 / log.shape[0]
+    logs = {}
+    for key in nets:
+        spectrum = np.asarray(results.array(f"{key}_layer2_spectrum"), np.float64)
+        logs[key] = np.log10(np.maximum(np.fft.fftshift(spectrum / spectrum.mean()), 1e-12))
+    low = min(float(np.quantile(log, 0.02)) for log in logs.values())
+    high = max(float(np.quantile(log, 0.999)) for log in logs.values())
+    start = 0.68 + 2.7 * len(nets) - 0.15
+
+    def axes(left: float, wide: float) -> Any:
+        return drawn.add_axes((left / width, 0.55 / height, wide / width, 2.45 / height))
+
+    strip, mesh = axes(start + 1.35, width - start - 1.45), None
+    for number, (key, label) in enumerate(nets.items()):
+        net, axis, half = results.facts["nets"][key], axes(0.68 + 2.7 * number, 2.45), 0.5
+        half += 0.5 / len(logs[key])
         mesh = axis.imshow(
-            log, extent=(-0.5 - half, 0.5 - half, 0.5 - half, -0.5 - half), cmap="viridis",
-            vmin=low, vmax=high, interpolation="nearest",
+            logs[key], extent=(-half, 1 - half, 1 - half, -half), cmap="viridis", vmin=low,
+            vmax=high, interpolation="nearest",
         )  # fmt: skip
-        for y, x in _grid_points(net.stride):
-            axis.add_patch(Circle((x, y), max(net.within, 0.015), fill=False, edgecolor=MARK,
-                                  linewidth=1.3))  # fmt: skip
+        radius = max(results.facts["radius"] / max(net["field_px"]), 0.015)
+        for y, x in grid_points(net["stride"]):
+            axis.add_patch(Circle((x, y), radius, fill=False, edgecolor=MARK, linewidth=1.3))
         axis.set_xticks([-0.25, 0, 0.25])
-        axis.set_yticks([-0.5, -0.25, 0, 0.25, 0.5])
+        axis.set_yticks([-0.5, -0.25, 0, 0.25, 0.5], None if number == 0 else [""] * 5)
         # After the ticks, which would widen them.
-        axis.set(xlim=(-0.5 - half, 0.5 - half), ylim=(0.5 - half, -0.5 - half))
+        axis.set(xlim=(-half, 1 - half), ylim=(1 - half, -half))
         axis.set_xlabel("across (cycles per px)", fontsize=TEXT)
         if number == 0:
             axis.set_ylabel("down (cycles per px)", fontsize=TEXT)
-        else:
-            axis.set_yticklabels([])
-        axis.set_title(f"{net.name}: grid of {_px(net.stride)}", fontsize=TITLE, loc="left")
+        grid = " x ".join(str(step) for step in dict.fromkeys(net["stride"]))
+        axis.set_title(f"{label}: grid of {grid} px", fontsize=TITLE, loc="left")
         _small_ticks(axis)
-    start = 0.68 + 2.7 * len(nets) - 0.15
-    if mesh is not None:
-        bar = drawn.add_axes((start / width, 0.55 / height, 0.12 / width, 2.45 / height))
-        scale = drawn.colorbar(mesh, cax=bar)
-        scale.set_label("log₁₀ density (white noise = 0)", fontsize=TEXT)
-        bar.tick_params(labelsize=TEXT - 1)
-    strip = drawn.add_axes(
-        ((start + 1.35) / width, 0.55 / height, (width - start - 1.45) / width, 2.45 / height)
-    )
-    for number, net in enumerate(nets):
-        one = Strip(net.name, [net.excess], [net.centre])
-        _one_strip(strip, one, number)
-    strip.axhline(0, color="#555555", linestyle=":", linewidth=1.2)
+        excess = [one["excess"] for one in maps if one["net"] == key and one["excess"] is not None]
+        _strip(strip, number, 0.55, excess, results[f"{key}_layer2_grid_excess"], number, 100)
+    bar = axes(start, 0.12)
+    scale = drawn.colorbar(mesh, cax=bar)
+    scale.set_label("log₁₀ density (white noise = 0)", fontsize=TEXT)
+    bar.tick_params(labelsize=TEXT - 1)
+    strip.axhline(0, color=GREY, linestyle=":", linewidth=1.2)
     strip.set(xlim=(-0.5, len(nets) - 0.5))
-    strip.set_xticks(range(len(nets)), [net.name for net in nets])
-    strip.set_ylabel("energy at the grid beyond beside (%)", fontsize=TEXT)
+    strip.set_xticks(range(len(nets)), list(nets.values()))
+    strip.set_ylabel("energy at the grid (%)", fontsize=TEXT)
     strip.set_title("Its trace (dots: maps)", fontsize=TITLE, loc="left")
     _small_ticks(strip)
     return drawn
 
 
-def _one_strip(axis: Any, strip: Strip, number: int) -> None:
-    values = np.sort(strip.values[0])
-    spread = (np.arange(len(values)) * 0.618034) % 1 - 0.5
-    axis.plot(
-        number + spread * 0.55, values, ".", color=CATEGORICAL[number], alpha=0.6, markersize=5,
-        markeredgewidth=0,
-    )  # fmt: skip
-    value, low, high = strip.centres[0]
-    axis.errorbar(
-        [number], [value], [[max(0, value - low)], [max(0, high - value)]], fmt="o", capsize=4,
-        color=CATEGORICAL[number], markeredgecolor="white", markersize=7, linewidth=2, zorder=3,
-    )  # fmt: skip
-
-
-def _grid_points(stride: tuple[int, int]) -> list[tuple[float, float]]:
+def grid_points(stride: Sequence[int]) -> list[tuple[float, float]]:
     """Every frequency (down, across) of a grid within ±0.5, zero itself left out."""
     along = [
         [m / s for m in range(-s, s + 1) if abs(m / s) <= 0.5] if s > 1 else [0.0] for s in stride
     ]
     return [(y, x) for y in along[0] for x in along[1] if (y, x) != (0.0, 0.0)]
-
-
-def _px(stride: tuple[int, int]) -> str:
-    return f"{stride[0]} px" if stride[0] == stride[1] else f"{stride[0]} x {stride[1]} px"
 
 
 def _small_ticks(*axes: Any) -> None:
