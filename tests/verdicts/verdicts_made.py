@@ -6,10 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from zfnet.paper import parse
 from zfnet.stats.estimate import Estimate
-from zfnet.verdicts.claims import Claim, Claims, Number, parse
-from zfnet.verdicts.judge import Evidence, Net, Run
-from zfnet.verdicts.rules import Region, region_of
+from zfnet.verdicts.claims import Claim, Claims, Number
+from zfnet.verdicts.evidence import Run
+from zfnet.verdicts.judge import Judgement, judge_all
 
 NETS = (
     "zfnet",
@@ -50,77 +51,76 @@ DOCUMENT: dict[str, Any] = {
 
 def document(**claims: Mapping[str, Any]) -> dict[str, Any]:
     """A claims file of `claims`, each what it changes of ENTRY."""
-    import datetime
-
-    day = datetime.date(2026, 11, 22)
-    made = copy.deepcopy(DOCUMENT)
-    made["committed"] = day
+    made = {**copy.deepcopy(DOCUMENT), "committed": "2026-11-22"}
     made["claims"] = {
-        name: {**copy.deepcopy(ENTRY), "committed": day, **copy.deepcopy(dict(changed))}
+        name: {**copy.deepcopy(ENTRY), "committed": "2026-11-22", **copy.deepcopy(dict(changed))}
         for name, changed in (claims or {"hierarchy": {}}).items()
     }
     return made
 
 
 def claims_of(**claims: Mapping[str, Any]) -> Claims:
-    return parse(document(**claims), "claims.yaml")
+    return parse(document(**claims), Claims, "claims.yaml")
 
 
-def run(source: str = "imagenette", **changes: Any) -> Run:
-    """A run above every need."""
-    nets = {name: Net("trained", 70, 224) for name in NETS}
-    values: dict[str, Any] = {
-        "experiment": "made",
-        "seed": 1,
-        "source": source,
-        "classes": 1000,
-        "images": 1_281_167,
-        "nets": nets,
-    }
-    return Run(**{**values, **changes})
+def net(status: str = "trained", epochs: int | None = 70, px: int = 224) -> dict[str, Any]:
+    return {"status": status, "epochs": epochs, "input_px": px}
 
 
 def evidence(
-    numbers: Mapping[str, Mapping[str, Estimate]], source: str = "imagenette", **changes: Any
-) -> Evidence:
-    return Evidence(run(source, **changes), numbers)
+    numbers: Mapping[str, Mapping[str, Estimate]],
+    source: str = "imagenette",
+    *,
+    classes: int | None = 1000,
+    images: int | None = 1_281_167,
+    nets: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 1,
+    experiment: str = "made",
+) -> Run:
+    """A run above every need, but for what is changed."""
+    known: dict[str, Any] = dict(nets or {name: net() for name in NETS})
+    if known["zfnet"]["status"] != "adopted":
+        known["zfnet"] = {**known["zfnet"], "classes": classes, "images": images}
+    return Run(experiment, seed, source, known, numbers)
 
 
-def inside(region: Region) -> float:
-    if region.low == -float("inf"):
-        return region.high - 1
-    return region.low + 1 if region.high == float("inf") else (region.low + region.high) / 2
+def judged(
+    claims: Mapping[str, Mapping[str, Any]], numbers: Any, *more: Any, **run: Any
+) -> Judgement:
+    return judge_all(claims_of(**claims), evidence(numbers, *more, **run))
 
 
-def outside(region: Region) -> float:
-    return region.high + 1 if region.high < float("inf") else region.low - 1
+def inside(claim: Claim) -> float:
+    low, high = claim.rule.region
+    if low == -float("inf"):
+        return high - 1
+    return low + 1 if high == float("inf") else (low + high) / 2
 
 
-def numbers_for(claim: Claim, value: float, half: float, on: str) -> dict[str, dict[str, Estimate]]:
+def outside(claim: Claim) -> float:
+    low, high = claim.rule.region
+    return high + 1 if high < float("inf") else low - 1
+
+
+def numbers_for(
+    claims: Claims, claim: Claim, value: float, half: float, on: str
+) -> dict[str, dict[str, Estimate]]:
     """Numbers of a claim that all measure `value` (its steps, of an order), ± `half`."""
     found: dict[str, dict[str, Estimate]] = {}
 
     def put(number: Number, at: float, wide: float) -> None:
-        exact = 1e-9 if number.minus else 0.0
         if number.minus:  # takes nothing off beyond its own constant
-            put(number.minus, 0.0, exact)
+            put(number.minus, 0.0, 1e-9)
         at += number.less
-        measured = Estimate(at, at - wide, at + wide, 1000)
         for key in number.keys:
-            found.setdefault(number.study, {})[key] = measured
+            found.setdefault(number.study, {})[key] = Estimate(at, at - wide, at + wide, 1000)
 
-    for group in claim.groups:
-        if group.on in ("", on):
-            for k, number in enumerate(group.numbers):
-                at = 10 + (k + 1) * value if claim.kind == "order" else value
-                put(number, at, half)
-    for need in claim.needs:
-        if need.number is not None:
+    for place, numbers in claim.groups:
+        if place in ("", on):
+            for k, number in enumerate(numbers):
+                put(number, 10 + (k + 1) * value if claim.rule.kind == "order" else value, half)
+    for _, need in claims.needs(claim):
+        if need.study and need.key:
             enough = need.least if need.least is not None else need.most
-            assert enough is not None
-            put(need.number, enough, 0.0)
+            found.setdefault(need.study, {})[need.key] = Estimate(enough or 0.0)
     return found
-
-
-def region(claim: Claim) -> Region:
-    return region_of(claim.kind, claim.parameters)

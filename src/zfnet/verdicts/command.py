@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from zfnet.errors import UserError
-from zfnet.files import read_json
-from zfnet.verdicts import compare, table
-from zfnet.verdicts.judge import judge, summary, without_notes
+from zfnet.verdicts import table
+from zfnet.verdicts.judge import document, judge, summary
+
+FILE = "metrics/claims.json"
+ABSENT = "no such claim"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -22,56 +26,94 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str], root: Path, stream: TextIO | None = None) -> int:
-    """Judge the checkout `root` and print the table to `stream` (standard output by default).
+    """Judge the checkout `root` and print the verdicts to `stream` (standard output by default).
 
-    Without the studies' results, as in a clone before `dvc pull`, nothing is judged anew: the
-    committed verdicts of metrics/claims.json are printed or compared. Raises UserError for a wrong
-    option, for a file that cannot be read and where there are no verdicts either.
+    Reads build/config.json and metrics/ alone, which are in git. Raises UserError for a wrong
+    option and for a file that cannot be read.
     """
-    parser = _Parser(
-        prog="zfnet verdicts",
-        description="What the run in this checkout says of each of the paper's claims.",
-    )
+    what = "What the run in this checkout says of each of the paper's claims."
+    parser = _Parser(prog="zfnet verdicts", description=what)
     parser.add_argument(
         "--compare",
         metavar="REV",
         help="print what changed against another git revision or DVC experiment instead",
     )
-    options = parser.parse_args(list(argv))
+    revision = parser.parse_args(list(argv)).compare
     out = sys.stdout if stream is None else stream
-    before = None if options.compare is None else compare.at_revision(root, options.compare)
-    lacking = without_notes(root)
-    if lacking:
-        why, now = _committed(root, lacking)
-        if before is not None:
-            sys.stderr.write(f"zfnet: {why}\n")
-            out.write(compare.text(options.compare, before, now))
-        else:
-            out.write(compare.committed(now, why, table.width_of(out)))
-        return 0
-    judgement = judge(root)
+    before = None if revision is None else at_revision(root, revision)
+    told = document(judge(root))
     if before is not None:
-        out.write(compare.text(options.compare, before, summary(judgement)))
+        out.write(comparison(revision, before, summary(told)))
     else:
-        out.write(table.text(judgement, table.width_of(out), table.is_coloured(out)))
+        out.write(table.text(told, table.width_of(out), table.is_coloured(out)))
     return 0
 
 
-def _committed(root: Path, lacking: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Why nothing is judged, and metrics/claims.json."""
-    some = f"results/{lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
-    short = f"{some} not here"
-    file = root / compare.FILE
-    if not file.is_file():
+# ------------------------------------------------------------------------------------- compare
+def at_revision(root: Path, revision: str) -> dict[str, Any]:
+    """What metrics/claims.json holds in a git revision, or in a DVC experiment of that name.
+
+    Raises UserError if there is no such revision, or no such file in it.
+    """
+    done = _git(root, "show", f"{_commit(root, revision)}:{FILE}")
+    if done.returncode:
         raise UserError(
-            f"{short}, and no {compare.FILE}: run `dvc pull` for the results of this commit, or "
-            "`dvc repro`"
+            f"{revision} has no {FILE}: no verdicts were committed there; run `dvc repro` at that "
+            "revision, or name another"
         )
-    found = read_json(file)
-    if not isinstance(found.get("claims"), dict) or not found["claims"]:
-        raise UserError(f"{file} holds no verdicts: run `dvc pull` or `dvc repro`")
-    return (
-        f"{short}, without which nothing can be judged anew: these are the verdicts of "
-        f"{compare.FILE} as it stands. `dvc pull` or `dvc repro` brings the results.",
-        found,
-    )
+    try:
+        found = json.loads(done.stdout)
+        return {"claims": dict(found["claims"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{FILE} of {revision} cannot be read ({error!r})") from error
+
+
+def _commit(root: Path, revision: str) -> str:
+    if not revision.strip() or revision.startswith("-"):
+        raise UserError(f"--compare {revision!r}: name a git revision, e.g. HEAD~1, or experiment")
+    found = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if found.returncode == 0:
+        return found.stdout.strip()
+    # DVC keeps experiments as refs/exps/<2 digits>/<rest of the base commit>/<name>.
+    listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    matches = [commit for commit, name in lines if name.rpartition("/")[2] == revision]
+    if len(matches) == 1:
+        return matches[0]
+    many = f"{len(matches)} experiments have that name" if matches else "git knows no such revision"
+    raise UserError(f"--compare {revision}: {many}; see `git log` and `dvc exp list`")
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"git cannot be run ({error}); --compare needs it") from error
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Claims whose verdicts differ: (id, then, now), in the order of `now`, the lost ones last."""
+    old, new = before["claims"], now["claims"]
+    pairs = [(name, old.get(name, {}), new.get(name, {})) for name in dict.fromkeys([*new, *old])]
+    return [
+        (name, _told(then), _told(here))
+        for name, then, here in pairs
+        if then.get("verdict") != here.get("verdict")
+    ]
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    value = "" if entry.get("value") is None else f" ({entry['value']:g})"
+    return f"{entry.get('verdict', ABSENT)}{value}"
+
+
+def comparison(revision: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What changed, a line a claim with the measured values, and how many stayed."""
+    found = changes(before, now)
+    wide = max((len(name) for name, _, _ in found), default=0)
+    lines = [f"{name.ljust(wide)}  {then} → {here}" for name, then, here in found]
+    same = len({*before["claims"], *now["claims"]}) - len(found)
+    stayed = f"{same} {'verdict' if same == 1 else 'verdicts'} as in {revision}"
+    return "\n".join([*lines, f"{stayed}, {len(found)} changed."]) + "\n"
