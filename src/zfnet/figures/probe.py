@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,8 +89,8 @@ def tables(results: Results) -> dict[str, Shown]:
                 [Column("choice", "choice", words=CHOICES),
                  *(Column(key, f"layer {key[5:]}, %") for key in layers),
                  Column("trend", "rank correlation with depth")],
-                f"The linear SVM on the trained net under other choices, {name}: mean of the first "
-                f"{results.facts['sensitivity_folds']} folds.",
+                f"The linear SVM on the trained net under other choices, {name}. Folds: the first "
+                f"{results.facts['sensitivity_folds']}.",
             )  # fmt: skip
     return shown
 
@@ -117,31 +118,20 @@ def depth_chart(results: Results, name: str) -> Any:
     layers = sorted({row["layer"] for row in rows})
     drawn = figure(7.6, 4.3)
     axis = drawn.subplots()
-    for net in COLOURS:
-        for classifier, words in CLASSIFIERS.items():
-            own = [row for row in rows if row["classifier"] == classifier]
-            if net == "paper":
-                cells = {
-                    layer: cell for (kind, layer), cell in printed.items() if kind == classifier
-                }
-                points = {
-                    layer: (
-                        cell.value,
-                        cell.value - (cell.spread or 0),
-                        cell.value + (cell.spread or 0),
-                    )
-                    for layer, cell in cells.items()
-                }
-            else:
-                points = {
-                    row["layer"]: (row[net], row[f"{net}_low"], row[f"{net}_high"])
-                    for row in own
-                    if row[net] is not None
-                }
-            if points:
-                label = "the paper" if net == "paper" else f"{net} net"
-                places = {layers.index(layer): point for layer, point in points.items()}
-                _series(axis, net, classifier, f"{label}, {words}", places)
+    for net, (classifier, words) in itertools.product(COLOURS, CLASSIFIERS.items()):
+        if net == "paper":
+            cells = {n: cell for (kind, n), cell in printed.items() if kind == classifier}
+            points = {n: (c.value, *_around(c)) for n, c in cells.items()}
+        else:
+            points = {
+                row["layer"]: (row[net], row[f"{net}_low"], row[f"{net}_high"])
+                for row in rows
+                if row["classifier"] == classifier and row[net] is not None
+            }
+        if points:
+            label = "the paper" if net == "paper" else f"{net} net"
+            places = {layers.index(layer): point for layer, point in points.items()}
+            _series(axis, net, classifier, f"{label}, {words}", places)
     guess = 100 / results.facts["targets"][name]["classes"]
     axis.axhline(guess, color="#555555", linewidth=1.2, linestyle=":", label="chance")
     axis.set_xlabel("layer", fontsize=TEXT_POINTS)
@@ -158,6 +148,11 @@ def depth_chart(results: Results, name: str) -> Any:
     )  # fmt: skip
     drawn.tight_layout()
     return drawn
+
+
+def _around(cell: Reported) -> tuple[float, float]:
+    spread = cell.spread or 0.0
+    return cell.value - spread, cell.value + spread
 
 
 def _series(

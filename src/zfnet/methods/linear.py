@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -166,15 +166,6 @@ class Linear:
         return self.classes[self.scores(coordinates).argmax(1)]
 
 
-class Classifier(Protocol):
-    """What `fit_best` chooses C for."""
-
-    C: float
-
-    def fit(self, x: np.ndarray, labels: np.ndarray, start: Linear | None = None) -> Linear:
-        """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
-
-
 @dataclass(frozen=True)
 class LinearSVM:
     """½ (|w|² + b²) + C Σ max(0, 1 − y (w·x + b))², each class against the rest, as `LinearSVC`."""
@@ -297,7 +288,8 @@ def _against_the_rest(tol: float, is_class: np.ndarray, weight: np.ndarray) -> n
 
 # ---------------------------------------------------------------------------------------- losses
 # Each is a function of the scores (n, K). `at` returns its value (a column each, or one number if
-# `joint`), its gradient (n, K), and the weights that `curve` needs to apply its second derivative.
+# `joint`), its gradient (n, K), and the weights that `curve` needs to apply its second derivative;
+# `only` is the same for some of the columns.
 
 
 class _SquaredHinge:
@@ -343,9 +335,6 @@ class _CrossEntropy:
 
     def __init__(self, target: np.ndarray) -> None:
         self.target = target
-
-    def only(self, columns: np.ndarray) -> _CrossEntropy:
-        return self
 
     def at(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shifted = scores - scores.max(1, keepdims=True)

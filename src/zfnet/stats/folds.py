@@ -45,12 +45,7 @@ def draw_folds(
     """
     labels = np.asarray(labels)
     sizes = sorted(set(train_per_class))
-    if (
-        not sizes
-        or sizes[0] < 1
-        or folds < 1
-        or (test_per_class is not None and test_per_class < 1)
-    ):
+    if min([*sizes, folds, 1 if test_per_class is None else test_per_class]) < 1 or not sizes:
         raise UserError(
             f"train_per_class={list(train_per_class)}, test_per_class={test_per_class}, "
             f"folds={folds}: all must be at least 1"
