@@ -359,9 +359,8 @@ def test_a_study_a_net_a_claim_and_a_method_take_few_files(done: tuple[Path, Run
         {
             "src/zfnet/methods/__init__.py": [
                 (
-                    "\nfrom zfnet.methods.correspondence",
-                    "\nfrom zfnet.methods.brightest import brightest"
-                    "\nfrom zfnet.methods.correspondence",
+                    "\nfrom zfnet.methods.gradients",
+                    "\nfrom zfnet.methods.brightest import brightest\nfrom zfnet.methods.gradients",
                 ),
             ]
         },
