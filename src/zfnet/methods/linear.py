@@ -146,7 +146,7 @@ def _products(
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearFit:
     """A fitted classifier: scores are coordinates @ weights + intercept.
 
     classes: (K,) labels, ascending; weights: (r, K); intercept: (K,); C: what it was fitted with.
@@ -173,7 +173,7 @@ class LinearSVM:
     C: float = 1.0
     tol: float = 1e-4  # of the gradient's norm: see `_against_the_rest`
 
-    def fit(self, x: np.ndarray, labels: np.ndarray, start: Linear | None = None) -> Linear:
+    def fit(self, x: np.ndarray, labels: np.ndarray, start: LinearFit | None = None) -> LinearFit:
         """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
         classes, is_class = _one_hot(labels)
         loss = _SquaredHinge(np.where(is_class, x.dtype.type(1), x.dtype.type(-1)))
@@ -188,7 +188,7 @@ class Softmax:
     C: float = 1.0
     tol: float = 1e-4  # of the gradient's norm, relative to the one at zero weights
 
-    def fit(self, x: np.ndarray, labels: np.ndarray, start: Linear | None = None) -> Linear:
+    def fit(self, x: np.ndarray, labels: np.ndarray, start: LinearFit | None = None) -> LinearFit:
         """Fit coordinates (n, r) to labels (n,); `start`: an earlier fit to begin at."""
         classes, is_class = _one_hot(labels)
         loss = _CrossEntropy(is_class.astype(x.dtype))
@@ -205,7 +205,9 @@ class Sigmoids:
     C: float = 1.0
     tol: float = 1e-4  # of the gradient's norm: see `_against_the_rest`
 
-    def fit(self, x: np.ndarray, present: np.ndarray, weight: np.ndarray | None = None) -> Linear:
+    def fit(
+        self, x: np.ndarray, present: np.ndarray, weight: np.ndarray | None = None
+    ) -> LinearFit:
         """Fit coordinates (n, r) to `present` (n, K) bool, which classes an image shows.
 
         weight: (n, K), 0 where an image does not count for a class (difficult objects).
@@ -226,7 +228,7 @@ def fit_best(
     *,
     seed: int,
     inner_folds: int = 3,
-) -> Linear:
+) -> LinearFit:
     """Choose C from `grid` on the training images alone, then fit them all with it.
 
     x: (n, r), labels: (n,). The images of each class are dealt at random over `inner_folds` parts;
@@ -356,10 +358,10 @@ def _minimise(
     classes: np.ndarray,
     C: float,
     tol: float | np.ndarray,
-    start: Linear | None,
+    start: LinearFit | None,
     *,
     free_intercept: bool,
-) -> Linear:
+) -> LinearFit:
     """½ |W|² + C loss(x W + b) by Newton's method, all classes at once.
 
     Each step solves for its direction by conjugate gradients and is shortened until the objective
@@ -391,7 +393,7 @@ def _minimise(
         norm = _norm(gradient, loss.joint)
         going = (norm > goal) & (still < STILL_STEPS)
         if not going.any():
-            return Linear(classes, weights[:-1].copy(), weights[-1].copy(), C)
+            return LinearFit(classes, weights[:-1].copy(), weights[-1].copy(), C)
         if not loss.joint and not going.all():
             active, goal, first = active[going], goal[going], first[going]
             still = still[going]

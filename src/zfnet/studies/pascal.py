@@ -15,7 +15,7 @@ import numpy as np
 
 from zfnet.data.multilabel import labels_of
 from zfnet.data.store import Prepared
-from zfnet.methods.linear import SEARCH_TOL, Linear, Sigmoids, Softmax, fit_best
+from zfnet.methods.linear import SEARCH_TOL, LinearFit, Sigmoids, Softmax, fit_best
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.precision import mean_precision, precisions
@@ -99,7 +99,7 @@ def measure_pascal(
     )
 
 
-def class_scores(fitted: Linear, x: np.ndarray, classes: int) -> np.ndarray:
+def class_scores(fitted: LinearFit, x: np.ndarray, classes: int) -> np.ndarray:
     """Log of the softmax's probability of each class, (n, K); −inf for one it never saw."""
     raw = fitted.scores(x)
     raw = raw - raw.max(1, keepdims=True)
@@ -108,7 +108,9 @@ def class_scores(fitted: Linear, x: np.ndarray, classes: int) -> np.ndarray:
     return scores
 
 
-def best_sigmoids(x: np.ndarray, present: np.ndarray, counts: np.ndarray, cfg: Transfer) -> Linear:
+def best_sigmoids(
+    x: np.ndarray, present: np.ndarray, counts: np.ndarray, cfg: Transfer
+) -> LinearFit:
     """Sigmoids whose common constant has the best mean precision on held-out training images.
 
     x: (n, r); present, counts: (n, K) bool. Equal precision: the smallest constant.

@@ -1,18 +1,13 @@
 """What does each layer know? Linear classifiers on its features (Zeiler & Fergus 2014, Table 7).
 
 The trained net stays as it is; a linear SVM, or a softmax, is trained on the features of one layer
-for the classes of a target set, on a fixed number of images a class, and tested on others. The
-paper repeats that over five random folds; its ± is taken to be the standard deviation over them.
-The same net with random weights is the control: what its layers reach, the architecture and the
-pixels give without any learning.
+for the classes of a target set and tested on other images, on random folds. The same net with
+random weights is the control: what the architecture and the pixels give without any learning.
 
-The paper does not state, and the config chooses: C (from a grid, on the training images of the fold
+The paper does not state, and here is chosen: C (from a grid, on the training images of the fold
 alone), how features are scaled (one number a layer and fold: zfnet.methods.linear), which crop is
-taken (the centre), and on which side of pooling a layer is read (behind it).
-
-Two things vary. The deviation over folds is the paper's ±; folds share images, so it says nothing
-of new ones. The intervals are over test images, resampled within each class, all layers and both
-nets on the same draws: they hold for these nets and classifiers on new images.
+taken (the centre), on which side of pooling a layer is read (behind it), what its ± spans (taken as
+the deviation over folds). The intervals are over test images: see zfnet.stats.accuracy.
 
 At the size of Caltech-101 a layer's classifiers take minutes; those of each finished layer are kept
 in paths.work until all are done, and a stopped study goes on with the next.
@@ -22,7 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +60,15 @@ VARIANTS: dict[str, tuple[str, float | None]] = {
 
 
 def run(cfg: Probe, paths: Paths) -> Measurement:
-    """Table 7 on every target that is run; facts["targets"]: what was done on each."""
+    """Table 7 on every target that is run; facts["targets"]: what was done on each.
+
+    Estimates <target>_svm_<layer>, _softmax_, _gain_, _rise, _trend, _trend_untrained; tables
+    <target>_table7 and <target>_sensitivity.
+    """
     names = [name for name, each in cfg.targets.items() if each.run and each.protocol == PER_CLASS]
     if not names:
-        print(
-            "probe: no target is run: set targets.<name>.run=true for a set with training images "
-            "a class",
-            file=sys.stderr,
-        )
+        wanted = "set targets.<name>.run=true for a set with training images a class"
+        print(f"probe: no target is run: {wanted}", file=sys.stderr)
         return Measurement("", "", cfg.seed, facts={"targets": {}})
     store = FeatureStore.open(paths.codes)
     sets = [LabelledSet.open(name, cfg.targets[name], paths) for name in names]
@@ -85,22 +81,15 @@ def run(cfg: Probe, paths: Paths) -> Measurement:
                 "longer wanted",
                 file=sys.stderr,
             )
-        probed = [probe(store, each, cfg, work.path) for each in sets]
-    return replace(measurement(store, probed, cfg), on_saved=work.remove)
-
-
-def measurement(store: FeatureStore, probed: Sequence[Probed], cfg: Probe) -> Measurement:
-    """Estimates <target>_svm_<layer>, _softmax_, _gain_, _rise, _trend, _trend_untrained; tables
-    <target>_table7 and <target>_sensitivity.
-    """
-    tables = {f"{one.set.name}_table7": one.table7() for one in probed}
+        probed = {each.name: probe(store, each, cfg, work.path) for each in sets}
+    tables = {f"{name}_table7": one.table7() for name, one in probed.items()}
     if cfg.sensitivity_folds:
-        tables |= {f"{one.set.name}_sensitivity": one.sensitivity() for one in probed}
+        tables |= {f"{name}_sensitivity": one.sensitivity() for name, one in probed.items()}
     return Measurement(
         store.net,
         ", ".join(f"{layer}: {path}" for layer, path in sorted(store.taps.items())),
         cfg.seed,
-        estimates={key: each for one in probed for key, each in one.estimates().items()},
+        estimates={key: each for one in probed.values() for key, each in one.estimates().items()},
         tables=tables,
         facts={
             "grids": {
@@ -109,8 +98,9 @@ def measurement(store: FeatureStore, probed: Sequence[Probed], cfg: Probe) -> Me
             },
             "inner_folds": cfg.inner_folds,
             "sensitivity_folds": cfg.sensitivity_folds,
-            "targets": {one.set.name: one.facts() for one in probed},
+            "targets": {name: one.facts() for name, one in probed.items()},
         },
+        on_saved=work.remove,
     )
 
 
@@ -157,7 +147,7 @@ def _key(store: FeatureStore, sets: Sequence[LabelledSet], cfg: Probe) -> str:
 
 # ------------------------------------------------------------------------------------- measuring
 @dataclass(frozen=True)
-class Answers:
+class LayerAnswers:
     """One classifier on one layer: predicted labels of each fold's test images, and the C chosen.
 
     Of one of VARIANTS: of the first folds alone.
@@ -188,7 +178,7 @@ def probe(store: FeatureStore, own: LabelledSet, cfg: Probe, keep: Path) -> Prob
         own.labels, [target.probe_per_class], target.test_per_class, target.folds, cfg.seed,
         own.excluded, own.classes,
     )  # fmt: skip
-    answers: dict[Key, Answers] = {}
+    answers: dict[Key, LayerAnswers] = {}
     dims: dict[int, int] = {}
     layers = [layer for layer in there if any(layer in each for each in asked.values())]
     jobs = [(net, layer) for net in store.nets(own.name, SPLIT) for layer in layers]
@@ -202,7 +192,7 @@ def probe(store: FeatureStore, own: LabelledSet, cfg: Probe, keep: Path) -> Prob
         if not file.is_file():
             write_json(file, probe_layer(features, own.labels, drawn, wanted, cfg))
         for name, each in read_json(file).items():
-            answers[net, name, layer] = Answers(**each)
+            answers[net, name, layer] = LayerAnswers(**each)
     return Probed(own, drawn, answers, dims, cfg)
 
 
@@ -215,8 +205,8 @@ def probe_layer(
 ) -> dict[str, dict[str, Any]]:
     """Each of `wanted`, CLASSIFIERS or VARIANTS, on one layer's features (N, d), fold by fold.
 
-    Returns by name what `Answers` is made from. One Gram matrix, of the images that any fold uses,
-    serves them all.
+    Returns by name what `LayerAnswers` is made from. One Gram matrix, of the images that any fold
+    uses, serves them all.
     """
     trained = [next(iter(fold.train.values())) for fold in drawn]
     used = np.unique(np.concatenate([*trained, *(fold.test for fold in drawn)]))
@@ -250,7 +240,7 @@ class Probed:
 
     set: LabelledSet
     folds: list[Fold]
-    answers: dict[Key, Answers]
+    answers: dict[Key, LayerAnswers]
     dims: dict[int, int]
     cfg: Probe
 

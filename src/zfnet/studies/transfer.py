@@ -89,7 +89,7 @@ def run(cfg: Transfer, paths: Paths) -> Measurement:
 
 
 @dataclass(frozen=True)
-class Answers:
+class MethodAnswers:
     """One method with one number of training images a class: its answers, fold by fold.
 
     predicted: labels (n,) of the fold's test images; constants: C. Of nets from scratch:
@@ -125,7 +125,7 @@ class PerClass:
     labels: np.ndarray
     classes: Sequence[str]
     folds: Sequence[Fold]
-    answers: Mapping[Method, Answers]
+    answers: Mapping[Method, MethodAnswers]
     left_out: int
     seed: int
     net: str
@@ -285,7 +285,7 @@ def measure_per_class(
     if cfg.untrained and NETS[UNTRAINED] in store.nets(name, SPLIT):  # the table's sizes alone
         jobs += [(UNTRAINED, n, k) for k in range(len(folds)) for n in target.train_per_class]
     bases: dict[str, Basis] = {}
-    answers: dict[Method, Answers] = {}
+    answers: dict[Method, MethodAnswers] = {}
     for method, size, number in progress(jobs, desc=f"softmax on {name}", unit="fit"):
         if method not in bases:
             bases[method] = Basis(store.layer(name, SPLIT, NETS[method], LAYER, len(labels)))
@@ -294,7 +294,7 @@ def measure_per_class(
         fitted = fit_best(
             Softmax, x, labels[train], cfg.grid, seed=cfg.seed + number, inner_folds=cfg.inner_folds
         )
-        own = answers.setdefault((method, size), Answers())
+        own = answers.setdefault((method, size), MethodAnswers())
         own.predicted.append(fitted.predict(rest))
         own.constants.append(fitted.C)
     recipe: Mapping[str, Any] = {}
@@ -334,7 +334,7 @@ class ScratchPredictions:
         folds: Sequence[Fold],
         out: Collection[int],
         net: str,
-    ) -> dict[Method, Answers]:
+    ) -> dict[Method, MethodAnswers]:
         """The nets' answers on the test images of their folds, those in `out` left out.
 
         Raises UserError if they answered other images, or are not of the architecture of `net`.
@@ -344,7 +344,7 @@ class ScratchPredictions:
                 f"{self.path}: nets from scratch of {self.net}, but the features are of {net}: run "
                 "`dvc repro scratch`"
             )
-        found: dict[Method, Answers] = {}
+        found: dict[Method, MethodAnswers] = {}
         for record in sorted(self.targets.get(target, []), key=lambda r: (r["size"], r["fold"])):
             file = self.path / record["file"]
             try:
@@ -354,7 +354,7 @@ class ScratchPredictions:
             except (OSError, ValueError, KeyError) as fault:
                 told = f"{file} cannot be read ({fault}): run `dvc repro scratch`"
                 raise UserError(told) from fault
-            own = found.setdefault((SCRATCH, record["size"]), Answers())
+            own = found.setdefault((SCRATCH, record["size"]), MethodAnswers())
             number, used = len(own.predicted), ~np.isin(rows, list(out))
             if (
                 record["fold"] != number
