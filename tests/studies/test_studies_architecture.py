@@ -14,7 +14,7 @@ from zfnet.results import Results, save
 from zfnet.stats.bootstrap import mean
 from zfnet.studies import architecture
 from zfnet.studies.architecture import (
-    Sample,
+    BankSample,
     compared,
     dominance,
     examine,
@@ -290,27 +290,27 @@ def test_statistics_by_hand():
 def test_intervals_shrink_with_the_number_and_hold_the_truth():
     rng = np.random.default_rng(0)
     few, many = rng.normal(3, 1, 20), rng.normal(3, 1, 2000)
-    a, b = Sample(few).estimate(0), Sample(many).estimate(0)
+    a, b = BankSample(few).estimate(0), BankSample(many).estimate(0)
     assert a.low < 3 < a.high
     assert b.low < 3 < b.high
     assert b.high - b.low < (a.high - a.low) / 4
-    assert Sample(few).estimate(0) == a
-    assert Sample(np.array([1.0, math.nan])).estimate(0).low is None
+    assert BankSample(few).estimate(0) == a
+    assert BankSample(np.array([1.0, math.nan])).estimate(0).low is None
 
 
 def test_differences_tell_equal_from_unequal():
     rng = np.random.default_rng(1)
     x, y = rng.normal(0, 1, 200), rng.normal(0, 1, 200)
-    same, apart = (compared(Sample(x + by, mean), Sample(y, mean), 0) for by in (0, 1))
+    same, apart = (compared(BankSample(x + by, mean), BankSample(y, mean), 0) for by in (0, 1))
     assert same.low < 0 < same.high
     assert apart.low > 0
     assert (finding(same), finding(apart)) == ("not apart", "higher")
-    assert finding(compared(Sample(y), Sample(x + 1), 0)) == "lower"
-    assert finding(compared(Sample(x[:1]), Sample(y), 0)) == "unknown"
+    assert finding(compared(BankSample(y), BankSample(x + 1), 0)) == "lower"
+    assert finding(compared(BankSample(x[:1]), BankSample(y), 0)) == "unknown"
 
 
 def test_rates_have_intervals_where_nothing_was_counted():
-    none = Sample(np.zeros(20, bool), unit="maps").estimate(0)
+    none = BankSample(np.zeros(20, bool), unit="maps").estimate(0)
     assert (none.value, none.low) == (0, 0)
     assert 2 < none.high < 5  # Wilson: 0 of 20 still allows 16 %
     # Newcombe (1998), method 10, example (a): 56/70 - 48/80 is 0.2 [0.0524, 0.3339]

@@ -9,7 +9,6 @@ other choices would give.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ from zfnet.methods.top_activations import TopActivations
 from zfnet.models.checkpoint import load_net
 from zfnet.models.net import Net
 from zfnet.models.trained import read_history
-from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats import bootstrap
 from zfnet.stats.estimate import MAPS, Estimate
@@ -104,9 +102,9 @@ def measure(
         without, _ = first_filters(unlimited)
         arrays["unlimited_layer1_filters"] = without.numpy()
         if limit["status"] == "compared" and len(without) and len(ours.filters):
-            free = Sample(filter_rms(without).double().numpy(), dominance)
+            free = BankSample(filter_rms(without).double().numpy(), dominance)
             estimates["unlimited_layer1_dominance"] = free.estimate(cfg.seed)
-            bound = Sample(ours.rms[1], dominance)
+            bound = BankSample(ours.rms[1], dominance)
             estimates["limit_layer1_dominance"] = compared(bound, free, cfg.seed)
     tables = {
         "nets": _nets_table(banks, estimates),
@@ -240,26 +238,31 @@ def _project(
     active = np.flatnonzero(top.values[:, 0].numpy() > 0)
     order = np.random.default_rng([cfg.seed, 6]).permutation(active)
     maps, shown = np.sort(order[: cfg.measured_maps]), order[:SHOWN_MAPS]
-    height, width = windows.canvas
+    (height, width), k = windows.canvas, top.values.shape[1]
     # Frequencies are read four times as finely as a field can resolve, or twice where it is large.
     size = 2 * max(windows.canvas) * (2 if max(windows.canvas) <= 128 else 1)
     spectra, pictures = torch.zeros(len(maps), size, size), []
-    for i, m in enumerate(progress(maps, len(maps), f"projections of {inputs.net.name}", "map")):
-        down = when_it_fits(functools.partial(_down, inputs, path, top, int(m)), BATCH)
-        places = zip(down, windows.corners[m].tolist(), strict=True)
+    if not len(maps):
+        return maps, spectra, np.zeros((0, height, width, 3), np.float32)
+    batches = inputs.batches(top.images[maps].flatten().numpy(), BATCH)
+    images = torch.cat([images for images, _ in batches])
+
+    def project(batch_size: int) -> Tensor:
+        units, places = torch.from_numpy(maps.repeat(k)), top.places[maps].flatten(0, 1)
+        return deconvnet(
+            inputs.net.model, images, path, units, places=places, batch_size=batch_size
+        )
+
+    for i, projections in enumerate(when_it_fits(project, BATCH).split(k)):
+        m = maps[i]
+        places = zip(projections, windows.corners[m].tolist(), strict=True)
         cut = [one[:, y : y + height, x : x + width] for one, (y, x) in places]
         power = power_spectrum(torch.stack(cut), size).cpu()
         power = power / power.sum((1, 2), keepdim=True).clamp_min(1e-30)
         spectra[i] = power[top.values[m] > 0].mean(0)
         if m in shown:
             pictures.append(cut[0].permute(1, 2, 0).cpu().numpy())
-    return maps, spectra, np.array(pictures, np.float32).reshape(-1, height, width, 3)
-
-
-def _down(inputs: Inputs, path: str, top: TopActivations, m: int, size: int) -> Tensor:
-    """Projections (k, 3, px, px) of the strongest activations of map `m`."""
-    images, units = inputs.batch(top.images[m].numpy()), torch.full_like(top.images[m], m)
-    return deconvnet(inputs.net.model, images, path, units, places=top.places[m], batch_size=size)
+    return maps, spectra, np.stack(pictures)
 
 
 # --------------------------------------------------------------------------------- the RMS limit
@@ -312,7 +315,7 @@ def log_mean(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Sample:
+class BankSample:
     """One quantity of a net's filters or maps: values (n,), and the statistic taken of them.
 
     values of bool are counted. `salt`: ends the key of the bootstrap's generator.
@@ -340,7 +343,7 @@ class Sample:
         )
 
 
-def compared(ours: Sample, theirs: Sample, seed: int) -> Estimate:
+def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     """Ours minus theirs: of means, each bank resampled by itself, or of shares of those counted."""
     if ours.values.dtype == bool:
         return rate_difference(ours.values, theirs.values)
@@ -367,26 +370,28 @@ def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
     return Estimate(a - b, low, high, len(ours) + len(theirs), note=note, covers=(MAPS,))
 
 
-def samples(bank: Bank) -> dict[str, Sample]:
+def samples(bank: Bank) -> dict[str, BankSample]:
     """Every quantity that the net has, by name."""
-    found = {}
+    by_name = {}
     for layer in (1, 2):
-        found[f"layer{layer}_never_active"] = Sample(bank.dead(layer), unit="maps")
+        by_name[f"layer{layer}_never_active"] = BankSample(bank.dead(layer), unit="maps")
         if layer in bank.rms:
-            found[f"layer{layer}_weak"] = Sample(bank.weak(layer), unit="filters")
+            by_name[f"layer{layer}_weak"] = BankSample(bank.weak(layer), unit="filters")
     if 1 in bank.rms:
-        found["layer1_dominance"] = Sample(bank.rms[1], dominance, "largest RMS over median")
+        by_name["layer1_dominance"] = BankSample(bank.rms[1], dominance, "largest RMS over median")
         for band, values in zip(("low", "mid", "high"), bank.shares().T, strict=True):
-            found[f"layer1_{band}"] = Sample(values, note="share of a filter's energy", salt=(2,))
+            by_name[f"layer1_{band}"] = BankSample(
+                values, note="share of a filter's energy", salt=(2,)
+            )
     if (grid := bank.grid(bank.stride)) is not None:
         note = "share of all energy beyond what the grid's neighbours predict"
         if bank.field_too_large:
             note += f"; no claim: the field is larger than {FIELD_LIMIT:g} of the image's side"
-        found["layer2_grid_excess"] = Sample(grid.excess.double().numpy(), note=note)
-        found["layer2_grid_ratio"] = Sample(
+        by_name["layer2_grid_excess"] = BankSample(grid.excess.double().numpy(), note=note)
+        by_name["layer2_grid_ratio"] = BankSample(
             grid.ratio.double().numpy(), log_mean, "density at the grid over that of its neighbours"
         )
-    return found
+    return by_name
 
 
 def _nothing(bank: Bank) -> dict[str, Estimate]:
@@ -454,10 +459,10 @@ def _sensitivity_table(ours: Bank, theirs: Bank, seed: int) -> Table:
             choices.append(("layer2_grid_excess", name, excess))
     records = []
     for measure, choice, (a, b) in choices:
-        between = compared(Sample(a), Sample(b), seed)
+        between = compared(BankSample(a), BankSample(b), seed)
         records.append(
-            {"measure": measure, "choice": choice, "ours": float(Sample(a).finite.mean()),
-             "theirs": float(Sample(b).finite.mean()), "difference": between.value,
+            {"measure": measure, "choice": choice, "ours": float(BankSample(a).finite.mean()),
+             "theirs": float(BankSample(b).finite.mean()), "difference": between.value,
              "difference_low": between.low, "difference_high": between.high,
              "finding": finding(between)}
         )  # fmt: skip

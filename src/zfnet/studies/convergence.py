@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -202,28 +201,20 @@ def _projections(
     outside the image. `units`: these maps instead, at the same places, starting from 1 where they
     are silent too.
     """
-    fields = torch.zeros((len(members), 3, *trace.reach.size), device=inputs.device)
+    if not len(members):
+        return torch.zeros((0, 3, *trace.reach.size), device=inputs.device)
+    batches = inputs.batches(trace.rows[members, e], BATCH)
+    images, places = torch.cat([images for images, _ in batches]), trace.places[members, e]
     maps = torch.from_numpy(trace.maps[members] if units is None else units)
-    corners = trace.fields(trace.places[members, e]).tolist()
-    places, start = torch.from_numpy(trace.places[members, e]), None if units is None else 1.0
-    done = 0
-    for images, _ in inputs.batches(trace.rows[members, e], BATCH):
-        part = slice(done, done + len(images))
-        project = functools.partial(
-            _project, inputs, images, trace.path, maps[part], places[part], start
-        )
-        fields[part] = cut_windows(when_it_fits(project, BATCH), corners[part], trace.reach.size)
-        done = part.stop
-    return fields
 
+    def project(size: int) -> Tensor:
+        return deconvnet(
+            inputs.net.model, images, trace.path, maps, places=torch.from_numpy(places),
+            values=None if units is None else 1.0, batch_size=size,
+        )  # fmt: skip
 
-def _project(
-    inputs: Inputs, images: Tensor, path: str, maps: Tensor, places: Tensor, start: float | None,
-    size: int,
-) -> Tensor:  # fmt: skip
-    return deconvnet(
-        inputs.net.model, images, path, maps, places=places, values=start, batch_size=size
-    )
+    down = when_it_fits(project, BATCH)
+    return cut_windows(down, trace.fields(places).tolist(), trace.reach.size)
 
 
 def cut_windows(down: Tensor, corners: Sequence[Sequence[int]], size: tuple[int, int]) -> Tensor:

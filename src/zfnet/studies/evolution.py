@@ -86,7 +86,11 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
         "upper": UPPER,
         "field_limit": FIELD_LIMIT,
         "beyond_field_limit": [trace.number for trace in traces if _beyond_limit(trace)],
-        "layers": {trace.number: _account(trace) for trace in traces},
+        "layers": {
+            trace.number: {"module": trace.path, "maps": trace.total}
+            | {"field": trace.reach.size, "shown": trace.shown}
+            for trace in traces
+        },
     }
     arrays = _arrays(traces)
     return Measurement(inputs.net.name, cfg.tap, cfg.seed, estimates, tables, arrays, facts)
@@ -113,7 +117,7 @@ def measured_epochs(kept: Sequence[int], columns: Sequence[int], most: int) -> t
 
 
 # --------------------------------------------------------------------------------------- estimates
-class Rule(NamedTuple):
+class ConvergenceRule(NamedTuple):
     """One way to decide from which epoch on a map stays similar to its last projection.
 
     `above_floor`: the threshold is counted from the layer's floor, not from 0.
@@ -134,12 +138,12 @@ class Rule(NamedTuple):
         return np.asarray(trace.epochs, np.float64)[index]
 
 
-def rules_of(cfg: Evolution) -> list[Rule]:
+def rules_of(cfg: Evolution) -> list[ConvergenceRule]:
     """The rule that the estimates rest on, then the alternatives of the table of sensitivity."""
     return [
-        *(Rule(cfg.measure, threshold) for threshold in (cfg.threshold, *THRESHOLDS)),
-        Rule(cfg.measure, cfg.threshold, above_floor=True),
-        Rule("own" if cfg.measure == "fixed" else "fixed", cfg.threshold),
+        *(ConvergenceRule(cfg.measure, threshold) for threshold in (cfg.threshold, *THRESHOLDS)),
+        ConvergenceRule(cfg.measure, cfg.threshold, above_floor=True),
+        ConvergenceRule("own" if cfg.measure == "fixed" else "fixed", cfg.threshold),
     ]
 
 
@@ -162,12 +166,16 @@ def difference(
     )
 
 
-def _epochs_of(traces: Sequence[Trace], layers: Sequence[int], rule: Rule) -> list[np.ndarray]:
+def _epochs_of(
+    traces: Sequence[Trace], layers: Sequence[int], rule: ConvergenceRule
+) -> list[np.ndarray]:
     """Each map's epoch in those of `layers` that were followed, an array a layer."""
     return [rule.epochs(trace) for trace in traces if trace.number in layers]
 
 
-def _estimates(traces: Sequence[Trace], rule: Rule, images: int, seed: int) -> dict[str, Estimate]:
+def _estimates(
+    traces: Sequence[Trace], rule: ConvergenceRule, images: int, seed: int
+) -> dict[str, Estimate]:
     epochs = traces[0].epochs
     estimates = {
         "images": Estimate(images, unit="images", note="a count"),
@@ -184,7 +192,7 @@ def _estimates(traces: Sequence[Trace], rule: Rule, images: int, seed: int) -> d
     return estimates | {"upper_minus_lower": between, "upper_minus_lower_share": share}
 
 
-def _layer_estimates(trace: Trace, rule: Rule, seed: int) -> dict[str, Estimate]:
+def _layer_estimates(trace: Trace, rule: ConvergenceRule, seed: int) -> dict[str, Estimate]:
     epochs = rule.epochs(trace)
     n, late = len(epochs), int((epochs == trace.epochs[-1]).sum())
     notes = ["median over live maps"]
@@ -245,7 +253,9 @@ def _layer_table(traces: Sequence[Trace], estimates: Mapping[str, Estimate]) -> 
     return Table.of(records)
 
 
-def _sensitivity_table(traces: Sequence[Trace], rules: Sequence[Rule], seed: int) -> Table:
+def _sensitivity_table(
+    traces: Sequence[Trace], rules: Sequence[ConvergenceRule], seed: int
+) -> Table:
     """The comparison of lower and upper layers by every rule, the chosen one first."""
     records = []
     for rule in rules:
@@ -267,7 +277,7 @@ def _mean_of(groups: Sequence[np.ndarray]) -> float | None:
     return float(np.mean(means)) if means else None
 
 
-def _step_table(traces: Sequence[Trace], rule: Rule) -> Table:
+def _step_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
     """Means over each layer's live maps at every measured epoch."""
     rows = []
     for trace in traces:
@@ -282,7 +292,7 @@ def _step_table(traces: Sequence[Trace], rule: Rule) -> Table:
     return Table(["layer", "epoch", "fixed", "settled", "own", "changed"], rows)
 
 
-def _map_table(traces: Sequence[Trace], rule: Rule, ids: Sequence[str]) -> Table:
+def _map_table(traces: Sequence[Trace], rule: ConvergenceRule, ids: Sequence[str]) -> Table:
     """Every measured map; those without an epoch are dead at the last one."""
     rows: list[list[Any]] = []
     for trace in traces:
@@ -294,16 +304,6 @@ def _map_table(traces: Sequence[Trace], rule: Rule, ids: Sequence[str]) -> Table
                 own = [int(settled[i]), bool(settled[i] < trace.epochs[-1]), changes, image]
             rows.append([trace.number, number, *own])
     return Table(["layer", "map", "settled", "before_end", "image_changes", "image"], rows)
-
-
-def _account(trace: Trace) -> dict[str, Any]:
-    """What explorers and figures need of a layer beside its arrays."""
-    return {
-        "module": trace.path,
-        "maps": trace.total,
-        "field": trace.reach.size,
-        "shown": trace.shown,
-    }
 
 
 def _arrays(traces: Sequence[Trace]) -> dict[str, np.ndarray]:
