@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from zfnet.training import loader
-from zfnet.training.loader import Batch, Loader, reading_threads, share_of_cores
+from zfnet.training import processes
+from zfnet.training.loader import Batch, Loader, reading_threads
+from zfnet.training.processes import share_of_cores
 
 
 def read(items: Sequence[int]) -> Batch:
@@ -54,7 +55,7 @@ def test_the_epochs_order_is_asked_for_at_its_first_batch() -> None:
 
 def test_cores_are_shared_where_torchrun_shares_them(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    monkeypatch.setattr(loader, "cores", lambda: 8)
+    monkeypatch.setattr(processes, "cores", lambda: 8)
     # srun gives each of its processes its own cores: all that are allowed are there to be used
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert share_of_cores() == 8

@@ -66,7 +66,7 @@ def places(targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     save_small_net(net, 1, 100.0)
 
     def make(root: Path, **more: Any) -> SimpleNamespace:
-        given = {"net": net, "targets": targets, "work": root / "work", "scratch": root / "scratch"}
+        given = {"net": net, "targets": targets, "work": root / "work", "results": root / "scratch"}
         return SimpleNamespace(**given | more)
 
     return make
@@ -101,13 +101,13 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_every_fold_and_size_is_tested_on_its_own_images(
     unbroken: SimpleNamespace, targets: Path
 ) -> None:
-    record = json.loads((unbroken.scratch / "scratch.json").read_text())
+    record = json.loads((unbroken.results / "scratch.json").read_text())
     listed = record["targets"]["blots"]
     assert [(each["fold"], each["size"]) for each in listed] == [(0, 2), (0, 5), (1, 2), (1, 5)]
     labels = Prepared.open(targets / "blots").split("train").labels
     folds = draw_folds(labels, [1, 2, 5], 4, 3, 4)
     for each in listed:
-        saved = np.load(unbroken.scratch / each["file"])
+        saved = np.load(unbroken.results / each["file"])
         assert each["file"] == f"blots/fold{each['fold']}_n{each['size']}.npz"
         assert saved["test"].tolist() == folds[each["fold"]].test.tolist()
         assert saved["true"].tolist() == labels[saved["test"]].tolist()
@@ -141,12 +141,12 @@ def test_stopped_and_run_again_it_keeps_what_was_finished(
         patch.setattr(scratch, "fit", broken)
         with pytest.raises(KeyboardInterrupt):
             scratch.run(config(), paths)
-    assert not paths.scratch.exists()
+    assert not paths.results.exists()
     torch.manual_seed(999)  # another process, another state of the global generator
     timing = scratch.run(config(), paths)
     assert timing["found_finished"] == 2
     assert len(timing["trainings"]) == 2
-    assert files(paths.scratch) == files(unbroken.scratch)
+    assert files(paths.results) == files(unbroken.results)
     assert "(1 of 4): finished before" in capsys.readouterr().err
     # other settings never take over what these left behind
     with monkeypatch.context() as patch:
@@ -174,7 +174,7 @@ def test_trainings_at_the_same_time_find_what_they_find_alone(
     monkeypatch.setattr(scratch, "fit", lambda *args: in_this_process.append(args))
     timing = scratch.run(cfg, beside)
     assert not in_this_process
-    assert files(beside.scratch) == files(alone.scratch)
+    assert files(beside.results) == files(alone.results)
     assert [each["file"] for each in timing["trainings"]] == [
         f"blots/fold{fold}_n{size}.npz" for fold in (0, 1) for size in (2, 5)
     ]
@@ -222,8 +222,8 @@ def test_a_finished_training_is_kept_while_nothing_it_depends_on_changes(
     assert scratch.run(cfg, paths)["found_finished"] == kept
     anew = places(tmp_path / "anew")
     assert scratch.run(cfg, anew)["found_finished"] == 0
-    assert files(paths.scratch) == files(anew.scratch)
-    assert len(files(paths.scratch)) > 1
+    assert files(paths.results) == files(anew.results)
+    assert len(files(paths.results)) > 1
 
 
 def test_another_target_switched_on_leaves_the_first_ones_trainings(
@@ -239,11 +239,11 @@ def test_another_target_switched_on_leaves_the_first_ones_trainings(
     both = {"blots": TARGET, "blots-2": TARGET | {"scratch_folds": 1}}
     timing = scratch.run(config(steps=1, targets=both), paths)
     assert (timing["found_finished"], len(timing["trainings"])) == (4, 2)
-    record = json.loads((paths.scratch / "scratch.json").read_text())
+    record = json.loads((paths.results / "scratch.json").read_text())
     assert {name: len(each) for name, each in record["targets"].items()} == {
         "blots": 4, "blots-2": 2,
     }  # fmt: skip
-    assert all((paths.scratch / e["file"]).is_file() for o in record["targets"].values() for e in o)
+    assert all((paths.results / e["file"]).is_file() for o in record["targets"].values() for e in o)
     assert not any(paths.work.iterdir())
 
 
@@ -253,7 +253,7 @@ def test_nothing_of_the_trained_net_but_its_architecture_is_used(
     save_small_net(tmp_path / "other", 7, 3.0)
     paths = places(tmp_path, net=tmp_path / "other")
     scratch.run(config(), paths)
-    assert files(paths.scratch) == files(unbroken.scratch)
+    assert files(paths.results) == files(unbroken.results)
 
 
 def test_a_training_is_bit_for_bit_that_of_the_train_stage(
@@ -303,10 +303,10 @@ def test_enough_steps_learn_the_training_images(
     assert "init=he" in said
     paths = places(tmp_path / "many")
     scratch.run(config(once, steps=150, lr=0.002, **LEARNS), paths)
-    (record,) = json.loads((paths.scratch / "scratch.json").read_text())["targets"]["blots"]
+    (record,) = json.loads((paths.results / "scratch.json").read_text())["targets"]["blots"]
     assert not record["at_chance"]
     assert record["train_error"] < 0.6  # 0.83: guessing
-    saved = np.load(paths.scratch / record["file"])
+    saved = np.load(paths.results / record["file"])
     assert (saved["predicted"] == saved["true"]).mean() > 2 / CLASSES
 
 
@@ -339,12 +339,12 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
         net=tmp_path / "net",
         targets=tmp_path / "targets",
         work=tmp_path / "work",
-        scratch=tmp_path / "scratch",
+        results=tmp_path / "scratch",
     )
     small = {"scratch_folds": 1, "train_per_class": [2], "curve_per_class": []}
     cfg = config(small, steps=2, batch_size=11, lr=0.01)  # 12 images: the last batch has one
     scratch.run(cfg, paths)
-    record = json.loads((paths.scratch / "scratch.json").read_text())
+    record = json.loads((paths.results / "scratch.json").read_text())
     assert record["arch"] == "torchvision/resnet18"
     assert record["recipe"]["init"] is None
     assert record["recipe"]["dropout"] is None
@@ -355,7 +355,7 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     advice = capsys.readouterr().err.split("WARNING")[-1]
     assert "ended at chance" in advice
     assert "init=he" not in advice
-    assert np.load(paths.scratch / "blots" / "fold0_n2.npz")["predicted"].shape == (12,)
+    assert np.load(paths.results / "blots" / "fold0_n2.npz")["predicted"].shape == (12,)
     rows = np.array([0, 3, 5])
     split = prepared.split("train")
     training = {**TRAINING, "normalise": "standardise"}
@@ -390,7 +390,7 @@ def test_only_targets_that_run_by_classes_are_trained(
     }.items():
         paths = places(tmp_path / name)
         assert scratch.run(config(target), paths)["trainings"] == []
-        assert json.loads((paths.scratch / "scratch.json").read_text())["targets"] == {}
+        assert json.loads((paths.results / "scratch.json").read_text())["targets"] == {}
 
 
 def test_a_diverged_training_is_named(places: Callable[..., Any], tmp_path: Path) -> None:

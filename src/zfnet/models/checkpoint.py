@@ -117,23 +117,20 @@ def read_state(path: str | Path) -> OrderedDict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        held = torch.load(path, map_location="cpu", weights_only=True)
     except (*DAMAGED, OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path}: cannot be read as weights, it is damaged or holds more than tensors; give a "
             f"state dict saved by torch.save ({type(error).__name__}: {str(error)[:80]!r})"
         ) from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if (
-        not isinstance(found, Mapping)
-        or not found
-        or not all(isinstance(value, Tensor) for value in found.values())
-    ):
+    if isinstance(held, Mapping) and isinstance(held.get("state_dict"), Mapping):
+        held = held["state_dict"]
+    tensors = held.values() if isinstance(held, Mapping) else ()
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors):
         raise UserError(f"{path}: holds no state dict (a mapping of names to tensors)")
-    state = OrderedDict((str(key).removeprefix("module."), each) for key, each in found.items())
-    if state.keys() == found.keys() and hasattr(found, "_metadata"):
-        state._metadata = found._metadata  # type: ignore[attr-defined]
+    state = OrderedDict((str(key).removeprefix("module."), each) for key, each in held.items())
+    if state.keys() == held.keys() and hasattr(held, "_metadata"):
+        state._metadata = held._metadata  # type: ignore[attr-defined]
     return state
 
 

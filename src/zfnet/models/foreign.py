@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlparse
 
 import numpy as np
@@ -47,22 +47,10 @@ IMAGENETTE_OUTPUTS = {
 }
 
 
-class DataClass(Protocol):
-    """What is needed to know of a class of the data: its folder or WordNet id, and its name."""
-
-    @property
-    def id(self) -> str:
-        """Identifier, such as "n01440764"."""
-
-    @property
-    def name(self) -> str:
-        """Name to show, such as "tench"."""
-
-
 def torchvision_net(
     name: str,
     weights: str | Path | None,
-    data_classes: Sequence[DataClass],
+    data_classes: Sequence[Any],
     *,
     layers: Mapping[Any, str] | None = None,
     input_px: int | None = None,
@@ -74,7 +62,8 @@ def torchvision_net(
         name: as in torchvision.models, with or without "torchvision/" before it.
         weights: a file with a state dict; a name such as "DEFAULT" or "IMAGENET1K_V1", which
             torchvision downloads or finds in its cache; or "random" for untrained weights.
-        data_classes: the data's classes by label. Outputs are matched to them by WordNet id when
+        data_classes: the data's classes by label, each with `id` (such as "n01440764") and `name`
+            ("tench"). Outputs are matched to them by WordNet id when
             there are 1000, else by name; a file whose number of outputs is the data's number of
             classes is taken to be fine-tuned on them, in their order.
         layers: module paths for layers of the paper, {5: "features.11"}, over the automatic ones.
@@ -86,8 +75,9 @@ def torchvision_net(
     """
     name = known_name(name)
     source = _find_weights(name, weights)
-    px = input_px or source.input_px
-    if source.random:
+    views = source.entry.transforms()
+    px = input_px or int(views.crop_size[0])
+    if source.label == RANDOM:
         outputs, class_index = len(data_classes), None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -98,16 +88,15 @@ def torchvision_net(
         model, outputs = _loaded(name, source)
         class_index = _class_index(data_classes, outputs, source)
     names = [c.name for c in data_classes] if class_index is None else source.categories
-    found = _taps_at(model, px, name)
-    found.update(_named_taps(model, layers, name))
+    taps = {**_taps_at(model, px, name), **_named_taps(model, layers, name)}
     return Net(
         model=model.eval(),
         input_px=px,
-        normalise=Normalise.standardise(source.mean, source.std, px),
+        normalise=Normalise.standardise(list(views.mean), list(views.std), px),
         classes=list(names),
         name=name,
         arch=f"{PREFIX}{name}",
-        taps=found,
+        taps=taps,
         class_index=class_index,
         rebuild={"kind": "torchvision", "name": name, "num_classes": outputs},
         provenance={"weights": source.label},
@@ -159,7 +148,7 @@ class _Undrawn(TorchFunctionMode):
 
 @torch.no_grad()
 def automatic_taps(model: nn.Module, input_px: int) -> dict[str, str]:
-    """Taps for any classifier, found in one pass over a noise image.
+    """Taps for any classifier, from one pass over a noise image.
 
     "1.relu" to "5.relu": the last rectified map at each of the last five spatial resolutions, in
     the order in which they run; a whole block's map rather than one inside a block. A net with
@@ -171,12 +160,12 @@ def automatic_taps(model: nn.Module, input_px: int) -> dict[str, str]:
     calls = _record(model, input_px)
     maps = _pick_maps(calls)
     hidden = _pick_hidden(model, calls)
-    found = {}
+    taps = {}
     if maps:
-        found["1.conv"] = next(n for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+        taps["1.conv"] = next(n for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     for number, path in (*enumerate(maps, start=1), *hidden.items()):
-        found[f"{number}.relu"] = found[f"{number}.out"] = path
-    return found
+        taps[f"{number}.relu"] = taps[f"{number}.out"] = path
+    return taps
 
 
 def _taps_at(model: nn.Module, px: int, name: str) -> dict[str, str]:
@@ -210,7 +199,7 @@ _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d
 def _record(model: nn.Module, input_px: int) -> list[_Call]:
     """Calls of modules that run exactly once, in the order in which they end."""
     calls: list[_Call] = []
-    kept: list[Tensor] = []  # alive, so that no address is used twice
+    alive: list[Tensor] = []  # so that no address is used twice
     handles = []
 
     def watch(path: str) -> Any:
@@ -222,7 +211,7 @@ def _record(model: nn.Module, input_px: int) -> list[_Call]:
                 shape = tuple(output.shape)
                 sequence = isinstance(module, nn.Sequential)
                 calls.append(_Call(path, shape, rectified, works, pools, sequence, id(output)))
-                kept.append(output)
+                alive.append(output)
 
         return hook
 
@@ -304,33 +293,30 @@ def _pick_hidden(model: nn.Module, calls: list[_Call]) -> dict[int, str]:
 
 def _named_taps(model: nn.Module, layers: Mapping[Any, str] | None, name: str) -> dict[str, str]:
     paths = [path for path, _ in model.named_modules() if path]
-    found = {}
+    taps = {}
     for key, path in (layers or {}).items():
         number = str(key)
         if not re.fullmatch(r"[1-8]", number):
             raise UserError(f"layers: {key!r} is not a layer of the paper, 1 to 8")
         if path not in paths:
             raise UserError(f"layers.{number}: {name} has no module {path!r}{nearest(path, paths)}")
-        found[f"{number}.relu"] = found[f"{number}.out"] = path
-    return found
+        taps[f"{number}.relu"] = taps[f"{number}.out"] = path
+    return taps
 
 
 @dataclass
 class _Weights:
-    """Where weights come from and what their makers say of the input."""
+    """Where weights come from; `entry`: torchvision's record of them, or of the usual ones."""
 
     where: str
     label: str
-    input_px: int
-    mean: list[float]
-    std: list[float]
-    categories: list[str]
+    entry: Any
     file: Path | None = None
-    entry: Any = None
 
     @property
-    def random(self) -> bool:
-        return self.label == RANDOM
+    def categories(self) -> list[str]:
+        """Names of the outputs."""
+        return list(self.entry.meta["categories"])
 
     def state(self) -> Mapping[str, Tensor]:
         """The state dict, from the file or through torchvision's cache."""
@@ -348,10 +334,9 @@ def _find_weights(name: str, weights: str | Path | None) -> _Weights:
     asked = str(weights)
     short = asked.rpartition(".")[2] if "_Weights." in asked else asked
     if short == RANDOM:
-        return _weights(entries["DEFAULT"], where=RANDOM, label=RANDOM)
+        return _Weights(RANDOM, RANDOM, entries["DEFAULT"])
     if short in entries:
-        entry = entries[short]
-        return _weights(entry, where=_file_name(entry), label=str(entry))
+        return _Weights(_file_name(entries[short]), str(entries[short]), entries[short])
     path = Path(weights).expanduser()
     if not path.is_file():
         looks_like_file = path.suffix or len(path.parts) > 1
@@ -359,22 +344,7 @@ def _find_weights(name: str, weights: str | Path | None) -> _Weights:
         raise UserError(f"weights: {asked}: {fault}; for {PREFIX}{name} give {choices}")
     # the weights' own entry if the file still has its published name, else the model's usual one
     same = [entry for entry in entries.values() if _file_name(entry) == path.name]
-    entry = same[0] if same else entries["DEFAULT"]
-    return _weights(entry, where=str(path), label=path.name, file=path)
-
-
-def _weights(entry: Any, where: str, label: str, file: Path | None = None) -> _Weights:
-    views = entry.transforms()
-    return _Weights(
-        where=where,
-        label=label,
-        input_px=int(views.crop_size[0]),
-        mean=list(views.mean),
-        std=list(views.std),
-        categories=list(entry.meta["categories"]),
-        file=file,
-        entry=entry,
-    )
+    return _Weights(str(path), path.name, same[0] if same else entries["DEFAULT"], path)
 
 
 def _file_name(entry: Any) -> str:
@@ -415,21 +385,19 @@ def _loaded(name: str, source: _Weights) -> tuple[nn.Module, int]:
 
 def _modern_keys(name: str, state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """Without auxiliary heads, and with today's names for DenseNet's layers (norm.1 → norm1)."""
-    kept: OrderedDict[str, Tensor] = OrderedDict()
+    modern: OrderedDict[str, Tensor] = OrderedDict()
     for key, value in state.items():
         if name in ("googlenet", "inception_v3") and key.startswith(_AUXILIARY):
             continue
         if name.startswith("densenet"):
             key = re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", key)
-        kept[key] = value
+        modern[key] = value
     if hasattr(state, "_metadata"):
-        kept._metadata = state._metadata  # type: ignore[attr-defined]
-    return kept
+        modern._metadata = state._metadata  # type: ignore[attr-defined]
+    return modern
 
 
-def _class_index(
-    data_classes: Sequence[DataClass], outputs: int, source: _Weights
-) -> np.ndarray | None:
+def _class_index(data_classes: Sequence[Any], outputs: int, source: _Weights) -> np.ndarray | None:
     """Data label → output, −1 where unknown; None where the outputs are the data's classes."""
     ids = [c.id for c in data_classes]
     wordnet = all(re.fullmatch(r"n\d{8}", each) for each in ids)
@@ -446,7 +414,7 @@ def _class_index(
     return np.array([_output_of(c, source.categories) for c in data_classes], dtype=np.int64)
 
 
-def _output_of(data_class: DataClass, categories: Sequence[str]) -> int:
+def _output_of(data_class: Any, categories: Sequence[str]) -> int:
     if data_class.id in IMAGENETTE_OUTPUTS and len(categories) == IMAGENET_CLASSES:
         return IMAGENETTE_OUTPUTS[data_class.id]
     plain = [_plain(each) for each in categories]

@@ -229,24 +229,24 @@ def build_spec(
             "changes: {2: {groups: 2}}"
         )
     removed = _removed(without, layers, arch)
-    altered = {number: dict(_fields_of(number, layers, changes, removed)) for number in layers}
+    altered = _by_layer(changes or {}, layers, removed)
     for number, layer in layers.items():
         if isinstance(layer, Conv) and grouped is False:
             layer = replace(layer, groups=1)
         if isinstance(layer, Linear) and number != CLASSIFIER:
             given: dict[str, Any] = {"units": fc_units, "dropout": dropout}
             layer = replace(layer, **{key: v for key, v in given.items() if v is not None})
-        layers[number] = _altered(layer, altered[number], f"changes.{number}")
+        layers[number] = _altered(layer, altered.get(number, {}), f"changes.{number}")
     if middle_maps is not None:
         for number, maps in zip(MIDDLE_LAYERS, middle_maps, strict=True):
-            if "maps" in altered[number]:
+            if "maps" in altered.get(number, {}):
                 raise UserError(f"changes.{number}.maps: middle_maps sets the same value; give one")
             layers[number] = _altered(layers[number], {"maps": maps}, "middle_maps")
     layers = {number: _scaled(layer, width) for number, layer in layers.items()}
     layers[CLASSIFIER] = Linear(num_classes)
     px = base.input_px if input_px is None else input_px
-    kept = tuple((number, layer) for number, layer in layers.items() if number not in removed)
-    spec = NetSpec(arch, px, kept, replace(Norm(), **(lrn or {})), float(width))
+    left = tuple((number, layer) for number, layer in layers.items() if number not in removed)
+    spec = NetSpec(arch, px, left, replace(Norm(), **(lrn or {})), float(width))
     output_shapes(spec)  # raises where the input is too small or the groups do not divide
     return spec
 
@@ -312,8 +312,8 @@ def inputs_of(spec: NetSpec) -> dict[int, int]:
 
 def nearest(word: object, choices: Iterable[object]) -> str:
     """'; did you mean X?' for the choice closest to a misspelt `word`, or '.' if none is close."""
-    found = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1)
-    return f"; did you mean {found[0]!r}?" if found else "."
+    close = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _trace(spec: NetSpec, px: int) -> tuple[str, dict[str, tuple[int, ...]]]:
@@ -378,15 +378,11 @@ def _layer_number(key: object, layers: Mapping[int, Layer], where: str, arch: st
     return int(text)
 
 
-def _fields_of(
-    number: int,
-    layers: Mapping[int, Layer],
-    changes: Mapping[Any, Mapping[str, Any]] | None,
-    removed: set[int],
-) -> Mapping[str, Any]:
-    """The alterations asked for layer `number`; checks every key of `changes` on the way."""
-    found: Mapping[str, Any] = {}
-    for key, values in (changes or {}).items():
+def _by_layer(
+    changes: Mapping[Any, Mapping[str, Any]], layers: Mapping[int, Layer], removed: set[int]
+) -> dict[int, Mapping[str, Any]]:
+    """The alterations asked for, by the layer's number."""
+    for key, values in changes.items():
         at = _layer_number(key, layers, "changes", "the net")
         if at in removed:
             raise UserError(f"changes.{at}: layer {at} is left out by 'without'")
@@ -394,9 +390,7 @@ def _fields_of(
             raise UserError(f"changes.{at}: expected field: value pairs, found {values!r}")
         if at == CLASSIFIER and "units" in values:
             raise UserError("changes.8.units: the outputs are the data's classes; set num_classes")
-        if at == number:
-            found = values
-    return found
+    return {int(key): values for key, values in changes.items()}
 
 
 def _scaled(layer: Layer, width: float) -> Layer:

@@ -43,9 +43,9 @@ def predict_training(
     rows = np.arange(len(split))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
-    found = _predict(net, split, rows, device, ("centre",))
-    found.pop("centre_probs")
-    return {"row": rows.astype(np.int32), **found}
+    predictions = _predict(net, split, rows, device, ("centre",))
+    predictions.pop("centre_probs")
+    return {"row": rows.astype(np.int32), **predictions}
 
 
 @torch.inference_mode()
@@ -78,8 +78,8 @@ def _predict(
             for key, value in (("top", top), ("top_p", top_p), ("p", p_true), ("probs", each)):
                 columns.setdefault(f"{name}_{key}", []).append(value.cpu())
     net.model.to(memory_format=torch.contiguous_format)  # as its weights are saved
-    found = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
-    narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in found.items()}
+    stacked = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
+    narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in stacked.items()}
     return {"label": labels.astype(np.int32), **narrow}
 
 

@@ -25,7 +25,7 @@ from zfnet.training.build import build
 from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints
 from zfnet.training.history import say
 from zfnet.training.job import Job
-from zfnet.training.loader import Loader, reading_threads, share_of_cores
+from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.module import Classifier
 from zfnet.training.processes import TERMINATED, Live, Place, use_threads
 from zfnet.work import WorkFolder
@@ -55,7 +55,7 @@ def fit(
     if training["compile"]:
         model.compile()
     book = Logbook(work, job.snapshots, len(prepared.classes), live, job.label)
-    set_threads(device, place, training["threads"])
+    use_threads(device, training["threads"], place)
     with quiet_lightning():
         trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)
         loaders = make_loaders(job, prepared, device, place, trainer)
@@ -141,19 +141,6 @@ def make_loaders(
         Loader(views.__getitems__, this_epoch, len(sampler), threads, pin),
         Loader(centre.__getitems__, lambda: pieces, len(pieces), threads, pin),
     )
-
-
-def set_threads(device: torch.device, place: Place, threads: int | None) -> None:
-    """Use `threads` threads on a CPU, or all cores; several processes of a training share them.
-
-    Those have to be told: torchrun allows each only one.
-    """
-    if device.type != "cpu":
-        return
-    if place.by == "torchrun":
-        torch.set_num_threads(share_of_cores())
-    else:
-        use_threads(device, threads)
 
 
 @contextmanager

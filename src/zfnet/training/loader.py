@@ -1,8 +1,7 @@
-"""Batches read ahead by threads, and how many of them a process may start."""
+"""Batches prefetched by threads, and how many of them a process may start."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,13 +9,13 @@ import torch
 from torch import Tensor
 
 from zfnet.data.ahead import read_ahead
-from zfnet.machine import cores
+from zfnet.training.processes import share_of_cores
 
 Batch = dict[str, Tensor]
 
 
 class Loader:
-    """Iterates over `batches()`, reading each with `read`, in order, `threads` of them ahead.
+    """Iterates over `batches()`, prefetching each with `read`, in order, by `threads`.
 
     `batches` is called when an iteration begins and gives the lists of items of that epoch;
     `length` is their number. threads 0 reads in the caller's thread. `pin` puts the batch into
@@ -51,16 +50,8 @@ class Loader:
         return batch
 
 
-def share_of_cores() -> int:
-    """Return how many cores are this process's own, at least one.
-
-    torchrun starts several processes on the same cores and says how many; srun gives each its own.
-    """
-    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
 def reading_threads(store: str, device: torch.device) -> int:
-    """Return how many batches to read ahead: raw slices cost little, JPEG needs every core."""
+    """Return how many batches to prefetch: raw slices cost little, JPEG needs every core."""
     if device.type == "cpu":
         return 0 if store == "raw" else 1
     return 2 if store == "raw" else max(2, min(16, share_of_cores()))

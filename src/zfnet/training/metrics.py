@@ -94,7 +94,7 @@ def error(wrong: int, n: int, note: str) -> Estimate:
 
 
 def no_evidence(metrics: Metrics) -> Metrics:
-    """The metrics of a net that ended at chance: its error rates tell of nothing else."""
+    """The metrics of a net that ended at chance: its error rates are no evidence."""
     marked = {
         key: replace(each, invalid=AT_CHANCE)
         for key, each in metrics.items()

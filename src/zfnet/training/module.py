@@ -93,7 +93,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's mean cross-entropy."""
-        logits = self.model(self.net_input(batch))
+        logits = self.model(net_input(batch, self.normalise, self.memory_format))
         loss = F.cross_entropy(logits, batch["label"])
         self.train_tally.add(loss, logits, batch["label"])
         bad = torch.where(torch.isfinite(loss.detach()), NEVER, self.global_step + 1)
@@ -112,9 +112,5 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch of centre crops."""
-        logits = self.model(self.net_input(batch))
+        logits = self.model(net_input(batch, self.normalise, self.memory_format))
         self.val_tally.add(F.cross_entropy(logits.float(), batch["label"]), logits, batch["label"])
-
-    def net_input(self, batch: Batch) -> Tensor:
-        """Crops as uint8 → net input, float32 (N, 3, px, px)."""
-        return net_input(batch, self.normalise, self.memory_format)

@@ -28,7 +28,7 @@ from zfnet.training import processes, run
 from zfnet.training.history import say
 from zfnet.training.job import Job, write_jobs
 from zfnet.training.metrics import over_seeds
-from zfnet.training.processes import Live, Place
+from zfnet.training.processes import ALONE, Live
 from zfnet.work import KEY_DIGITS, WAITS, TakenError
 
 
@@ -73,7 +73,7 @@ def train_all(
     if not helps:
         name_waiting(jobs)
     timings = [job.timing for job in jobs]  # asked before any begins: every rank sees the same
-    count = processes.at_once(first.training, device) if place == Place() else 1
+    count = processes.at_once(first.training, device) if place == ALONE else 1
     more = 0
     if count > 1:
         left = [job for job in (*jobs, *others()) if job.timing is None]

@@ -50,6 +50,9 @@ class Place:
     world: int = 1
 
 
+ALONE = Place()
+
+
 def count(training: Mapping[str, Any], device: torch.device) -> int:
     """How many processes train on this machine; -1 in the config: one for every GPU there is."""
     import torch
@@ -72,7 +75,7 @@ def find_place(devices: int, nodes: int, env: Mapping[str, str] = os.environ) ->
         tasks = int(env["SLURM_STEP_NUM_TASKS"])
         place = Place("slurm", int(env["SLURM_PROCID"]), tasks)
     elif world == 1:
-        return Place()
+        return ALONE
     elif nodes > 1:
         raise UserError(
             f"training.nodes={nodes}: start the same command on each machine with torchrun or srun "
@@ -146,13 +149,28 @@ def at_once(training: Mapping[str, Any], device: torch.device) -> int:
     return max(1, min(int(most), cores() // training["threads"]))
 
 
-def use_threads(device: torch.device, threads: int | None) -> None:
-    """Let this process compute on `threads` threads of a CPU; None: on as many as it began with."""
+def use_threads(device: torch.device, threads: int | None, place: Place = ALONE) -> None:
+    """Let this process compute on `threads` threads of a CPU; None: on as many as it began with.
+
+    Those that torchrun starts share the cores: it allows each only one.
+    """
     import torch
 
     began_with = _threads_at_first()
-    if device.type == "cpu":
+    if device.type != "cpu":
+        return
+    if place.by == "torchrun":
+        torch.set_num_threads(share_of_cores())
+    else:
         torch.set_num_threads(min(threads, cores()) if threads else began_with)
+
+
+def share_of_cores() -> int:
+    """Return how many cores are this process's own, at least one.
+
+    torchrun starts several processes on the same cores and says how many; srun gives each its own.
+    """
+    return max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 @functools.cache

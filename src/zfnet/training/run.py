@@ -27,7 +27,7 @@ from zfnet.training import metrics, processes
 from zfnet.training.evaluate import predict, predict_training, save_predictions
 from zfnet.training.history import history_csv, say
 from zfnet.training.job import Job
-from zfnet.training.processes import Live, Place
+from zfnet.training.processes import ALONE, Live, Place
 from zfnet.work import key_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
             if job.adopted:
                 timing = dict(importlib.import_module(ADOPT).adopt(job, prepared, device))
             else:
-                model, book = _fit(job, prepared, device, place or Place(), live)
+                model, book = _fit(job, prepared, device, place or ALONE, live)
                 timing = finish(job, prepared, model, book, device)
             timing["key"] = job.key
             write_json(job.folder.results / "timing.json", timing, sort_keys=False)

@@ -82,9 +82,9 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
     """Train and test every net from scratch; return the timing.
 
     Reads paths.net and paths.targets, works in paths.work, writes
-    paths.scratch/<target>/fold<k>_n<images a class>.npz (test: rows of the target's split "train";
+    paths.results/<target>/fold<k>_n<images a class>.npz (test: rows of the target's split "train";
     predicted and true: their labels; train_error: share of training images) and
-    paths.scratch/scratch.json. Raises UserError for what the user can mend.
+    paths.results/scratch.json. Raises UserError for what the user can mend.
     """
     device = pick_device(cfg.device)  # first: a missing GPU is named before anything is read
     net = load_net(paths.net)
@@ -114,7 +114,7 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
             name_others(work)
         drafts = [d for name in targets for d in plan(name, targets[name], sets[name], cfg.seed)]
         times = do_all(drafts, paths, recipe, device, works)
-        publish(drafts, net, recipe, works, Path(paths.work), Path(paths.scratch))
+        publish(drafts, net, recipe, works, Path(paths.work), Path(paths.results))
         for work in works.values():
             work.remove()
     return {

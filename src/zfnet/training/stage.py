@@ -48,8 +48,9 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
 
 
 def job_of(net: str, options: Any, cfg: Any, paths: Any) -> tuple[Job, int]:
-    """The first training of `net`, whose ModelOptions are `options`, and how many it has."""
-    model = options.model_dump(mode="json")
+    """The first training of `net` by its ModelOptions or plain section, and how many it has."""
+    plain = isinstance(options, Mapping)
+    model = dict(options) if plain else options.model_dump(mode="json")
     seeds, changed = max(1, model.pop("seeds")), model.pop("training")
     first = Job(
         net=net,
