@@ -13,9 +13,10 @@ from typing import Any
 from PIL import Image
 
 from zfnet.data.store import Prepared
+from zfnet.data.views import NetView
 from zfnet.figures.kit.grid import image_grid
-from zfnet.report.explore_features import EPOCH_PX, Layer, epoch_tiles
-from zfnet.report.explore_sheets import View, check_rows
+from zfnet.report.explore_features import EPOCH_PX, FollowedLayer, epoch_tiles
+from zfnet.report.explore_sheets import check_rows
 from zfnet.results import Results
 
 SECTION = "evolution"  # the study, and what the names of its panels begin with
@@ -52,13 +53,13 @@ def panels(study: Mapping[str, Any], root: Path) -> Iterator[tuple[int, str, Pan
     facts = results.facts
     if not panel_keys(study):
         return
-    view = View(Prepared.open(root / "data" / "prepared"), facts["split"], facts["input_px"])
+    view = NetView(Prepared.open(root / "data" / "prepared"), facts["split"], facts["input_px"])
     for number in facts["layers"]:
         check_rows(results.array(f"layer{number}_images"), view, SECTION)
         members = results.array(f"layer{number}_maps").tolist()
         pictured = results.array(f"layer{number}_pictured").tolist()
         maps = chosen_maps(pictured, facts["layers"][number].get("shown", []))
-        layer = Layer(number, dict(study))
+        layer = FollowedLayer(number, dict(study))
         tiles = [epoch_tiles(layer, pictured.index(m), members.index(m), view) for m in maps]
         for index, epoch in enumerate(facts["epochs"]):
             caption = (
