@@ -146,7 +146,7 @@ PURITY = {"study": "features", "key": "purity_slope"}
         ({"scale": "galaxy"}, "claims.it.scale=galaxy: choose from photos, imagenet"),
         ({"test": "guess"}, "claims.it.test=guess: choose from bootstrap"),
         ({"committed": "yesterday"}, "claims.it.committed=yesterday"),
-        ({"nets": ["zfnett"]}, "zfnett: choose from"),
+        ({"nets": ["zfnett"]}, "nets=zfnett: choose from"),
         ({"measured": []}, "claims.it.measured"),
         (
             {"measured": [{"study": "features", "key": "purity"}]},
@@ -185,7 +185,7 @@ PURITY = {"study": "features", "key": "purity_slope"}
         ),
         (
             {"rule": {"kind": "absolute", "value": 1, "tolerance": 1, "why": "so"}},
-            "at scale imagenet only",
+            "scale=photos: figures are compared at imagenet only",
         ),
         ({"rule": {"kind": "order", "way": "rising", "why": "so"}}, "at least two numbers"),
         ({"paper": {"value": 3}}, "claims.it.paper.text is missing"),
@@ -218,7 +218,7 @@ def test_a_fault_is_named_with_file_and_key(changed: dict[str, Any], key: str) -
         ("committed", None, "committed=null"),
         ("scales", {"photos": {"luck": {"least": 1, "why": "so"}}}, "luck: choose one of classes"),
         ("tests", {"bootstrap": {"text": "x", "error": 5}}, "tests.bootstrap.error=5"),
-        ("seen", [{"experiment": "a", "seeds": [0], "studies": ["x"]}], "x: choose from"),
+        ("seen", [{"experiment": "a", "seeds": [0], "studies": ["x"]}], "studies=x: choose from"),
         ("seen", [{"experiment": "a", "seeds": 0, "studies": ["features"]}], "seen[0].seeds=0"),
         ("more", 1, "more"),
     ],

@@ -27,20 +27,9 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ()
 
 
-def _one_of(known: Iterable[str]) -> Any:
-    """A check that a text is one of `known`."""
-
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"{value}: choose from {', '.join(known)}")
-        return value
-
-    return AfterValidator(check)
-
-
-Texts = Annotated[tuple[Words, ...], BeforeValidator(_listed), Field(min_length=1)]
-NetName = Annotated[str, _one_of(NETS)]
-StudyName = Annotated[str, _one_of(STUDIES)]
+def _choose(key: str, value: object, known: Iterable[object]) -> None:
+    if value not in known:
+        raise ValueError(f"{key}={value}: choose from {', '.join(map(str, known))}")
 
 
 class Number(Section):
@@ -50,7 +39,7 @@ class Number(Section):
     """
 
     study: Words
-    keys: Texts = Field(alias="key")
+    keys: Annotated[tuple[Words, ...], BeforeValidator(_listed), Field(alias="key", min_length=1)]
     less: float = 0.0
     minus: Number | None = None
 
@@ -108,8 +97,8 @@ class Need(Section):
 
     def text(self, name: str) -> str:
         """The need `name` in words: "classes ≥ 10"."""
-        bound, sign = (self.least, "≥") if self.least is not None else (self.most or 0.0, "≤")
-        return f"{self.what or name.replace('_', ' ')} {sign} {amount(bound)}"
+        bound = f"≤ {amount(self.most or 0.0)}" if self.least is None else f"≥ {amount(self.least)}"
+        return f"{self.what or name.replace('_', ' ')} {bound}"
 
 
 def amount(value: float) -> str:
@@ -156,7 +145,7 @@ class Claim(Section):
     paper: Printed
     test: Words
     units: Words
-    nets: tuple[NetName, ...] = ()
+    nets: tuple[str, ...] = ()
     scale: Words
     needs: Needs = Field(default_factory=dict)
     caveat: str = ""
@@ -187,16 +176,15 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Claim:
+        for net in self.nets:
+            _choose("nets", net, NETS)
         for entry in self.over:
-            if entry.get("images", PLACES[0]) not in PLACES:
-                raise ValueError(f"over: images={entry['images']}: choose from {', '.join(PLACES)}")
+            _choose("over: images", entry.get("images", PLACES[0]), PLACES)
             for name in entry:  # YAML reads some bare words, on and no among them, as booleans
                 if name != "images" and f"{{{name}}}" not in str(self.measured):
                     raise ValueError(f"over: no key of measured has {{{name}}}")
         if self.rule.kind == "absolute" and self.scale != ABSOLUTE_SCALE:
-            raise ValueError(
-                f"scale={self.scale}: a figure can be compared at scale {ABSOLUTE_SCALE} only"
-            )
+            raise ValueError(f"scale={self.scale}: figures are compared at {ABSOLUTE_SCALE} only")
         fewest = min(len(group) for _, group in self.groups)  # which checks their keys
         if self.rule.kind == "order" and fewest < 2:
             raise ValueError("measured: an order needs at least two numbers")
@@ -223,7 +211,7 @@ class Known(Section):
 
     experiment: Words
     seeds: tuple[int, ...]
-    studies: tuple[StudyName, ...]
+    studies: tuple[str, ...]
 
 
 class Claims(Section):
@@ -243,11 +231,10 @@ class Claims(Section):
     @model_validator(mode="after")
     def _references(self) -> Claims:
         for name, claim in self.claims.items():
-            for key, known in (("test", self.tests), ("scale", self.scales)):
-                if getattr(claim, key) not in known:
-                    raise ValueError(
-                        f"claims.{name}.{key}={getattr(claim, key)}: choose from {', '.join(known)}"
-                    )
+            _choose(f"claims.{name}.test", claim.test, self.tests)
+            _choose(f"claims.{name}.scale", claim.scale, self.scales)
+        for study in (study for known in self.seen for study in known.studies):
+            _choose("seen: studies", study, STUDIES)
         return self
 
     def needs(self, claim: Claim) -> list[tuple[str, Need]]:

@@ -28,24 +28,20 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str], root: Path, stream: TextIO | None = None) -> int:
     """Judge the checkout `root` and print the verdicts to `stream` (standard output by default).
 
-    Reads build/config.json and metrics/ alone, which are in git. Raises UserError for a wrong
-    option and for a file that cannot be read.
+    Raises UserError for a wrong option and for a file that cannot be read.
     """
     what = "What the run in this checkout says of each of the paper's claims."
     parser = _Parser(prog="zfnet verdicts", description=what)
-    parser.add_argument(
-        "--compare",
-        metavar="REV",
-        help="print what changed against another git revision or DVC experiment instead",
-    )
+    helps = "print what changed against another git revision or DVC experiment instead"
+    parser.add_argument("--compare", metavar="REV", help=helps)
     revision = parser.parse_args(list(argv)).compare
     out = sys.stdout if stream is None else stream
     before = None if revision is None else at_revision(root, revision)
     told = document(judge(root))
-    if before is not None:
-        out.write(comparison(revision, before, summary(told)))
-    else:
+    if before is None:
         out.write(table.text(told, table.width_of(out), table.is_coloured(out)))
+    else:
+        out.write(comparison(revision, before, summary(told)))
     return 0
 
 
@@ -57,13 +53,9 @@ def at_revision(root: Path, revision: str) -> dict[str, Any]:
     """
     done = _git(root, "show", f"{_commit(root, revision)}:{FILE}")
     if done.returncode:
-        raise UserError(
-            f"{revision} has no {FILE}: no verdicts were committed there; run `dvc repro` at that "
-            "revision, or name another"
-        )
+        raise UserError(f"{revision} has no {FILE}: no verdicts were committed; name another")
     try:
-        found = json.loads(done.stdout)
-        return {"claims": dict(found["claims"])}
+        return {"claims": dict(json.loads(done.stdout)["claims"])}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{FILE} of {revision} cannot be read ({error!r})") from error
 

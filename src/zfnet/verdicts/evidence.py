@@ -51,11 +51,6 @@ class Run:
         """What is known of a net; None for what is not."""
         return self.nets.get(net, {}).get(name)
 
-    def has(self, name: str, nets: Sequence[str]) -> float | None:
-        """How much of a need there is, the least of the nets'; None if that is not known."""
-        known = [self.fact(name, net) for net in nets]
-        return None if None in known else min(known)
-
 
 def gather(root: Path) -> Run:
     """Read build/config.json and metrics/. Raises UserError for what is missing or damaged."""
@@ -63,15 +58,14 @@ def gather(root: Path) -> Run:
     data, sections = config.get("data") or {}, config.get("nets") or {}
     files = {file.stem: file for file in sorted((root / "metrics").glob("*.json"))}
     numbers = {name: read_estimates(files[name]) for name in STUDIES if name in files}
-    nets: dict[str, dict[str, Any]] = {MAIN_NET: {}}
-    for net, section in sections.items():
-        nets[net] = {"input_px": section.get("input_px")}
-        nets[net]["status"] = ADOPTED if section.get("weights") else ""
+    nets: dict[str, dict[str, Any]] = {
+        net: {"input_px": each.get("input_px"), "status": ADOPTED if each.get("weights") else ""}
+        for net, each in {MAIN_NET: {}, **sections}.items()
+    }
     for name, file in files.items():
         if name.startswith(TRAINING):
             facts, numbers[name] = _training(file)
-            net = name.removeprefix(TRAINING)
-            nets[net] = {**nets.get(net, {}), **facts}
+            nets.setdefault(name.removeprefix(TRAINING), {}).update(facts)
     main = nets[MAIN_NET]
     source = str(main.get("source") or data.get("source") or "")
     if main.get("status") == ADOPTED:  # trained elsewhere, on what is not known

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zfnet.pipeline.studies import quantity_of
 from zfnet.results import plain
-from zfnet.stats.estimate import Estimate, decimals
+from zfnet.stats.estimate import decimals, to_dict
 from zfnet.stats.intervals import holm
 from zfnet.verdicts import reasons, rules
-from zfnet.verdicts.claims import Claims, Edit, read_claims
-from zfnet.verdicts.evidence import Part, Run, gather, whys
+from zfnet.verdicts.claims import Claims, read_claims
+from zfnet.verdicts.evidence import SEEDS, Part, Run, gather, whys
 from zfnet.verdicts.verdict import OUT_OF_SCALE, UNDECIDED, WORDS, Verdict, judge_claim
 
 
@@ -81,7 +82,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             },
             "correction": claims.correction,
             "family": judgement.family,
-            "edits": _edits(claims.edits),
+            "edits": [each.model_dump(mode="json") for each in claims.edits],
             "seen": [known.model_dump() for known in claims.seen],
             "counts": judgement.counts,
             "claims": {one.id: _verdict(one, judgement) for one in judgement.verdicts},
@@ -92,6 +93,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
 
 def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
     claim, outcome, run = one.claim, one.outcome, judgement.run
+    measured = outcome.deciding.measured if outcome else None
     trainings = outcome.trainings if outcome else 0
     seeds = range(run.seed, run.seed + trainings)
     seen = {
@@ -105,7 +107,8 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
         "claim": claim.claim,
         "verdict": one.word,
         "alone": one.alone,
-        **_number(outcome.deciding.measured if outcome else None),
+        **{name: getattr(measured, name, None) for name in ("value", "low", "high", "n")},
+        "unit": measured.unit if measured else "",
         "units": claim.units,
         "deciding": one.deciding,
         "of": len(outcome.checks) if outcome else 0,
@@ -124,27 +127,17 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
         "trainings": trainings,
         "seeds": list(seeds),
         "seen_seeds": [seed for seed in seeds if seed in seen],
-        "needs": [vars(each) for each in one.needs],
+        "needs": one.needs,
         "unmet": one.unmet,
         "numbers": [_part(part) for part in one.parts],
         "committed": claim.committed.isoformat(),
-        "edits": _edits(claim.edits),
+        "edits": [each.model_dump(mode="json") for each in claim.edits],
     }
 
 
-def _number(measured: Estimate | None) -> dict[str, Any]:
-    names = ("value", "low", "high", "n")
-    found: dict[str, Any] = {name: getattr(measured, name, None) for name in names}
-    return {**found, "unit": measured.unit if measured else ""}
-
-
 def _part(part: Part) -> dict[str, Any]:
-    told: dict[str, Any] = {"study": part.number.study, "key": part.key, "why": whys([part])}
-    return {**told, **_number(part.measured), "note": part.measured.note} if part.measured else told
-
-
-def _edits(edits: tuple[Edit, ...]) -> list[dict[str, str]]:
-    return [{"date": each.date.isoformat(), "reason": each.reason} for each in edits]
+    measured = {"note": "", **to_dict(part.measured)} if part.measured else {}
+    return {"study": part.number.study, "key": part.key, "why": whys([part]), **measured}
 
 
 def summary(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,3 +150,25 @@ def summary(told: Mapping[str, Any]) -> dict[str, Any]:
             claims[name]["value"] = round(claim["value"], places)
     counts = {word.replace(" ", "_"): told["counts"].get(word, 0) for word in WORDS}
     return {"judged": told["family"], "counts": counts, "claims": claims}
+
+
+def headline(run: Run, counts: Mapping[str, int]) -> dict[str, Any]:
+    """The few numbers that `dvc metrics` compares runs by, rounded to what their intervals tell.
+
+    {group: {name: number}}; which these are stands with each quantity in `zfnet.pipeline.studies`.
+    Where a net was trained with several seeds the mean over them is taken. No key may be `error`:
+    DVC takes that for a file that it could not read. `counts`: of verdicts.
+    """
+    found: dict[str, Any] = {"claims": {word.replace(" ", "_"): n for word, n in counts.items()}}
+    for source, numbers in run.numbers.items():
+        for key, one in numbers.items():
+            quantity, words = quantity_of(source, key) or (None, {})
+            over = numbers.get(f"{key}{SEEDS}", one)
+            number = one if over.value != over.value else over
+            if quantity is None or not quantity.headline or number.value != number.value:
+                continue
+            group, _, name = quantity.headline.format(**words).partition(".")
+            places = decimals(number.value, number.low, number.high)
+            value = round(number.value, places) + 0.0  # no -0.0
+            found.setdefault(group, {})[name] = value if places else int(value)
+    return found

@@ -10,6 +10,7 @@ it; so p ≤ 0.05 says the same as the interval.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,11 +20,12 @@ from pydantic import Field, model_validator
 
 from zfnet.paper import Words
 from zfnet.pipeline.options import Section
-from zfnet.stats.estimate import LESS, MINUS, Estimate
+from zfnet.stats.estimate import LESS, MINUS, TRAININGS, Estimate
 
 LEVEL = 0.05
 NARROW = 0.0499  # p of an interval without width that excludes a bound: below LEVEL, no more said
 FOR, AGAINST = "for", "against"
+UNITS = "units"
 MOST_TIMES = 1000  # beyond so many times as many units the estimate lies on the bound
 # What each kind of rule must say; those with a sign or a way may have a margin besides.
 PARAMETERS = {
@@ -206,8 +208,10 @@ class Outcome:
 
     @property
     def covers(self) -> frozenset[str]:
-        """What all intervals cover."""
-        return frozenset.intersection(*(frozenset(each.measured.covers) for each in self.checks))
+        """What all intervals cover: other TRAININGS, new UNITS (images or maps), or both."""
+        each = [one.measured.covers for one in self.checks]
+        every = ({TRAININGS if what == TRAININGS else UNITS for what in covers} for covers in each)
+        return frozenset.intersection(*map(frozenset, every))
 
 
 def decided(p: float) -> bool:
@@ -249,12 +253,6 @@ def needed(one: Check, level: float) -> int | None:
         grown = max(1.0, freedom * count / n)
         return single * math.sqrt(n / count) * critical(level, grown) < one.distance
 
-    low, high = n, n
-    while not decides(high):
-        low, high = high, 2 * high
-        if high > MOST_TIMES * n:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if decides(middle) else (middle, high)
-    return high
+    counts = range(n, MOST_TIMES * n + 1)
+    place = bisect_left(counts, True, key=decides)
+    return counts[place] if place < len(counts) else None

@@ -6,12 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from zfnet.files import write_json
-from zfnet.verdicts.headline import headline
-from zfnet.verdicts.judge import document, judge, summary
+from zfnet.verdicts.judge import document, headline, judge, summary
 from zfnet.verdicts.verdict import NOT_MEASURED
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.stages import Paths
+    from zfnet.pipeline.paths import Paths
 
 
 def run(cfg: Any, paths: Paths) -> None:

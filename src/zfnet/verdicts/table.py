@@ -10,23 +10,12 @@ from typing import Any, TextIO
 
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.estimate import text as in_words
-from zfnet.verdicts.verdict import (
-    CONTRADICTED,
-    FAILS,
-    HOLDS,
-    NOT_MEASURED,
-    OUT_OF_SCALE,
-    REPRODUCED,
-    UNDECIDED,
-)
+from zfnet.verdicts.verdict import NOT_MEASURED, OUT_OF_SCALE, UNDECIDED, WORDS
 
 WIDTH = 120  # of output that is no terminal
 NARROWEST = 40
 COLUMN = 16  # of the verdicts
-COLOURS = {
-    REPRODUCED: "32", HOLDS: "32", CONTRADICTED: "31", FAILS: "31", UNDECIDED: "33",
-    OUT_OF_SCALE: "2", NOT_MEASURED: "2",
-}  # fmt: skip
+COLOURS = dict(zip(WORDS, ("32", "31", "32", "31", "33", "2", "2"), strict=True))
 
 
 def width_of(stream: TextIO) -> int:
@@ -74,11 +63,9 @@ def _said(name: str, claim: Mapping[str, Any]) -> list[str]:
         return [f"{name}: {claim['reason']}", claim["claim"]]
     number = Estimate(claim["value"], claim["low"], claim["high"], unit=claim["unit"])
     which = f" ({claim['deciding']}, deciding of {claim['of']})" if claim["deciding"] else ""
-    told = [claim["reason"], claim["more"]]
-    if claim["verdict"] not in (UNDECIDED, OUT_OF_SCALE):
-        told = []
-    if claim["missing"]:
-        told.append(f"Not counted: {claim['missing']}.")
+    open_ = claim["verdict"] in (UNDECIDED, OUT_OF_SCALE)
+    told = [claim["reason"], claim["more"]] if open_ else []
+    told += [f"Not counted: {claim['missing']}."] if claim["missing"] else []
     told = [" ".join(filter(None, [*told, claim["caveat"]]))]
     first = f"{name}: {in_words(number)}{which}; paper: {claim['paper']['text']}"
     return [first, claim["claim"], *filter(None, told)]
@@ -89,15 +76,11 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     if document["family"]:
         found.append(
             f"{document['family']} claims were judged; Holm's correction keeps the chance of even "
-            "one wrong decision among them at 5\N{NO-BREAK SPACE}%. Brackets are "
-            "95\N{NO-BREAK SPACE}% intervals, uncorrected."
+            "one wrong decision among them at 5 %. Brackets are 95 % intervals, uncorrected."
         )
     single = sum(each["p_holm"] is not None and each["trainings"] == 1 for each in claims)
     if single:
-        found.append(
-            f"{single} of them rest on one training of each net: their intervals cover other "
-            "images or maps, not other trainings."
-        )
+        found.append(f"{single} of them rest on one training of each net and cover no others.")
     if any(each["seen_seeds"] for each in claims):
         known = [k for s in document["seen"] if s["experiment"] == run["experiment"]
                  for k in s["seeds"]]  # fmt: skip

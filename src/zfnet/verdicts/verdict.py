@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from zfnet import MAIN_NET
 from zfnet.stats.estimate import AT_CHANCE
@@ -19,22 +20,13 @@ WORDS = (REPRODUCED, CONTRADICTED, HOLDS, FAILS, UNDECIDED, OUT_OF_SCALE, NOT_ME
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A need and what there is of it, in words, whether that is enough, and why it is needed."""
-
-    need: str
-    here: str
-    met: bool
-    why: str
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What a run says of one claim.
 
     `alone`: the word before the correction. `outcome`: None where nothing was measured, `why` then
-    says why. After the correction, where the claim was judged: `p_holm`, and the `level` that the
-    claim's own p had to stay below.
+    says why. `needs`: each as "need" and what there is of it "here", in words, whether it is "met",
+    and "why" it is needed. After the correction, where the claim was judged: `p_holm`, and the
+    `level` that the claim's own p had to stay below.
     """
 
     id: str
@@ -43,7 +35,7 @@ class Verdict:
     alone: str
     parts: tuple[Part, ...] = ()
     outcome: Outcome | None = None
-    needs: tuple[Asked, ...] = ()
+    needs: tuple[dict[str, Any], ...] = ()
     why: str = ""
     p_holm: float | None = None
     level: float = LEVEL
@@ -51,7 +43,7 @@ class Verdict:
     @property
     def unmet(self) -> list[str]:
         """Needs that the run does not meet, with what it has."""
-        return [f"{each.need} (here {each.here})" for each in self.needs if not each.met]
+        return [f"{each['need']} (here {each['here']})" for each in self.needs if not each["met"]]
 
     @property
     def deciding(self) -> str:
@@ -74,7 +66,7 @@ def judge_claim(name: str, claims: Claims, run: Run) -> Verdict:
     needs = tuple(
         _asked(key, need, claim, outcome.trainings, run) for key, need in claims.needs(claim)
     )
-    word = _word(claim, outcome, run, all(each.met for each in needs))
+    word = _word(claim, outcome, run, all(each["met"] for each in needs))
     parts = (*(part for chain in chains for part in chain), *missing)
     return Verdict(name, claim, word, word, parts, outcome, needs)
 
@@ -120,17 +112,18 @@ def _chains(parts: Sequence[Part], claim: Claim) -> list[list[Part]]:
     return [list(once.values())] if once else []
 
 
-def _asked(name: str, need: Need, claim: Claim, trainings: int, run: Run) -> Asked:
-    """A need held against the run."""
-    here: float | None
+def _asked(name: str, need: Need, claim: Claim, trainings: int, run: Run) -> dict[str, Any]:
+    """A need held against the run: the least of the nets' that the claim is about."""
+    here: float | None = trainings
     if need.study and need.key:
         measured = run.numbers.get(need.study, {}).get(need.key)
         here = measured.value if measured and measured.value == measured.value else None
-    else:
-        ours = (MAIN_NET,) if name in ("classes", "images") else claim.nets or (MAIN_NET,)
-        here = trainings if name == "trainings" else run.has(name, ours)
-    known = "not known" if here is None else amount(here)
-    return Asked(need.text(name), known, here is not None and need.met(here), need.why)
+    elif name != "trainings":
+        nets = (MAIN_NET,) if name in ("classes", "images") else claim.nets or (MAIN_NET,)
+        known = [run.fact(name, net) for net in nets]
+        here = None if None in known else min(known)
+    told = {"need": need.text(name), "here": "not known" if here is None else amount(here)}
+    return {**told, "met": here is not None and need.met(here), "why": need.why}
 
 
 def _word(claim: Claim, outcome: Outcome, run: Run, met: bool) -> str:
