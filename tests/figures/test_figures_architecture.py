@@ -27,6 +27,9 @@ def made(folder, root, limit="not run", grid=True, filters=2):
         estimates |= {f"{key}_{name}": Estimate(0.25, 0.125, 0.375, 24) for name in MEASURES}
         estimates[f"{key}_layer2_grid_excess"] = one
     estimates["limit_layer1_dominance"] = Estimate(math.nan, note="none")
+    if limit == "compared":
+        estimates["limit_layer1_dominance"] = Estimate(-2.5, -3.5, -1.5, 4)
+        estimates["unlimited_layer1_dominance"] = Estimate(4.5, 3.5, 5.5, 2)
     story = {"status": limit, "limit": 0.1, "epochs": 3, "rescaled": 1200, "largest_rms": 0.09}
     arrays = {}
     for key in keys:
@@ -107,11 +110,15 @@ def test_what_a_net_lacks_is_left_out(tmp_path, root):
     assert "not known" in page("architecture", results)
 
 
-@pytest.mark.parametrize("limit", ["unknown", "no limit", "never bound", "not run"])
+@pytest.mark.parametrize("limit", ["unknown", "no limit", "never bound", "not run", "compared"])
 def test_the_page_says_what_was_found(tmp_path, root, limit):
     text = page("architecture", made(tmp_path, root, limit))
     assert "ZFNet has more aliasing" in text
     assert "0.25 [0.12, 0.38]" in text
     assert "None" not in text
-    assert ("1,200 times in 3 epochs" in text) == (limit == "not run")
+    assert ("1,200 times in 3 epochs" in text) == (limit in ("not run", "compared"))
+    assert ("first-layer filter by −2.5" in text) == (
+        limit == "compared"
+    )
+    assert ("filter has 4.5" in text) == (limit == "compared")
     assert ("0.09" in text) == (limit == "never bound")
