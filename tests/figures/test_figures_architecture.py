@@ -117,8 +117,6 @@ def test_the_page_says_what_was_found(tmp_path, root, limit):
     assert "0.25 [0.12, 0.38]" in text
     assert "None" not in text
     assert ("1,200 times in 3 epochs" in text) == (limit in ("not run", "compared"))
-    assert ("first-layer filter by −2.5" in text) == (
-        limit == "compared"
-    )
+    assert ("first-layer filter by −2.5" in text) == (limit == "compared")
     assert ("filter has 4.5" in text) == (limit == "compared")
     assert ("0.09" in text) == (limit == "never bound")
