@@ -120,7 +120,7 @@ def test_adopted_weights_leave_the_needs_unknown() -> None:
         ),
         (
             {"features": {"purity_slope": Estimate(1, 0.9, 1.1, 9, invalid="still learning")}},
-            "features has purity_slope of a net that is no evidence: still learning.",
+            "features has purity_slope, no evidence: still learning.",
         ),
     ],
 )

@@ -140,9 +140,10 @@ def _fault(measured: Estimate | None) -> str:
     """What keeps a number from being used; "" for nothing."""
     if measured is None:
         return f"has no {KEYS} in this run"
+    if measured.invalid == AT_CHANCE:
+        return f"has {KEYS} of a net that {FAILED}"
     if measured.invalid:
-        bad = FAILED if measured.invalid == AT_CHANCE else f"is no evidence: {measured.invalid}"
-        return f"has {KEYS} of a net that {bad}"
+        return f"has {KEYS}, no evidence: {measured.invalid}"
     if measured.value != measured.value:
         return f"could not give {KEYS}" + (f": {measured.note}" if measured.note else "")
     return ""

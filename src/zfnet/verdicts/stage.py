@@ -24,11 +24,9 @@ def run(cfg: Any, paths: Paths) -> None:
     words = {name: claim["verdict"] for name, claim in told["claims"].items()}
     measured = {name: word for name, word in words.items() if word != NOT_MEASURED}
     write_json(paths.results.with_name("claims.json"), told, sort_keys=False)
-    for name, value in (
-        ("claims", summary(told)),
-        ("headline", headline(judgement.run, told["counts"])),
-        ("verdicts", measured),
-    ):
+    numbers = headline(judgement.run, told["counts"])
+    metrics = {"claims": summary(told), "headline": numbers, "verdicts": measured}
+    for name, value in metrics.items():
         write_json(paths.metrics.with_name(f"{name}.json"), value, sort_keys=False)
     counts = ", ".join(f"{word} {count}" for word, count in told["counts"].items())
     print(f"zfnet: {len(words)} claims: {counts}", file=sys.stderr)
