@@ -478,6 +478,7 @@ TRAINING_QUANTITIES = (
     Q(r"val_top5_error|val_ten_crop_top[15]_error|(running_)?train_top1_error", "%"),
     Q(r"train_loss", "nat"),
     Q(r"epochs|parameters|filters_rescaled|largest_filter_rms", "", ""),
+    Q(r"classes|images|input_px|trainings", "", ""),
 )
 _TRAINING = re.compile(rf"train_{_NET}")
 
