@@ -172,7 +172,7 @@ def test_scores_are_those_of_the_formula(net):
     found = faces.faces_of_split(whole, PARTS, None, False)
     chosen = choose(SMALL, found, PX)
     one = measure(SMALL, whole, found, chosen.groups, Squares(8))[0]
-    rows = one.group.rows
+    rows = chosen.groups[0]
     clean, hidden = hide(whole, found.pixels[rows], one.corners, 8)
     signs = (clean.mean((2, 3))[:, None] - hidden.mean((3, 4))).sign()
     pairs = one.pairs((5, "out", "third"))
@@ -214,12 +214,12 @@ def test_groups_are_disjoint_of_one_class_and_start_with_the_one_to_draw(net):
     whole = inputs_of(made(90, corresponding=True), net)
     found = faces.faces_of_split(whole, PARTS, None, False)
     chosen = choose(SMALL, found, PX)
-    rows = np.concatenate([group.rows for group in chosen.groups])
+    rows = np.concatenate(chosen.groups)
     assert len(set(rows.tolist())) == len(rows) == 60
     assert not chosen.pooled
-    assert [group.name for group in chosen.groups[:3]] == ["dog", "cat", "dog"]
+    assert [found.groups[group[0]] for group in chosen.groups[:3]] == ["dog", "cat", "dog"]
     for group in chosen.groups:
-        assert {found.groups[row] for row in group.rows} == {group.name}
+        assert len({found.groups[row] for row in group}) == 1
     limited = choose(small(max_groups=4), found, PX)
     assert len(limited.groups) == 4
     assert limited.why.count("left_over") == 40

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def figures(results: Results) -> list[Figure]:
             "(crosses: its mean ±). Lower: hiding it changes the features of all faces more alike. "
             f"{pooled}Compare the order of the rows, not the levels.",
             f"Mean sign change by hidden part: {means}.",
-            functools.partial(delta_chart, _levels(results)),
+            functools.partial(_chart, results),
         ),
     ]
 
@@ -198,52 +197,30 @@ def hidden_sheet(
 
 
 # ------------------------------------------------------------------------------------------ chart
-@dataclass(frozen=True)
-class Level:
-    """One row of Table 1: a name, Δ with its interval, and the paper's mean and ±."""
-
-    name: str
-    value: float
-    low: float | None
-    high: float | None
-    paper: tuple[float, float] | None
-
-
-def _levels(results: Results) -> dict[str, list[Level]]:
-    """The rows of Table 1 by panel."""
-    printed = paper.tables(results.root)["table1"]
-    panels = {}
-    for layer in results.facts["layers"]:
-        levels = []
-        for name in (*results.facts["parts"], "random"):
-            own, cell = results[f"layer{layer}_{name}"], printed.get(name, f"layer{layer}")
-            theirs = (cell.value, cell.spread or 0.0) if cell else None
-            levels.append(Level(words(name), own.value, own.low, own.high, theirs))
-        panels[f"layer {layer}"] = levels
-    return panels
-
-
-def delta_chart(panels: Mapping[str, Sequence[Level]]) -> Any:
+def _chart(results: Results) -> Any:
     """Δ by what is hidden, one panel a layer with a scale of its own, as one matplotlib figure."""
+    printed, names = paper.tables(results.root)["table1"], [*results.facts["parts"], "random"]
+    layers = results.facts["layers"]
     drawn = figure(8.0, 3.5)
-    axes = drawn.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (title, levels) in zip(axes, panels.items(), strict=True):
-        for place, level in enumerate(levels):
-            colour = FAINT_HEX if level.name == "random" else CATEGORICAL[0]
-            low = level.value if level.low is None else level.low
-            high = level.value if level.high is None else level.high
+    axes = drawn.subplots(1, len(layers), squeeze=False)[0]
+    for axis, layer in zip(axes, layers, strict=True):
+        for place, name in enumerate(names):
+            delta, theirs = results[f"layer{layer}_{name}"], printed.get(name, f"layer{layer}")
+            low = delta.value if delta.low is None else delta.low
+            high = delta.value if delta.high is None else delta.high
             axis.errorbar(
-                place - 0.13, level.value, yerr=[[level.value - low], [high - level.value]],
-                fmt="o", markersize=7, capsize=4, color=colour, linewidth=1.8,
+                place - 0.13, delta.value, yerr=[[delta.value - low], [high - delta.value]],
+                fmt="o", markersize=7, capsize=4, linewidth=1.8,
+                color=FAINT_HEX if name == "random" else CATEGORICAL[0],
             )  # fmt: skip
-            if level.paper is not None:
+            if theirs is not None:
                 axis.errorbar(
-                    place + 0.17, level.paper[0], yerr=level.paper[1], fmt="x", markersize=7,
+                    place + 0.17, theirs.value, yerr=theirs.spread, fmt="x", markersize=7,
                     capsize=3, color=CATEGORICAL[1], linewidth=1.3,
                 )  # fmt: skip
-        axis.set_title(title, fontsize=13)
-        axis.set_xticks(range(len(levels)), [level.name.replace(" ", "\n") for level in levels])
-        axis.set_xlim(-0.5, len(levels) - 0.5)
+        axis.set_title(f"layer {layer}", fontsize=13)
+        axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+        axis.set_xlim(-0.5, len(names) - 0.5)
         axis.set_ylim(bottom=0)
         axis.tick_params(labelsize=11)
         axis.grid(axis="y", alpha=0.3)

@@ -107,6 +107,7 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
     net, px = inputs.net, inputs.net.input_px
     chosen = choose(cfg, faces, px)
     fields = _fields(net, cfg)
+    names = dict.fromkeys(faces.groups[group[0]] for group in chosen.groups)
     facts = {
         **source,
         "measured": bool(chosen.groups),
@@ -122,8 +123,8 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
         "groups": len(chosen.groups),
         "group_size": GROUP_SIZE,
         "min_groups": MIN_GROUPS,
-        "faces": sum(len(group.rows) for group in chosen.groups),
-        "classes": list(dict.fromkeys(group.name for group in chosen.groups if group.name)),
+        "faces": sum(map(len, chosen.groups)),
+        "classes": [name for name in names if name],
         "excluded": Counter(filter(None, chosen.why)),
         "fields_px": {str(layer): size for layer, size in fields.items()},
         "field_limit": FIELD_LIMIT,
@@ -139,7 +140,7 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
     estimates, table1 = _summed(cfg, found, chosen.pooled)
     estimates["size_px"] = Estimate(pixels(cfg.size, px), unit="px", note="setting")
     varied = sensitivity(cfg, inputs, faces, chosen, found)
-    shown = found[0].group.rows[:GROUP_SIZE]
+    shown = chosen.groups[0][:GROUP_SIZE]
     return replace(
         bare,
         estimates=estimates,
@@ -159,21 +160,13 @@ def pixels(size: int, px: int) -> int:
 
 # -------------------------------------------------------------------------------------- choosing
 @dataclass(frozen=True)
-class Group:
-    """Faces that are compared with each other: their class and `rows` (n,) of the faces."""
-
-    name: str
-    rows: np.ndarray
-
-
-@dataclass(frozen=True)
 class Chosen:
-    """The groups, and for each face why it is in none ("" if it is in one).
-
-    pooled: a group is all faces of its class, because too few disjoint groups were to be had.
+    """Groups of faces that are compared with each other, as rows (n,); for each face why it is in
+    none ("" if it is in one); pooled: a group is all faces of its class, because too few disjoint
+    groups were to be had.
     """
 
-    groups: list[Group]
+    groups: list[np.ndarray]
     why: list[str]
     pooled: bool
 
@@ -191,8 +184,8 @@ def choose(cfg: Correspondence, faces: Faces, px: int) -> Chosen:
     ]
     names = sorted(set(faces.groups), key=lambda n: (n != FIRST_CLASS, faces.groups.index(n)))
     rng = np.random.default_rng([cfg.seed, 11])
-    parts: list[list[Group]] = []
-    whole: list[Group] = []
+    parts: list[list[np.ndarray]] = []
+    whole: list[np.ndarray] = []
     for name in names:
         rows = np.array([i for i in range(len(faces)) if faces.groups[i] == name and not why[i]])
         rows = rng.permutation(rows.astype(np.int64))
@@ -200,14 +193,14 @@ def choose(cfg: Correspondence, faces: Faces, px: int) -> Chosen:
         for row in rows if count == 0 else ():
             why[row] = FEW
         if count:
-            parts.append([Group(name, p) for p in np.split(rows[: count * GROUP_SIZE], count)])
-            whole.append(Group(name, rows))
+            parts.append(np.split(rows[: count * GROUP_SIZE], count))
+            whole.append(rows)
     turns = max((len(part) for part in parts), default=0)
     groups = [part[turn] for turn in range(turns) for part in parts if turn < len(part)]
     if len(groups) < MIN_GROUPS:
         return Chosen(whole, why, True)
     groups = groups[: cfg.max_groups]
-    used = {row for group in groups for row in group.rows.tolist()}
+    used = set(np.concatenate(groups).tolist())
     why = [w or ("" if row in used else LEFT_OVER) for row, w in enumerate(why)]
     return Chosen(groups, why, False)
 
@@ -234,7 +227,6 @@ class Compared:
     share of features that did not change at all, (C,).
     """
 
-    group: Group
     corners: np.ndarray
     distances: dict[Key, np.ndarray]
     unchanged: dict[tuple[int, str], np.ndarray]
@@ -255,7 +247,7 @@ def taps_of(net: Net, cfg: Correspondence) -> dict[tuple[int, str], str]:
 
 
 def measure(
-    cfg: Correspondence, inputs: Inputs, faces: Faces, groups: Sequence[Group], how: Squares
+    cfg: Correspondence, inputs: Inputs, faces: Faces, groups: Sequence[np.ndarray], how: Squares
 ) -> list[Compared]:
     """Hide parts and random places of every group's faces and compare the changes' signs.
 
@@ -266,16 +258,16 @@ def measure(
     desc = f"faces, squares of {how.side} px"
     for number, group in enumerate(progress(groups, total=len(groups), desc=desc, unit="group")):
         rng = np.random.default_rng([cfg.seed, number, 12])
-        hidden = squares(faces.parts[group.rows], px, how.side)
-        boxes = faces.boxes[group.rows] if how.boxed else [None] * len(hidden)
+        hidden = squares(faces.parts[group], px, how.side)
+        boxes = faces.boxes[group] if how.boxed else [None] * len(hidden)
         free = [free_places(own, px, how.side, b) for own, b in zip(hidden, boxes, strict=True)]
         if how.shared:
-            middle = np.rint(faces.parts[group.rows].mean(1)).astype(np.int64)
+            middle = np.rint(faces.parts[group].mean(1)).astype(np.int64)
             drawn = draw_shared(free, middle * (how.shared == "face"), DRAWS, rng)
         else:
             drawn = np.stack([draw_places(mask, DRAWS, rng) for mask in free])
         corners = np.concatenate([hidden, drawn], 1)
-        signs = _signs(inputs, faces.pixels[group.rows], corners, how.side, paths)
+        signs = _signs(inputs, faces.pixels[group], corners, how.side, paths)
         distances: dict[Key, np.ndarray] = {}
         for (layer, tap), sign in signs.items():
             flat, shape = sign.flatten(0, 1), sign.shape[:2]
@@ -283,7 +275,7 @@ def measure(
                 distance = sign_distance(flat, flat, zeros).cpu().double().numpy()
                 distances[layer, tap, zeros] = distance.reshape(*shape, *shape)
         unchanged = {key: (s == 0).float().mean((0, 2)).cpu().numpy() for key, s in signs.items()}
-        found.append(Compared(group, corners, distances, unchanged))
+        found.append(Compared(corners, distances, unchanged))
     return found
 
 
@@ -396,9 +388,9 @@ def sensitivity(
     """
     groups = chosen.groups if chosen.pooled else chosen.groups[:SENSITIVITY_GROUPS]
     base, px = list(found[: len(groups)]), inputs.net.input_px
-    images = sum(len(group.rows) for group in groups)
+    images = sum(map(len, groups))
     own = Squares(pixels(cfg.size, px))
-    boxed = not np.isnan(faces.boxes[np.concatenate([group.rows for group in groups])]).any()
+    boxed = not np.isnan(faces.boxes[np.concatenate(groups)]).any()
     records: list[dict[str, Any]] = []
 
     def add(choice: str, setting: Any, how: Squares = own, **read: Any) -> None:
@@ -435,7 +427,7 @@ def sensitivity(
 
 
 def _images(faces: Faces, chosen: Chosen) -> Table:
-    number = {row: n for n, group in enumerate(chosen.groups) for row in group.rows.tolist()}
+    number = {row: n for n, group in enumerate(chosen.groups) for row in group.tolist()}
     rows = [
         [name, faces.groups[i], number.get(i), chosen.why[i], faces.trained[i]]
         for i, name in enumerate(faces.ids)

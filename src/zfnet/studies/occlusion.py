@@ -333,19 +333,26 @@ def other_images(inputs: Inputs, hidden: Hidden, drawn: int) -> tuple[Table, dic
     layer = hidden.square.layer
     path = inputs.net.tap(layer, "relu")
     top = strongest(inputs, [path], min(OTHERS + 1, len(inputs.rows)), what=f"layer {layer}")[path]
-    records, found = [], []  # found: row, map, rank
+    found = []
     for i, own in enumerate(hidden.rows[:drawn].tolist()):
         unit = int(hidden.maps["unit"][i])
-        listed = zip(top.images[unit].tolist(), top.values[unit].tolist(), strict=True)
-        ranks_ = [(k, row, v) for k, (row, v) in enumerate(listed) if row != own and v > 0]
-        for rank, row, value in ranks_[:OTHERS]:
-            name = inputs.class_names[inputs.labels[row]]
-            records.append([i, unit, inputs.split.ids[row], name, value])
-            found.append((row, unit, rank))
-    table = Table(["drawn", "map", "image", "class", "activation"], records)
+        active = (top.images[unit] != own) & (top.values[unit] > 0)
+        found += [(i, unit, k) for k in active.nonzero()[:OTHERS, 0].tolist()]
+    records = [
+        {
+            "drawn": i,
+            "map": unit,
+            "image": inputs.split.ids[row := int(top.images[unit, k])],
+            "class": inputs.class_names[inputs.labels[row]],
+            "activation": float(top.values[unit, k]),
+        }
+        for i, unit, k in found
+    ]
+    table = Table.of(records, ["drawn", "map", "image", "class", "activation"])
     if not found:
         return table, {}
-    rows, units, order = np.array(found).T
+    _, units, order = np.array(found).T
+    rows = top.images[units, order].numpy()
     places = top.places[units, order]
     windows = Windows.of(inputs.net, path, places)
     height, width = windows.canvas
@@ -420,11 +427,11 @@ def _estimates(hidden: Hidden, stride_px: int, seed: int) -> dict[str, Estimate]
     if hidden.table is not None:
         note = "field of the watched layer over the input's side; may pass 1"
         estimates["field_share"] = Estimate(hidden.field_share, note=note)
-        estimates["projection_correlation_p"] = Estimate(
-            pairing_p(hidden.table, seed),
-            n=int((~np.isnan(hidden.table.diagonal())).sum()),
-            note="one-sided, projections permuted among the images; a probability, no interval",
-        )
+        n = int((~np.isnan(hidden.table.diagonal())).sum())
+        if n > 1:
+            note = "one-sided, projections permuted among the images; a probability, no interval"
+            p = Estimate(pairing_p(hidden.table, seed), n=n, note=note)
+            estimates["projection_correlation_p"] = p
     return estimates
 
 
