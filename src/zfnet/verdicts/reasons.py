@@ -57,7 +57,7 @@ def more(one: Verdict) -> str:
     count = rules.needed(check, one.level if outcome.side == FOR else one.level / outcome.tests)
     if count is None or not n:
         return f"Not even {rules.MOST_TIMES:,} times as many {units} would decide at this estimate."
-    times = math.ceil(10 * count / n) / 10
+    times = math.ceil(10 * count / n) / 10 if count < 10 * n else math.ceil(count / n)
     return f"About {times:,g} times as many {units} would decide, were the estimate to stay."
 
 
