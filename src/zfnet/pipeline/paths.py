@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,27 +117,21 @@ class Paths:
     @staticmethod
     def by_hand(root: Path, stage: str, net: str, out: Path, data_root: Path) -> Paths:
         """Where a stage reads and writes when a person runs it: everything new below `out`."""
-        prepared = out if stage == "prepare" else root / "data"
-        targets = out if stage == "targets" else root / "data"
-        results = root / "results"
-        return Paths(
-            root=root,
-            main=main_checkout(root),
-            data_root=data_root,
-            config=out / "config.json",
-            prepared=prepared / "prepared",
-            scan=prepared / "scan.parquet",
-            net=root / "models" / net / "final",
+        own: dict[str, dict[str, Any]] = {
+            "prepare": {"prepared": out / "prepared", "scan": out / "scan.parquet"},
+            "targets": {"targets": out / "targets", "target_scans": out / "target_scans"},
+            "codes": {"codes": out / "results"},
+            "scratch": {"scratch": out / "results"},
+        }
+        return replace(
+            Paths.of(root, stage, net, out / "config.json", data_root),
             final=out / "final",
             epochs=out / "epochs",
             results=out / "results",
             metrics=out / "metrics.json",
             timing=out / "timing.json",
             reports=out / "reports",
-            targets=targets / "targets",
-            target_scans=targets / "target_scans",
-            codes=out / "results" if stage == "codes" else results / "codes",
-            scratch=out / "results" if stage == "scratch" else results / "scratch",
+            **own.get(stage, {}),
         )
 
     @property
