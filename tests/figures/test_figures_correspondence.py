@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from zfnet.figures import correspondence
-from zfnet.figures.correspondence import hidden_sheet
 from zfnet.report.study import page
 from zfnet.results import Measurement, Results, Table, save
 from zfnet.stats.estimate import Estimate
@@ -82,13 +81,14 @@ def test_faces_and_chart_are_drawn(tmp_path, root):
     assert [axis.get_title() for axis in axes] == ["layer 5", "layer 7"]
 
 
-def test_each_hidden_square_is_outlined():
-    tile = np.zeros((PX, PX, 3), np.uint8)
-    sheet = hidden_sheet([[tile, tile]], ["original", "nose"], np.array([[[8, 16]]]), 8)
-    red = (np.asarray(sheet)[..., 0] > 200) & (np.asarray(sheet)[..., 1] < 100)
-    ys, xs = np.nonzero(red)
+def test_each_hidden_square_is_outlined(tmp_path, root):
+    made = measured(parts=["nose"])
+    made.arrays["faces_corners"] = np.array([[[8, 16]]])
+    sheet = np.asarray(correspondence.figures(results_of(made, tmp_path, root))[0].draw())
+    ys, xs = np.nonzero((sheet[..., 0] > 200) & (sheet[..., 1] < 100))
     assert ys.min() - 44 == pytest.approx(220 * 8 / PX, abs=1)
-    assert xs.max() - ys.max() == pytest.approx(226 + 16 + 220 * 8 / PX - 44, abs=2)
+    assert xs.min() - (220 + 6 + 16) == pytest.approx(220 * 16 / PX, abs=1)
+    assert xs.max() - xs.min() == pytest.approx(220 * 8 / PX, abs=2)
 
 
 @pytest.mark.parametrize(

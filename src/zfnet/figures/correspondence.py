@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from zfnet.stats.estimate import in_words
 
 CARD = "correspondence_faces"
 GREY = 128  # raw value of the squares
+WIDTH = 1200  # px of the sheet of faces, at most
 CHOICES = {
     "measured": "as measured",
     "size": "side of the squares, px",
@@ -148,51 +148,26 @@ def _faces(results: Results) -> Image.Image:
     faces, corners = results.array("faces"), results.array("faces_corners")
     side, heads = results.facts["size_px"], [words(part) for part in results.facts["parts"]]
     heads = ["original", *heads, *["random"] * (corners.shape[1] - len(heads))]
-    rows = [[image, *_hidden(image, own, side)] for image, own in zip(faces, corners, strict=True)]
-    return hidden_sheet(rows, heads, corners, side)
-
-
-def _hidden(image: np.ndarray, corners: np.ndarray, side: int) -> list[np.ndarray]:
-    """The image once for each corner, with a grey square there."""
-    pictures = [np.array(image) for _ in corners]
-    for picture, (y, x) in zip(pictures, corners.tolist(), strict=True):
-        picture[y : y + side, x : x + side] = GREY
-    return pictures
-
-
-def hidden_sheet(
-    rows: Sequence[Sequence[np.ndarray]],
-    heads: Sequence[str],
-    corners: np.ndarray,
-    size: int,
-    width: int = 1200,
-) -> Image.Image:
-    """Rows of images (px, px, 3) uint8 under headings, each hidden square outlined.
-
-    The first image of a row is the original; the others have a square of `size` px at `corners`
-    (rows, columns − 1, 2), y and x. Returns an RGB picture at most `width` px wide.
-    """
     columns, gap, split, head = len(heads), 6, 16, 44
-    tile = min(220, (width - split - (columns - 1) * gap) // columns)
+    tile = min(220, (WIDTH - split - (columns - 1) * gap) // columns)
     total = columns * tile + (columns - 1) * gap + split
-    picture, draw = sheet(total, head + len(rows) * tile + (len(rows) - 1) * gap)
-    letters = 26
+    picture, draw = sheet(total, head + len(faces) * tile + (len(faces) - 1) * gap)
+    letters, scale = 26, tile / faces.shape[1]
     while letters > 12 and max(text_width(text, letters, True) for text in heads) > tile:
         letters -= 1
-    for row, images in enumerate(rows):
-        for column, image in enumerate(images):
-            x = column * (tile + gap) + (split if column else 0)
-            y = head + row * (tile + gap)
-            if row == 0:
-                at = (x + tile / 2, head / 2)
-                write(draw, at, heads[column], letters, bold=True, anchor="mm")
+    lefts = [column * (tile + gap) + (split if column else 0) for column in range(columns)]
+    for x, text in zip(lefts, heads, strict=True):
+        write(draw, (x + tile / 2, head / 2), text, letters, bold=True, anchor="mm")
+    for row, (face, own) in enumerate(zip(faces, corners.tolist(), strict=True)):
+        y = head + row * (tile + gap)
+        picture.paste(resize(face, tile), (lefts[0], y))
+        for x, (top, left) in zip(lefts[1:], own, strict=True):
+            image = np.array(face)
+            image[top : top + side, left : left + side] = GREY
             picture.paste(resize(image, tile), (x, y))
-            if column:
-                scale = tile / image.shape[0]
-                top, left = (int(v) for v in corners[row, column - 1])
-                box = (x + left * scale, y + top * scale,
-                       x + (left + size) * scale - 1, y + (top + size) * scale - 1)  # fmt: skip
-                draw.rectangle(box, outline=ImageColor.getrgb(MARK), width=2)
+            box = (x + left * scale, y + top * scale,
+                   x + (left + side) * scale - 1, y + (top + side) * scale - 1)  # fmt: skip
+            draw.rectangle(box, outline=ImageColor.getrgb(MARK), width=2)
     return picture
 
 

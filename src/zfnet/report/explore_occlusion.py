@@ -69,10 +69,9 @@ def write(
         data = _one(study, i, i < drawn) | {"box": view.box(row)}
         write_call(site / FOLDER / f"image_{i}.js", CALL, str(i), data)
         items.append(_listed(study, i, places[row], view, row, outputs))
+    common = {"px": px, "size": size, "layer": layer}
     meta = {
-        "px": px,
-        "size": size,
-        "layer": layer,
+        **common,
         "fill_rgb": results.facts.get("fill_rgb"),
         "outputs": outputs.names,
         "images": images,
@@ -81,11 +80,9 @@ def write(
     }
     write_call(site / FOLDER / "meta.js", CALL, "meta", meta)
     return {
+        **common,
         "net": results.net,
         "split": split,
-        "px": px,
-        "size": size,
-        "layer": layer,
         "count": len(items),
         "drawn": min(drawn, len(items)),
         "stride": fact(results, "stride_px"),
