@@ -6,7 +6,7 @@ import pytest
 
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, write_json, write_text, write_whole
-from zfnet.work import WorkFolder, key_of
+from zfnet.work import WAITS, WorkFolder, key_of, name_others
 
 FACTS = {"model": {"width": 0.25}, "seed": 0, "data": "abc"}
 
@@ -42,12 +42,17 @@ def test_trainings_with_another_key_are_named_and_left_alone(
     for work in (old, other_net):
         write_text(work.checkpoint(7), "weights")
     now = WorkFolder(tmp_path, "zfnet", key_of(FACTS))
+    done, ours = tmp_path / f"{old.path.name}{WAITS}", tmp_path / f"{now.path.name}{WAITS}"
+    for folder in (done, ours):
+        folder.mkdir()
     with now.locked():
-        now.name_others()
+        name_others([now])
         now.remove()
     message = capsys.readouterr().err
     assert str(old.path) in message
     assert "after epoch 7" in message
+    assert f"{done}, zfnet with other settings, finished" in message
+    assert str(ours) not in message
     assert "alexnet" not in message
     assert old.checkpoint(7).read_text() == "weights"
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +44,6 @@ class WorkFolder:
         self.net = net
         self.path = root / f"{net}-{key}"
         self.checkpoints = self.path / "checkpoints"
-        self.history = self.path / "history.csv"
         self.results = self.path / "results"  # what is published, in the end
         self.final = self.results / "final"
         self.snapshots = self.results / "epochs"
@@ -68,24 +67,9 @@ class WorkFolder:
             if folder != self.path and pattern.fullmatch(folder.name) and not _in_use(folder)
         ]
 
-    def name_others(self) -> None:
-        """Say on stderr which unfinished trainings of this net are kept, one line each."""
-        for folder in self.others():
-            epochs = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
-            reached = (
-                f"after epoch {int(epochs[-1].stem[6:])}" if epochs else "before epoch 1 ended"
-            )
-            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
-            print(
-                f"kept: {folder}, a training of {self.net} with other settings that stopped "
-                f"{reached} ({size:.0f} MiB); delete it when no longer wanted",
-                file=sys.stderr,
-            )
-
     def last_checkpoint(self) -> Path | None:
         """Return the newest full checkpoint, or None."""
-        found = sorted(self.checkpoints.glob("epoch_*.ckpt"))
-        return found[-1] if found else None
+        return max(self.checkpoints.glob("epoch_*.ckpt"), default=None)
 
     def checkpoint(self, epoch: int) -> Path:
         """Return the path of the full checkpoint written after `epoch` (from 1)."""
@@ -123,6 +107,27 @@ class WorkFolder:
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
             file.close()  # locked a file that its last holder had already removed
+
+
+def name_others(works: Sequence[WorkFolder]) -> None:
+    """Say on stderr, a line each, which work of the same name but other settings is kept.
+
+    It is unfinished, or finished and not yet published. works: those of one name that are wanted.
+    """
+    first, ours = works[0], {work.path.name for work in works}
+    waiting = f"{first.net}-{'[0-9a-f]' * KEY_DIGITS}{WAITS}"
+    for folder in (*first.others(), *sorted(first.root.glob(waiting))):
+        if folder.name.removesuffix(WAITS) in ours:
+            continue
+        epochs = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
+        state = f"stopped after epoch {int(epochs[-1].stem[6:])}" if epochs else "unfinished"
+        state = "finished" if folder.name.endswith(WAITS) else state
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
+        print(
+            f"kept: {folder}, {first.net} with other settings, {state} ({size:.0f} MiB); "
+            "delete it when no longer wanted",
+            file=sys.stderr,
+        )
 
 
 def _in_use(folder: Path) -> bool:

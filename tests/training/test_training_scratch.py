@@ -154,7 +154,7 @@ def test_stopped_and_run_again_it_keeps_what_was_finished(
         with pytest.raises(ZeroDivisionError):
             scratch.run(config({"scratch_folds": 1}), paths)
     assert scratch.run(config({"scratch_folds": 1}, steps=5), paths)["found_finished"] == 0
-    assert "2 trainings from scratch with other settings" in capsys.readouterr().err
+    assert "scratch_blots with other settings, unfinished" in capsys.readouterr().err
 
 
 def test_trainings_at_the_same_time_find_what_they_find_alone(

@@ -96,8 +96,8 @@ def test_a_finished_seed_of_other_settings_is_kept_and_named(
     capsys.readouterr()
     run(config(model_seeds=2, epochs=2), paths)
     said = capsys.readouterr().err
-    assert said.count(f"kept: {kept}, a finished training") == 1
-    assert said.count("a finished training") == 1  # this run's own waits unmentioned
+    assert said.count(f"kept: {kept}, zfnet with other settings, finished") == 1
+    assert said.count("kept: ") == 1  # what this run itself waits for is unmentioned
     assert [folder.name for folder in paths.work.iterdir()] == [kept.name]
 
 

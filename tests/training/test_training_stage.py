@@ -353,15 +353,21 @@ def test_our_own_nets_do_not_depend_on_the_code_of_foreign_ones_or_on_words() ->
     assert {"zfnet/models/foreign.py", "zfnet/training/run.py"} <= adopted
 
 
-def test_an_adopted_nets_key_follows_the_code_that_adopts(
+def test_an_adopted_nets_key_follows_its_weights_and_the_code_that_adopts(
     config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(stage.pool, "train_all", lambda jobs, *more: {"key": jobs[0].key})
     monkeypatch.setattr(stage, "closure_hash", lambda module: asked.append(module) or module)
-    for weights in (None, "w.pt"):
-        run(config(model_weights=weights), places(tmp_path))
-    assert asked == ["zfnet.training.stage"] * 2 + ["zfnet.training.adopt"]
+    file, keys = tmp_path / "w.pt", set()
+    for content in ("one", "another", "another"):
+        file.write_text(content)
+        keys.add(run(config(model_weights=str(file)), places(tmp_path))["key"])
+    assert len(keys) == 2
+    assert asked == ["zfnet.training.stage", "zfnet.training.adopt"] * 3
+    asked.clear()
+    run(config(), places(tmp_path))
+    assert asked == ["zfnet.training.stage"]
 
 
 def test_steps_and_processes_have_seeds_of_their_own() -> None:

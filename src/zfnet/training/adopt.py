@@ -7,13 +7,13 @@ our own nets depend on. An adopted net's key has this module's hash; the record 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zfnet.data.store import Prepared
+from zfnet.files import write_text
 from zfnet.models.checkpoint import FOREIGN, load_weights
 from zfnet.models.foreign import torchvision_net
 from zfnet.models.net import Net, convnet_net
@@ -22,14 +22,15 @@ from zfnet.training.build import build
 from zfnet.training.history import history_csv
 from zfnet.training.job import Job
 from zfnet.training.metrics import ADOPTED
-from zfnet.training.run import data_facts, evaluate
+from zfnet.training.run import data_facts, evaluate, weights_hash
 
 
 def adopt(job: Job, prepared: Prepared, device: torch.device) -> dict[str, Any]:
     """Evaluate a net that was trained elsewhere and write its results; return the timing."""
     net = _foreign(job, prepared) if job.foreign else _ours(job, prepared)
     net.provenance = {**net.provenance, **provenance(job, prepared)}
-    seconds = evaluate(job, prepared, net, device, history_csv([]), [], {}, ADOPTED)
+    write_text(job.folder.final / "history.csv", history_csv([]))
+    seconds = evaluate(job, prepared, net, device, [], {}, ADOPTED)
     return {"epochs": [], "evaluation_seconds": seconds}
 
 
@@ -50,9 +51,6 @@ def _ours(job: Job, prepared: Prepared) -> Net:
 
 def provenance(job: Job, prepared: Prepared) -> dict[str, Any]:
     """What is known here of an adopted net: `data` is what it was evaluated on."""
-    weights = Path(job.model["weights"]).expanduser()
-    known = {"net": job.net, "data": data_facts(prepared), "adopted": weights.name}
-    if weights.is_file():
-        with weights.open("rb") as file:
-            known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return known
+    name, digest = Path(job.model["weights"]).name, weights_hash(job)
+    known = {"net": job.net, "data": data_facts(prepared), "adopted": name}
+    return known | ({"sha256": digest} if digest else {})

@@ -146,7 +146,7 @@ class Logbook(Callback):
         if self.snapshots:
             path = self.work.snapshot(epoch)
             write_whole(path, lambda file: save_weights(module.model, file))
-        write_text(self.work.history, history_csv(self.rows))
+        write_text(self.work.final / "history.csv", history_csv(self.rows))
 
     def _announce(self, trainer: pl.Trainer, row: Row) -> None:
         epochs = int(trainer.max_epochs or 0)

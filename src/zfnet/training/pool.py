@@ -29,7 +29,7 @@ from zfnet.training.history import say
 from zfnet.training.job import Job, write_jobs
 from zfnet.training.metrics import over_seeds
 from zfnet.training.processes import ALONE, Live
-from zfnet.work import KEY_DIGITS, WAITS, TakenError
+from zfnet.work import TakenError, name_others
 
 
 def jobs_of(first: Job, seeds: int, code: str) -> list[Job]:
@@ -71,7 +71,7 @@ def train_all(
     place = processes.find_place(devices, first.training["nodes"])
     helps = place is not None and place.rank > 0
     if not helps:
-        name_waiting(jobs)
+        name_others([job.folder for job in jobs])
     timings = [job.timing for job in jobs]  # asked before any begins: every rank sees the same
     count = processes.at_once(first.training, device) if place == ALONE else 1
     more = 0
@@ -154,14 +154,3 @@ def collect(jobs: list[Job], paths: Any) -> None:
             (job.done / "timing.json").unlink()  # first: nobody takes what is left for finished
             shutil.rmtree(job.done)
             job.folder.remove()  # also what a stop just after the training left there
-
-
-def name_waiting(jobs: list[Job]) -> None:
-    """Say which finished trainings of this net, of other settings, still wait."""
-    net, digits = jobs[0].net, "[0-9a-f]" * KEY_DIGITS
-    for folder in sorted(Path(jobs[0].work).glob(f"{net}-{digits}{WAITS}")):
-        if folder not in [job.done for job in jobs]:
-            say(
-                f"kept: {folder}, a finished training of {net} with other settings; "
-                "delete it when no longer wanted"
-            )

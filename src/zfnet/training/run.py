@@ -6,6 +6,7 @@ on from its last whole epoch when run again, to the same weights bit for bit.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import statistics
 import time
@@ -17,7 +18,7 @@ import torch
 
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
-from zfnet.files import publish_folder, write_json, write_text
+from zfnet.files import publish_folder, write_json
 from zfnet.machine import pick_device
 from zfnet.models.checkpoint import save_net
 from zfnet.models.net import Net, convnet_net
@@ -25,7 +26,7 @@ from zfnet.stats.chance import at_chance
 from zfnet.stats.estimate import AT_CHANCE
 from zfnet.training import metrics, processes
 from zfnet.training.evaluate import predict, predict_training, save_predictions
-from zfnet.training.history import history_csv, say
+from zfnet.training.history import say
 from zfnet.training.job import Job
 from zfnet.training.processes import ALONE, Live, Place
 from zfnet.work import key_of
@@ -49,8 +50,18 @@ def keyed(job: Job, code: str) -> Job:
         "data": prepared.meta.fingerprint,
         "code": code,
         "torch": torch.__version__,
+        "weights": weights_hash(job),
     }
     return replace(job, key=key_of(facts))
+
+
+def weights_hash(job: Job) -> str:
+    """SHA-256 of the file of weights that a job adopts; "" where it names none."""
+    file = Path(job.model["weights"] or "").expanduser()
+    if not file.is_file():
+        return ""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
@@ -78,7 +89,6 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
     with job.folder.locked():
         timing = job.timing  # of another process, from the moment before the lock was ours
         if timing is None:
-            job.folder.name_others()
             if job.adopted:
                 timing = dict(importlib.import_module(ADOPT).adopt(job, prepared, device))
             else:
@@ -113,7 +123,7 @@ def finish(
     numbers = metrics.of_history(rows, prepared.meta.splits["train"])
     epochs = list(range(1, len(rows) + 1)) if book.snapshots else []
     status = AT_CHANCE if guesses else metrics.TRAINED
-    evaluated = evaluate(job, prepared, net, device, history_csv(rows), epochs, numbers, status)
+    evaluated = evaluate(job, prepared, net, device, epochs, numbers, status)
     rates = [time["images_per_second"] for time in book.times]
     return {
         "epochs": book.times,
@@ -130,15 +140,14 @@ def evaluate(
     prepared: Prepared,
     net: Net,
     device: torch.device,
-    history: str,
     epochs: list[int],
     numbers: metrics.Metrics,
     status: str,
 ) -> float:
-    """Classify images with the net and write all results but the timing into the work folder.
+    """Classify images with the net and write its results, but history and timing, where it works.
 
-    history: as CSV; epochs: those whose weights are kept; numbers: metrics of the history.
-    Returns the seconds that it took to classify.
+    epochs: those whose weights are kept; numbers: metrics of the history. Returns the seconds that
+    it took to classify.
     """
     started = time.perf_counter()
     val = predict(net, prepared.split("val"), device)
@@ -155,7 +164,6 @@ def evaluate(
         numbers = metrics.no_evidence(numbers)
     work = job.folder
     save_net(net, work.final)
-    write_text(work.final / "history.csv", history)
     write_json(work.final / "seeds.json", {"seeds": [job.seed]})
     save_predictions(work.final / "val_predictions.npz", val)
     save_predictions(work.final / "train_predictions.npz", train)

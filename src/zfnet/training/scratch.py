@@ -63,7 +63,7 @@ from zfnet.training.step import (
     set_rate,
     step_seed,
 )
-from zfnet.work import WorkFolder, key_of
+from zfnet.work import WorkFolder, key_of, name_others
 
 if TYPE_CHECKING:
     from zfnet.pipeline.options import TargetOptions
@@ -111,7 +111,7 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
     with ExitStack() as locks:
         for work in works.values():
             locks.enter_context(work.locked())
-            name_others(work)
+            name_others([work])
         drafts = [d for name in targets for d in plan(name, targets[name], sets[name], cfg.seed)]
         times = do_all(drafts, paths, recipe, device, works)
         publish(drafts, net, recipe, works, Path(paths.work), Path(paths.results))
@@ -503,11 +503,3 @@ def publish(
             },
         )
         publish_folder(built, out)
-
-
-def name_others(work: WorkFolder) -> None:
-    """Say on stderr which unfinished runs on the same target are kept, one line each."""
-    for folder in work.others():
-        done = len(list(folder.glob("results/final/*.npz")))
-        say(f"kept: {folder}, {done} trainings from scratch with other settings; delete it when "
-            "no longer wanted")  # fmt: skip
