@@ -82,7 +82,7 @@ def _data(root: Path) -> list[tuple[str, str, str]]:
 
 
 def _scan(root: Path) -> list[tuple[str, str, str]]:
-    from zfnet.data.prepare import check_scan
+    from zfnet.data.scan import check_scan
 
     scans = {root / "data" / "scan.parquet": "prepare"}
     scans |= dict.fromkeys(sorted((root / "data" / "target_scans").glob("*.parquet")), "targets")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from zfnet.data.sample import ClassInfo, Sample
+from zfnet.pipeline.options import DataOptions
 
 
 def picture(seed: int, height: int = 20, width: int = 30) -> np.ndarray:
@@ -67,21 +67,7 @@ def drawn(train: int = 12, val: int = 6, size: int = 16, classes: int = 3) -> Dr
     return Drawn(samples, infos, ["nose"])
 
 
-def data_config(**changes: Any) -> SimpleNamespace:
-    """A data section with every key, as stages receive it."""
-    values: dict[str, Any] = {
-        "source": "folder",
-        "root": "",
-        "path": None,
-        "download": False,
-        "size": 16,
-        "store": "raw",
-        "max_bad_fraction": 0.01,
-        "val_fraction": None,
-        "class_names": None,
-        "train_images": 12,
-        "val_images": 12,
-        "seed": 0,
-        "version": 1,
-    }
-    return SimpleNamespace(**{**values, **changes})
+def data_config(**changes: Any) -> DataOptions:
+    """A data section of the config, as stages receive it."""
+    small = {"root": "", "size": 16, "max_bad_fraction": 0.01, "train_images": 12, "val_images": 12}
+    return DataOptions(**{"source": "folder", **small, **changes})

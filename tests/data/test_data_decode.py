@@ -13,7 +13,6 @@ from PIL import Image, ImageFile
 
 from zfnet.data.decode import (
     DecodeError,
-    decode,
     decode_jpeg,
     encode_jpeg,
     fit_square,
@@ -27,6 +26,10 @@ def scene() -> np.ndarray:
     """A smooth (48, 64, 3) picture with a different colour in each corner."""
     y, x = np.mgrid[0:48, 0:64]
     return np.stack([x * 4, y * 5, 255 - (x + y) * 2], -1).astype(np.uint8)
+
+
+def decode(source: Path | str | bytes) -> np.ndarray:
+    return np.asarray(open_upright(source)[0])
 
 
 def save(image: Image.Image, kind: str, **options: object) -> bytes:

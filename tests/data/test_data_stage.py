@@ -9,7 +9,7 @@ import pytest
 from data_trees import data_config, split_tree
 
 from zfnet.data import stage
-from zfnet.data.prepare import check_scan
+from zfnet.data.scan import check_scan
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 
@@ -35,20 +35,6 @@ def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert prepared.meta.store == "jpeg"
     assert not check_scan(tmp_path / "data/scan.parquet")
-
-
-def test_synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZFNET_WORKERS", "1")
-    config = data_config(source="synthetic", size=144, train_images=24, val_images=24)
-    numbers = stage.run(SimpleNamespace(data=config), paths(tmp_path))
-    assert numbers["images_train"] == 24
-    assert numbers["upsampled_train"] == 0
-    prepared = Prepared.open(tmp_path / "data/prepared")
-    split = prepared.split("train")
-    assert split.boxes is not None
-    assert split.boxes.shape == (24, 4)
-    assert set(split.parts) == set(prepared.meta.part_names)
-    assert check_scan(tmp_path / "data/scan.parquet").folder is None
 
 
 def test_nothing_is_left_of_a_failed_run(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 def features(job: tuple[SyntheticSplit, int, int]) -> tuple[list, list, list, list]:
     split, start, stop = job
     colours, thumbs, places, labels = [], [], [], []
-    for sample in split[start:stop]:
+    for sample in map(split.__getitem__, range(start, stop)):
         colours.append(histogram(sample.image))
         thumbs.append(thumbnail(sample.image))
         places.append([xy for place in sample.parts.values() for xy in place] or [np.nan] * 6)

@@ -1,10 +1,10 @@
-"""Reading ahead by threads: slicing and decoding release the interpreter's lock."""
+"""Computing ahead, in order. By threads: slicing and decoding release the interpreter's lock."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -21,16 +21,20 @@ def read_ahead(read: Callable[[Part], Made], parts: Iterable[Part], threads: int
     if not threads:
         yield from map(read, parts)
         return
-    todo = iter(parts)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
     try:
-        waiting: deque[Future[Made]] = deque()
-        for part in islice(todo, threads + 1):
-            waiting.append(pool.submit(read, part))
-        while waiting:
-            made = waiting.popleft().result()
-            for part in islice(todo, 1):
-                waiting.append(pool.submit(read, part))
-            yield made
+        yield from in_order(pool, read, parts, threads + 1)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def in_order(
+    pool: Executor, function: Callable[[Part], Made], parts: Iterable[Part], waiting: int
+) -> Iterator[Made]:
+    """Yield `function` of each part, in order, by `pool`; at most `waiting` results wait."""
+    todo = iter(parts)
+    begun = deque(pool.submit(function, part) for part in islice(todo, waiting))
+    while begun:
+        made = begun.popleft().result()
+        begun.extend(pool.submit(function, part) for part in islice(todo, 1))
+        yield made

@@ -8,14 +8,13 @@ exactly, in any number of processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
-
-CROPS = ("ten", "random", "centre")
 
 Batch = dict[str, torch.Tensor]
 
@@ -89,8 +88,6 @@ class TrainingViews:
     """
 
     def __init__(self, split: PreparedSplit, px: int, crop: str = "ten", flip: bool = True) -> None:
-        if crop not in CROPS:
-            raise UserError(f"training.crop: {crop} is none of {', '.join(CROPS)}.")
         self.split = split
         self.px = px
         self.crop = crop
@@ -159,6 +156,7 @@ def _read(
     }
 
 
+@dataclass
 class EpochSampler:
     """Yields one process's batches of (index, view) pairs, drawn from (seed, epoch) alone.
 
@@ -169,25 +167,18 @@ class EpochSampler:
     most world_size - 1), so that every rank weighs the same in the mean gradient.
     """
 
-    def __init__(
-        self,
-        images: int,
-        views: int,
-        batch_size: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size < 1 or not 0 <= rank < world_size:
-            raise ValueError(f"{batch_size=}, {rank=}, {world_size=}")
-        self.images = images
-        self.views = views
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
+    images: int
+    views: int
+    batch_size: int
+    _: KW_ONLY
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or not 0 <= self.rank < self.world_size:
+            raise ValueError(f"{self.batch_size=}, {self.rank=}, {self.world_size=}")
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (from 0) that the next iteration yields."""

@@ -41,23 +41,14 @@ class DecodeError(Exception):
         self.reason = reason
 
 
-def decode(source: Path | str | bytes) -> np.ndarray:
-    """Decode a file, or the bytes of one, into upright RGB: (H, W, 3) uint8.
-
-    EXIF orientation is applied; grey, palette and CMYK become RGB; transparency is laid over white;
-    16-bit grey is scaled by 1/257, not clipped; of an animation the first frame is taken. Raises
-    `DecodeError` for whatever cannot be decoded in full.
-    """
-    image, _ = open_upright(source)
-    return np.asarray(image)
-
-
 def open_upright(
     source: Path | str | bytes, enough: int | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode like `decode` into an RGB Pillow image; also return the upright source's (W, H).
+    """Decode a file, or the bytes of one, into an upright RGB image; also the source's (W, H).
 
-    With `enough`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as neither side
+    EXIF orientation is applied; grey, palette and CMYK become RGB; transparency is laid over white;
+    16-bit grey is scaled by 1/257, not clipped; of an animation the first frame is taken. With
+    `enough`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as neither side
     falls under `enough` pixels, which saves most of the time on camera-size photos.
     """
     try:

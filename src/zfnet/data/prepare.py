@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import shutil
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from zfnet.data.ahead import in_order
 from zfnet.data.decode import (
     DecodeError,
     decode_jpeg,
@@ -30,50 +32,37 @@ from zfnet.data.decode import (
     open_upright,
     square_corner,
 )
-from zfnet.data.sample import SPLITS, Attribute, Sample, Source
-from zfnet.data.sources.files import count, first_few, printable, walk_files
-from zfnet.data.store import FORMAT, STORES, Meta, SplitWriter
+from zfnet.data.sample import SPLITS, Sample, Samples, Source
+from zfnet.data.scan import FileFacts, file_facts, write_scan
+from zfnet.data.sources.files import first_few
+from zfnet.data.store import FORMAT, Meta, SplitWriter
 from zfnet.errors import UserError
+from zfnet.files import write_json, write_text
 from zfnet.machine import cores
 from zfnet.progress import progress
 
 _CHUNK = 32  # images per piece of work
 _NOWHERE = (float("nan"),) * 4
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What decides the stored bytes besides the images: side in pixels, "raw" or "jpeg"."""
-
-    size: int
-    store: str
-
-
-@dataclass
-class _Row:
-    """One stored image in the index."""
-
-    label: int
-    id: str
-    width: int
-    height: int
-    upsampled: bool
-    box: tuple[float, ...]
-    parts: dict[str, tuple[float, float]]
-    attributes: dict[str, Attribute]
-    digest: bytes
+_BOX = ("box_x0", "box_y0", "box_x1", "box_y1")
+_KINDS = {
+    "label": pa.int32(),
+    "id": pa.string(),
+    "source_width": pa.int32(),
+    "source_height": pa.int32(),
+    "upsampled": pa.bool_(),
+}
 
 
 @dataclass
 class _Chunk:
-    """The outcome of one piece of work, in the source's order."""
+    """The outcome of one piece of work, in the source's order; `total`: sum of stored pixels."""
 
+    total: np.ndarray
     images: list[bytes] = field(default_factory=list)
-    rows: list[_Row] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
     bad: list[tuple[str, int, str]] = field(default_factory=list)
-    files: list[tuple[str, int, int]] = field(default_factory=list)
-    total: np.ndarray | None = None
-    done: int = 0
+    files: list[FileFacts] = field(default_factory=list)
 
 
 def prepare(
@@ -101,28 +90,29 @@ def prepare(
     Raises `UserError` for impossible parameters, an empty split, more than `max_bad_fraction`
     undecodable files, a class left without images, or a full disk.
     """
-    if store not in STORES:
-        raise UserError(f"{section}.store: {store} is none of {', '.join(STORES)}.")
     if not 8 <= size <= 4096:
         raise UserError(f"{section}.size: {size} is not between 8 and 4096 pixels.")
     splits = source.splits()
     _check_source(source, splits, SPLITS[:1] if val_may_be_empty else SPLITS)
-    parameters = Parameters(size, store)
-    _check_disk(out.parent, parameters, sum(map(len, splits.values())), section)
-    place: Path | None = getattr(source, "folder", None)
-    with _replacing(out) as folder, _Workshop(splits, place, parameters, workers) as workshop:
-        books = _Books(source, parameters)
+    job = _Job(splits, getattr(source, "folder", None), size, store)
+    if store == "raw":
+        _check_disk(out.parent, size, sum(map(len, splits.values())), section)
+    with _replacing(out) as folder, _chunks_of(job, workers) as chunks_of:
+        books = _Books(source, size, store)
         for split in SPLITS:
-            _pack(folder, split, books, workshop)
+            pieces = len(job.pieces(split))
+            chunks = progress(chunks_of(split), pieces, f"prepare {split}", f" x {_CHUNK} images")
+            with SplitWriter(folder / f"{split}.arrow", size, store) as writer:
+                for chunk in chunks:
+                    writer.write(chunk.images)
+                    books.enter(split, chunk)
         _judge(books, out, max_bad_fraction, section)
         meta = books.write(folder)
-        _write_scan(scan or out.parent / "scan.parquet", source, books.files)
+        write_scan(scan or out.parent / "scan.parquet", source, books.files)
     return meta
 
 
-def _check_source(
-    source: Source, splits: Mapping[str, Sequence[Sample]], filled: Sequence[str]
-) -> None:
+def _check_source(source: Source, splits: Mapping[str, Samples], filled: Sequence[str]) -> None:
     """Raise `UserError` unless both splits exist and those `filled` have images."""
     if len(source.classes) < 2:
         raise UserError(f"{source.name}: one class is not enough to learn from; two are needed.")
@@ -131,14 +121,14 @@ def _check_source(
             raise UserError(f"{source.name}: the split {split} has no images.")
 
 
-def _check_disk(folder: Path, parameters: Parameters, images: int, section: str) -> None:
+def _check_disk(folder: Path, size: int, images: int, section: str) -> None:
     """Raise `UserError` if a raw store plainly cannot fit on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    need = images * parameters.size**2 * 3
+    need = images * size**2 * 3
     free = shutil.disk_usage(folder).free
-    if parameters.store == "raw" and need > free:
+    if need > free:
         raise UserError(
-            f"{folder}: {images:,} raw images of {parameters.size} px need {need / 1e9:.1f} GB and "
+            f"{folder}: {images:,} raw images of {size} px need {need / 1e9:.1f} GB and "
             f"{free / 1e9:.1f} GB are free. {section}.store=jpeg takes about a sixth of it."
         )
 
@@ -146,19 +136,16 @@ def _check_disk(folder: Path, parameters: Parameters, images: int, section: str)
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
     """Give a fresh folder beside `out` that takes its place if all goes well."""
-    folder = out.with_name(f".{out.name}.partial")
+    folder, old = (out.with_name(f".{out.name}.{kind}") for kind in ("partial", "old"))
     shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
     folder.mkdir(parents=True)
     try:
         yield folder
+        shutil.rmtree(old, ignore_errors=True)
         if out.exists():
-            old = out.with_name(f".{out.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
             out.rename(old)
-            folder.rename(out)
-            shutil.rmtree(old)
-        else:
-            folder.rename(out)
+        folder.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -194,58 +181,55 @@ def _box(sample: Sample, width: int, height: int, size: int) -> tuple[float, ...
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else _NOWHERE
 
 
-def _parts(sample: Sample, width: int, height: int, size: int) -> dict[str, tuple[float, float]]:
-    """Return the places of a sample's parts that lie inside the prepared square."""
-    places = {n: to_prepared(x, y, width, height, size) for n, (x, y) in sample.parts.items()}
-    return {n: (x, y) for n, (x, y) in places.items() if 0 <= x <= size and 0 <= y <= size}
+def _row(sample: Sample, width: int, height: int, size: int) -> dict[str, Any]:
+    """What the index says of one image, by column; parts outside the square are left out."""
+    row: dict[str, Any] = {"label": sample.label, "id": sample.id}
+    row |= {"source_width": width, "source_height": height, "upsampled": min(width, height) < size}
+    row |= zip(_BOX, _box(sample, width, height, size), strict=True)
+    for name, at in sample.parts.items():
+        x, y = to_prepared(*at, width, height, size)
+        if 0 <= x <= size and 0 <= y <= size:
+            row |= {f"part_{name}_x": x, f"part_{name}_y": y}
+    return row | {f"attr_{name}": value for name, value in sample.attributes.items()}
 
 
-def _work(
-    samples: Sequence[Sample], start: int, stop: int, folder: Path | None, parameters: Parameters
-) -> _Chunk:
-    """Decode, square and encode samples start..stop; the sum of their stored pixels goes along."""
-    size = parameters.size
-    chunk = _Chunk(done=stop - start)
-    total = np.zeros((size, size, 3), np.uint64)
-    for index in range(start, stop):
-        sample = samples[index]
-        if sample.path is not None and folder is not None:
-            chunk.files += _stat(sample.path, folder)
-        try:
-            pixels, width, height = _square(sample, size)
-        except DecodeError as error:
-            chunk.bad.append((sample.id, sample.label, error.reason))
-            continue
-        stored = pixels.tobytes()
-        if parameters.store == "jpeg":
-            stored = encode_jpeg(pixels)
-            pixels = decode_jpeg(stored)  # the mean is that of what training will read
-        total += pixels
-        chunk.images.append(stored)
-        chunk.rows.append(
-            _Row(
-                sample.label,
-                sample.id,
-                width,
-                height,
-                min(width, height) < size,
-                _box(sample, width, height, size),
-                _parts(sample, width, height, size),
-                sample.attributes,
-                hashlib.sha256(stored).digest(),
-            )
-        )
-    chunk.total = total
-    return chunk
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done; goes to every worker process. `folder`: where a source's files lie."""
 
+    splits: Mapping[str, Samples]
+    folder: Path | None
+    size: int
+    store: str
 
-def _stat(path: Path, folder: Path) -> list[tuple[str, int, int]]:
-    """Return [(path below folder, bytes, mtime in ns)], [] if the file has gone."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return []
-    return [(printable(os.path.relpath(path, folder)), facts.st_size, facts.st_mtime_ns)]
+    def pieces(self, split: str) -> list[tuple[str, int, int]]:
+        """The pieces of work of a split: its name, first index, index behind the last."""
+        images = len(self.splits[split])
+        return [(split, i, min(i + _CHUNK, images)) for i in range(0, images, _CHUNK)]
+
+    def work(self, piece: tuple[str, int, int]) -> _Chunk:
+        """Decode, square and encode the samples of one piece."""
+        split, start, stop = piece
+        size = self.size
+        chunk = _Chunk(np.zeros((size, size, 3), np.uint64))
+        for index in range(start, stop):
+            sample = self.splits[split][index]
+            if sample.path is not None and self.folder is not None:
+                chunk.files += file_facts(sample.path, self.folder)
+            try:
+                pixels, width, height = _square(sample, size)
+            except DecodeError as error:
+                chunk.bad.append((sample.id, sample.label, error.reason))
+                continue
+            stored = pixels.tobytes()
+            if self.store == "jpeg":
+                stored = encode_jpeg(pixels)
+                pixels = decode_jpeg(stored)  # the mean is that of what training will read
+            chunk.total += pixels
+            chunk.images.append(stored)
+            chunk.rows.append(_row(sample, width, height, size))
+            chunk.digests.append(hashlib.sha256(stored).digest())
+        return chunk
 
 
 # -- many of them, in order ------------------------------------------------------------------------
@@ -261,84 +245,35 @@ def default_workers() -> int:
     return cores()
 
 
-_here: _Workshop | None = None  # in a worker process: what to work on
+_job: _Job | None = None  # of a worker process
 
 
-def _enter_worker(workshop: _Workshop) -> None:
-    global _here
-    _here = workshop
+def _enter_worker(job: _Job) -> None:
+    global _job
+    _job = job
 
 
-def _work_here(split: str, start: int, stop: int) -> _Chunk:
-    assert _here is not None
-    return _here.work(split, start, stop)
+def _work_here(piece: tuple[str, int, int]) -> _Chunk:
+    assert _job is not None
+    return _job.work(piece)
 
 
-class _Workshop:
-    """Does pieces of work in processes of its own, or in this one if that is quicker."""
+@contextmanager
+def _chunks_of(job: _Job, workers: int | None) -> Iterator[Callable[[str], Iterable[_Chunk]]]:
+    """Give a function that yields a split's outcomes in the source's order.
 
-    def __init__(
-        self,
-        splits: Mapping[str, Sequence[Sample]],
-        folder: Path | None,
-        parameters: Parameters,
-        workers: int | None = None,
-    ) -> None:
-        self.splits = splits
-        self.folder = folder
-        self.parameters = parameters
-        pieces = -(-max(map(len, splits.values())) // _CHUNK)
-        self.workers = min(workers or default_workers(), pieces)
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Workshop:
-        if self.workers > 1:
-            # Spawned, not forked: the caller may have threads, and a fork of those can hang.
-            outfit = _Workshop(self.splits, self.folder, self.parameters, 1)
-            self._pool = ProcessPoolExecutor(
-                self.workers, get_context("spawn"), _enter_worker, (outfit,)
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def work(self, split: str, start: int, stop: int) -> _Chunk:
-        """Do one piece of work in this process."""
-        return _work(self.splits[split], start, stop, self.folder, self.parameters)
-
-    def chunks(self, split: str) -> Iterator[_Chunk]:
-        """Yield a split's outcomes in the source's order, a bounded number of them in flight."""
-        images = len(self.splits[split])
-        pieces = [(i, min(i + _CHUNK, images)) for i in range(0, images, _CHUNK)]
-        flying: deque[Future[_Chunk]] = deque()
-        for start, stop in pieces:
-            if self._pool is None:
-                yield self.work(split, start, stop)
-                continue
-            flying.append(self._pool.submit(_work_here, split, start, stop))
-            if len(flying) >= 3 * self.workers:
-                yield flying.popleft().result()
-        while flying:
-            yield flying.popleft().result()
-
-
-def _pack(folder: Path, split: str, books: _Books, workshop: _Workshop) -> None:
-    """Stream one split to its Arrow file, entering it in the books."""
-    size, store = workshop.parameters.size, workshop.parameters.store
-
-    def one_by_one() -> Iterator[_Chunk | None]:
-        for chunk in workshop.chunks(split):
-            yield chunk
-            yield from [None] * (chunk.done - 1)  # the bar counts images
-
-    with SplitWriter(folder / f"{split}.arrow", size, store) as writer:
-        images = len(workshop.splits[split])
-        for chunk in progress(one_by_one(), images, f"prepare {split}", "img"):
-            if chunk is not None:
-                writer.write(chunk.images)
-                books.enter(split, chunk)
+    They come from `workers` processes, or from this one where a single one would do.
+    """
+    workers = min(workers or default_workers(), max(len(job.pieces(split)) for split in SPLITS))
+    if workers < 2:
+        yield lambda split: map(job.work, job.pieces(split))
+        return
+    # Spawned, not forked: the caller may have threads, and a fork of those can hang.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _enter_worker, (job,))
+    try:
+        yield lambda split: in_order(pool, _work_here, job.pieces(split), 3 * workers)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 # -- what is written down --------------------------------------------------------------------------
@@ -347,32 +282,25 @@ def _pack(folder: Path, split: str, books: _Books, workshop: _Workshop) -> None:
 class _Books:
     """Collects the index, the mean, the quarantine and the fingerprint while images stream by."""
 
-    def __init__(self, source: Source, parameters: Parameters) -> None:
+    def __init__(self, source: Source, size: int, store: str) -> None:
         self.source = source
-        self.parameters = parameters
-        self.rows: dict[str, list[_Row]] = {split: [] for split in SPLITS}
+        self.size = size
+        self.store = store
+        self.rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         self.bad: list[tuple[str, str, int, str]] = []
-        self.files: list[tuple[str, int, int]] = []
-        self.total = np.zeros((parameters.size, parameters.size, 3), np.uint64)
-        self._hash = hashlib.sha256(
-            repr(
-                (
-                    FORMAT,
-                    parameters.size,
-                    parameters.store,
-                    [(c.index, c.id, c.name) for c in source.classes],
-                )
-            ).encode()
-        )
+        self.files: list[FileFacts] = []
+        self.total = np.zeros((size, size, 3), np.uint64)
+        classes = [(each.index, each.id, each.name) for each in source.classes]
+        self._hash = hashlib.sha256(repr((FORMAT, size, store, classes)).encode())
 
     def enter(self, split: str, chunk: _Chunk) -> None:
         """Add the outcome of one piece of work."""
-        for row in chunk.rows:
-            self._hash.update(f"{split}:{row.label}:{row.id}:".encode() + row.digest)
+        for row, digest in zip(chunk.rows, chunk.digests, strict=True):
+            self._hash.update(f"{split}:{row['label']}:{row['id']}:".encode() + digest)
         self.rows[split] += chunk.rows
         self.bad += [(file, split, label, reason) for file, label, reason in chunk.bad]
         self.files += chunk.files
-        if split == "train" and chunk.total is not None:
+        if split == "train":
             self.total += chunk.total
 
     def write(self, folder: Path) -> Meta:
@@ -386,42 +314,34 @@ class _Books:
         write_quarantine(folder / "quarantine.csv", self.bad)
         meta = Meta(
             format=FORMAT,
-            size=self.parameters.size,
-            store=self.parameters.store,
+            size=self.size,
+            store=self.store,
             source=self.source.name,
             classes=list(self.source.classes),
             splits={split: len(rows) for split, rows in self.rows.items()},
             part_names=list(self.source.part_names),
             attributes=attributes,
-            upsampled={s: sum(r.upsampled for r in rows) for s, rows in self.rows.items()},
+            upsampled={s: sum(r["upsampled"] for r in rows) for s, rows in self.rows.items()},
             quarantined=len(self.bad),
             fingerprint=self._fingerprint(index),
         )
-        (folder / "meta.json").write_text(meta.to_json(), encoding="utf-8")
+        write_json(folder / "meta.json", asdict(meta), sort_keys=False)
         return meta
 
     def _index(self) -> tuple[pa.Table, list[str]]:
         """Return index.parquet as a table, and the names of the attributes."""
         rows = [row for split in SPLITS for row in self.rows[split]]
-        attributes = list(dict.fromkeys(name for row in rows for name in row.attributes))
+        parts = [f"part_{part}_{axis}" for part in self.source.part_names for axis in "xy"]
+        attributes = dict.fromkeys(each for row in rows for each in row if each.startswith("attr_"))
         columns: dict[str, pa.Array] = {
             "split": pa.array([s for s in SPLITS for _ in self.rows[s]], pa.string()),
             "row": pa.array([i for s in SPLITS for i in range(len(self.rows[s]))], pa.int64()),
-            "label": pa.array([row.label for row in rows], pa.int32()),
-            "id": pa.array([row.id for row in rows], pa.string()),
-            "source_width": pa.array([row.width for row in rows], pa.int32()),
-            "source_height": pa.array([row.height for row in rows], pa.int32()),
-            "upsampled": pa.array([row.upsampled for row in rows], pa.bool_()),
         }
-        for i, name in enumerate(("x0", "y0", "x1", "y1")):
-            columns[f"box_{name}"] = pa.array([row.box[i] for row in rows], pa.float32())
-        for part in self.source.part_names:
-            for i, axis in enumerate("xy"):
-                places = [row.parts.get(part, _NOWHERE)[i] for row in rows]
-                columns[f"part_{part}_{axis}"] = pa.array(places, pa.float32())
+        for name, kind in {**_KINDS, **dict.fromkeys((*_BOX, *parts), pa.float32())}.items():
+            columns[name] = pa.array([row.get(name, float("nan")) for row in rows], kind)
         for name in attributes:
-            columns[f"attr_{name}"] = pa.array([row.attributes.get(name) for row in rows])
-        return pa.table(columns), attributes
+            columns[name] = pa.array([row.get(name) for row in rows])
+        return pa.table(columns), [name.removeprefix("attr_") for name in attributes]
 
     def _fingerprint(self, index: pa.Table) -> str:
         """Return sha256 over images, labels, parameters, and what the index says of them."""
@@ -433,10 +353,11 @@ class _Books:
 
 def write_quarantine(path: Path, bad: Sequence[tuple[str, str, int, str]]) -> None:
     """Write quarantine.csv: file, split, reason."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "split", "reason"])
-        writer.writerows((name, split, reason) for name, split, _, reason in bad)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "split", "reason"])
+    writer.writerows((name, split, reason) for name, split, _, reason in bad)
+    write_text(path, text.getvalue())
 
 
 def _judge(books: _Books, out: Path, max_bad_fraction: float, section: str) -> None:
@@ -453,7 +374,7 @@ def _judge(books: _Books, out: Path, max_bad_fraction: float, section: str) -> N
             "allow more"
         )
     for split in SPLITS:
-        there = {row.label for row in books.rows[split]}
+        there = {row["label"] for row in books.rows[split]}
         lost = sorted({label for _, s, label, _ in books.bad if s == split} - there)
         if lost and not complaint:
             names = first_few([books.source.classes[label].id for label in lost])
@@ -462,90 +383,3 @@ def _judge(books: _Books, out: Path, max_bad_fraction: float, section: str) -> N
         write_quarantine(kept, books.bad)
         first = "; ".join(f"{file}: {reason}" for file, _, _, reason in books.bad[:3])
         raise UserError(f"{complaint}. All are listed in {kept}; first: {first}.")
-
-
-# -- has the source changed since? -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ScanChanges:
-    """How the source files differ from when they were prepared; paths below `folder`."""
-
-    folder: Path | None
-    files: int
-    changed: list[str]
-    missing: list[str]
-    new: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.changed or self.missing or self.new)
-
-    def describe(self, stage: str = "prepare") -> str:
-        """Say it in one line, with what to do about it; `stage` prepared them."""
-        if self.folder is None:
-            return "rendered source, no files to compare"
-        if not self:
-            return f"{count(self.files, 'source file', 'source files')} as prepared"
-        kinds = (("changed", self.changed), ("missing", self.missing), ("new", self.new))
-        parts = [f"{len(p):,} {kind} ({first_few(p, 2)})" for kind, p in kinds if p]
-        return f"{self.folder}: {', '.join(parts)}; run `dvc repro -f {stage}`"
-
-
-def _write_scan(path: Path, source: Source, files: list[tuple[str, int, int]]) -> None:
-    """Write scan.parquet (path, size, mtime_ns); its metadata say where the source lies."""
-    import pyarrow.parquet as pq
-
-    folder: Path | None = getattr(source, "folder", None)
-    paths, sizes, times = zip(*files, strict=True) if files else ((), (), ())
-    schema = pa.schema(
-        [("path", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())],
-        {
-            "zfnet.folder": str(folder.absolute()) if folder else "",
-            "zfnet.watched": "\n".join(getattr(source, "watched", [])),
-        },
-    )
-    table = pa.table([list(paths), list(sizes), list(times)], schema=schema)
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
-
-
-def check_scan(scan: Path) -> ScanChanges:
-    """Compare the source files with scan.parquet by size and modification time.
-
-    Files beside the class folders, where no image was taken from (a README, the archives), are not
-    new. A source folder that has gone makes all files missing.
-
-    Raises `UserError` if there is no scan.
-    """
-    import pyarrow.parquet as pq
-
-    if not scan.is_file():
-        raise UserError(f"{scan}: no record of the source files. Run `dvc repro prepare`.")
-    with pq.ParquetFile(scan) as file:  # pq.read_table would import pandas
-        table = file.read()
-    known = {
-        path: (size, time)
-        for path, size, time in zip(*(c.to_pylist() for c in table.columns), strict=True)
-    }
-    metadata = table.schema.metadata
-    where = metadata[b"zfnet.folder"].decode()
-    if not where:
-        return ScanChanges(None, 0, [], [], [])
-    folder = Path(where)
-    watched = metadata[b"zfnet.watched"].decode().splitlines()
-    now: dict[str, tuple[int, int]] = {}
-    for below in watched:
-        for file in walk_files(folder / below):
-            for path, size, time in _stat(folder / below / file, folder):
-                now[path] = (size, time)
-    changed = [path for path in known if path in now and now[path] != known[path]]
-    missing = [path for path in known if path not in now]
-    unread = set(watched) - {_parent(path) for path in known}
-    new = [path for path in now if path not in known and _parent(path) not in unread]
-    return ScanChanges(folder, len(known), changed, missing, new)
-
-
-def _parent(path: str) -> str:
-    """Return the folder of a path below the source's folder, "." for that folder itself."""
-    return path.rpartition("/")[0] or "."

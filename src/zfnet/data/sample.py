@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -43,19 +43,29 @@ class Sample:
     attributes: dict[str, Attribute] = field(default_factory=dict)
 
 
+class Samples(Protocol):
+    """The samples of one split, read or rendered when they are asked for.
+
+    Picklable, so that a worker process makes only those that it is given; the same index gives the
+    same sample.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
 @runtime_checkable
 class Source(Protocol):
     """A set of labelled images with a train and a val split.
 
-    `splits()` returns picklable sequences, so that worker processes read or render only the samples
-    that they are given; indexing a sequence twice gives the same sample. A source that reads files
-    also has `folder`, where they lie, and `watched`, the subfolders that it lists ("." for all).
+    A source that reads files also has `folder`, where they lie, and `watched`, the subfolders that
+    it lists ("." for all).
     """
 
     name: str
     classes: list[ClassInfo]
     part_names: list[str]
 
-    def splits(self) -> Mapping[str, Sequence[Sample]]:
+    def splits(self) -> Mapping[str, Samples]:
         """Return the samples of {"train": …, "val": …}, in storage order."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -46,10 +46,6 @@ class Meta:
     upsampled: dict[str, int]
     quarantined: int
     fingerprint: str
-
-    def to_json(self) -> str:
-        """Return the text of meta.json, always the same for the same facts."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Meta:
@@ -289,11 +285,9 @@ _KINDS = {"int32": "i4", "int64": "i8", "float": "f4", "double": "f8"}
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """Turn a column into (N,) numbers (NaN for null) or strings ("" for null)."""
+    values = column.to_pylist()
     if pa.types.is_string(column.type):
-        return np.array([value or "" for value in column.to_pylist()], np.str_)
+        return np.array([value or "" for value in values], np.str_)
     if column.null_count:
-        return np.array([np.nan if v is None else float(v) for v in column.to_pylist()])
-    kind = np.dtype(_KINDS[str(column.type)])
-    parts = [np.frombuffer(a.buffers()[1], kind, len(a), a.offset * kind.itemsize)
-             for a in column.chunks]  # fmt: skip
-    return np.concatenate([np.empty(0, kind), *parts])
+        return np.array([np.nan if value is None else float(value) for value in values])
+    return np.array(values, _KINDS[str(column.type)])

@@ -5,24 +5,28 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import Source
 from zfnet.data.sources import data_folder
 from zfnet.errors import UserError
 
+if TYPE_CHECKING:
+    from zfnet.pipeline.options import TargetOptions
+    from zfnet.pipeline.paths import Paths
 
-def run(cfg: Any, paths: Any) -> dict[str, Any]:
+
+def run(cfg: Any, paths: Paths) -> dict[str, Any]:
     """Prepare every target of `cfg.targets` whose `run` is true; return counts and fingerprints.
 
     Writes `paths.targets`/<name>/ in the prepared format and `paths.target_scans`/<name>.parquet;
     the data root is `paths.data_root`. All sources are looked up before anything is prepared.
     Raises `UserError`, naming the key, for whatever is wrong with the config or the files.
     """
-    chosen = {name: cfg.targets[name] for name in cfg.targets.keys() if cfg.targets[name].run}  # noqa: SIM118 (a section is no dict)
+    chosen = {name: target for name, target in cfg.targets.items() if target.run}
     sources = {
-        name: build_target(target, paths.data_root, f"targets.{name}")
+        name: SOURCES[target.source](target, paths.data_root, f"targets.{name}")
         for name, target in chosen.items()
     }
     for folder in (paths.targets, paths.target_scans):
@@ -59,23 +63,14 @@ def _drop_others(folder: Path, scans: Path, wanted: set[str]) -> None:
             (scans / f"{meta.parent.name}.parquet").unlink(missing_ok=True)
 
 
-def build_target(target: Any, data_root: Path, section: str) -> Source:
-    """Build the source of one target, a section of the config; `section` is its dotted name.
+def _unseen(target: TargetOptions, data_root: Path, section: str) -> Source:
+    from zfnet.data.synthetic import SyntheticSource
 
-    Raises `UserError` for an unknown source, and whatever the source finds wrong with its files.
-    """
-    if target.source not in SOURCES:
-        raise UserError(f"{section}.source: {target.source} is none of {', '.join(SOURCES)}.")
-    return SOURCES[target.source](target, Path(data_root), section)
+    images = (target.images, 0)
+    return SyntheticSource(target.size, images, target.seed, target.version, "unseen", section)
 
 
-def _unseen(target: Any, data_root: Path, section: str) -> Source:
-    from zfnet.data.synthetic import UnseenSource
-
-    return UnseenSource(target.size, target.images, target.seed, target.version, section)
-
-
-def _caltech(target: Any, data_root: Path, section: str) -> Source:
+def _caltech(target: TargetOptions, data_root: Path, section: str) -> Source:
     from zfnet.data.sources import caltech, fetched
 
     edition = caltech.CALTECH_101 if target.source == "caltech101" else caltech.CALTECH_256
@@ -84,35 +79,34 @@ def _caltech(target: Any, data_root: Path, section: str) -> Source:
     else:
         part = caltech.to_fetch(edition)
         folder = fetched.find(data_root / "raw", part, download=target.download, section=section)
-    return caltech.CaltechSource(folder, edition, background=target.background, section=section)
+    return caltech.caltech_source(folder, edition, background=target.background, section=section)
 
 
-def _voc(target: Any, data_root: Path, section: str) -> Source:
+def _voc(target: TargetOptions, data_root: Path, section: str) -> Source:
     from zfnet.data.sources import fetched, voc
 
     folder = data_root / "raw"
     if target.path is not None:
         folder = data_folder(data_root, target.path, f"{section}.path")
-    elif target.year in voc.SETS:
+    else:
         for part in voc.to_fetch(target.year):
             fetched.find(folder, part, download=target.download, section=section)
-    return voc.VOCSource(folder, target.year, section=section)
+    return voc.voc_source(folder, target.year, section=section)
 
 
-def _folder(target: Any, data_root: Path, section: str) -> Source:
-    from zfnet.data.sources.folder import UnsplitFolderSource
+def _folder(target: TargetOptions, data_root: Path, section: str) -> Source:
+    from zfnet.data.sources.folder import unsplit_folder_source
 
     if target.path is None:
         raise UserError(
             f"{section}.path: name the folder with one folder of images a class "
             f"({section}.source=folder needs it)."
         )
-    return UnsplitFolderSource(
-        data_folder(data_root, target.path, f"{section}.path"), section=section
-    )
+    folder = data_folder(data_root, target.path, f"{section}.path")
+    return unsplit_folder_source(folder, section=section)
 
 
-SOURCES: dict[str, Callable[[Any, Path, str], Source]] = {
+SOURCES: dict[str, Callable[[TargetOptions, Path, str], Source]] = {
     "unseen": _unseen,
     "caltech101": _caltech,
     "caltech256": _caltech,

@@ -4,59 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from zfnet.data.sample import Source
 from zfnet.data.sources.files import require_folder
 from zfnet.errors import UserError
 
+if TYPE_CHECKING:
+    from zfnet.pipeline.options import DataOptions
 
-def build_source(cfg: Any) -> Source:
+
+def build_source(cfg: DataOptions) -> Source:
     """Build the source that the data section of the config names.
 
-    Raises `UserError` for an unknown name, and whatever the source finds wrong with its files.
+    Raises `UserError` for whatever the source finds wrong with its files.
     """
-    if cfg.source not in SOURCES:
-        raise UserError(f"data.source: {cfg.source} is none of {', '.join(SOURCES)}.")
     return SOURCES[cfg.source](cfg)
 
 
-def _synthetic(cfg: Any) -> Source:
+def _synthetic(cfg: DataOptions) -> Source:
     from zfnet.data.synthetic import SyntheticSource
 
-    return SyntheticSource(
-        size=cfg.size,
-        train_images=cfg.train_images,
-        val_images=cfg.val_images,
-        seed=cfg.seed,
-        version=cfg.version,
-    )
+    images = (cfg.train_images, cfg.val_images)
+    return SyntheticSource(cfg.size, images, cfg.seed, cfg.version)
 
 
-def _folder(cfg: Any) -> Source:
-    from zfnet.data.sources.folder import FolderSource
+def _folder(cfg: DataOptions) -> Source:
+    from zfnet.data.sources.folder import folder_source
 
     if cfg.path is None:
         raise UserError("data.path: name the folder with the images (data.source=folder needs it).")
     folder = data_folder(cfg.root, cfg.path)
     names = folder / cfg.class_names if cfg.class_names else None
-    return FolderSource(folder, val_fraction=cfg.val_fraction, seed=cfg.seed, class_names=names)
+    return folder_source(folder, val_fraction=cfg.val_fraction, seed=cfg.seed, class_names=names)
 
 
-def _imagenette(cfg: Any) -> Source:
-    from zfnet.data.sources import imagenette
+def _imagenette(cfg: DataOptions) -> Source:
+    from zfnet.data.sources import fetched, imagenette
 
     if cfg.path is not None:
-        return imagenette.ImagenetteSource(data_folder(cfg.root, cfg.path))
-    variant = "320px" if cfg.size <= 320 else "full"
-    folder = imagenette.find(Path(cfg.root) / "raw", variant, download=cfg.download)
-    return imagenette.ImagenetteSource(folder)
+        return imagenette.imagenette_source(data_folder(cfg.root, cfg.path))
+    part = imagenette.to_fetch("320px" if cfg.size <= 320 else "full")
+    raw = Path(cfg.root) / "raw"
+    folder = fetched.find(raw, part, download=cfg.download, section="data")
+    return imagenette.imagenette_source(folder)
 
 
-def _imagenet(cfg: Any) -> Source:
-    from zfnet.data.sources.imagenet import ImageNetSource
+def _imagenet(cfg: DataOptions) -> Source:
+    from zfnet.data.sources.imagenet import imagenet_source
 
-    return ImageNetSource(data_folder(cfg.root, cfg.path or "imagenet"))
+    return imagenet_source(data_folder(cfg.root, cfg.path or "imagenet"))
 
 
 def data_folder(root: str | Path, path: str, setting: str = "data.path") -> Path:
@@ -74,7 +71,7 @@ def data_folder(root: str | Path, path: str, setting: str = "data.path") -> Path
     return existing
 
 
-SOURCES: dict[str, Callable[[Any], Source]] = {
+SOURCES: dict[str, Callable[[DataOptions], Source]] = {
     "synthetic": _synthetic,
     "folder": _folder,
     "imagenette": _imagenette,

@@ -35,6 +35,17 @@ class Fetched:
     page: str
 
 
+def by_torchvision(name: str, **options: object) -> Callable[[Path], None]:
+    """Have torchvision's data set `name` download, check and unpack into the folder given."""
+
+    def fetch(raw: Path) -> None:
+        import torchvision.datasets as known
+
+        getattr(known, name)(root=str(raw), download=True, **options)
+
+    return fetch
+
+
 def find(raw: Path, part: Fetched, *, download: bool, section: str) -> Path:
     """Return the marker of a set in `raw`, putting the set there if need be.
 
@@ -51,13 +62,15 @@ def find(raw: Path, part: Fetched, *, download: bool, section: str) -> Path:
         f"{section}.path to the unpacked folder"
     )
     if archive is None and not download:
+        without = f"; or leave it out with {section}.run=false" if section != "data" else ""
         raise UserError(
             f"{part.name} is not at {raw / part.marker}. Set {section}.download=true to fetch it; "
-            f"or {by_hand}; or leave it out with {section}.run=false."
+            f"or {by_hand}{without}."
         )
     partial = raw / f".{part.marker.as_posix().replace('/', '-')}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-    (partial / part.unpacked).mkdir(parents=True)
+    # What a run that was killed has unpacked; an archive beside it is checked and used again.
+    shutil.rmtree(partial / part.marker.parts[0], ignore_errors=True)
+    (partial / part.unpacked).mkdir(parents=True, exist_ok=True)
     if archive is not None:
         unpack(archive, partial / part.unpacked, section)
     else:
@@ -68,6 +81,8 @@ def find(raw: Path, part: Fetched, *, download: bool, section: str) -> Path:
             raise UserError(
                 f"{part.name} could not be downloaded ({error}). By hand: {by_hand}."
             ) from error
+        for name in part.archives:  # not kept beside what they held
+            (partial / name).unlink(missing_ok=True)
     if not (partial / part.marker).exists():
         shutil.rmtree(partial)
         raise UserError(

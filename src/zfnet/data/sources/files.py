@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
-from zfnet.data.sample import SPLITS, ClassInfo, Sample
+from zfnet.data.sample import SPLITS, ClassInfo, Sample, Samples
 from zfnet.errors import UserError
 
 _LITTER = {"thumbs.db", "desktop.ini"}
@@ -48,7 +47,7 @@ def walk_files(folder: Path) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class FileSamples(Sequence[Sample]):
+class FileSamples:
     """Labelled files under one folder: `files` relative to `folder`, `labels` (N,) int32.
 
     Small enough to send to worker processes also for 1.28 million files.
@@ -61,19 +60,42 @@ class FileSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> FileSamples: ...
-    def __getitem__(self, index: int | slice) -> Sample | FileSamples:
-        if isinstance(index, slice):
-            return FileSamples(self.folder, self.files[index], self.labels[index])
+    def __getitem__(self, index: int) -> Sample:
         file = self.files[index]
         return Sample(printable(file), int(self.labels[index]), path=self.folder / file)
 
+    def rows(self, chosen: np.ndarray) -> FileSamples:
+        """The samples at the places `chosen`, int (n,), in that order."""
+        return FileSamples(self.folder, [self.files[row] for row in chosen], self.labels[chosen])
 
-def class_tree(folder: Path, split: str, classes: list[str]) -> tuple[list[str], list[int]]:
-    """List the files of folder/split/<class>/ class by class: (files relative to folder, labels).
+    def unsplit(self) -> dict[str, FileSamples]:
+        """All of them as the split train; val is empty."""
+        return {"train": self, "val": self.rows(np.zeros(0, np.int64))}
+
+
+@dataclass
+class FileSource:
+    """A source of files below `folder`, of which it lists the subfolders `watched`."""
+
+    name: str
+    folder: Path
+    classes: list[ClassInfo]
+    samples: Mapping[str, Samples]
+    watched: list[str]
+    part_names: list[str] = field(default_factory=list)
+
+    def splits(self) -> Mapping[str, Samples]:
+        """Return the samples of {"train": …, "val": …}, in storage order."""
+        return self.samples
+
+
+def class_tree(
+    folder: Path,
+    split: str,
+    classes: Sequence[str],
+    listed: Callable[[Path], Iterable[str]] = walk_files,
+) -> FileSamples:
+    """List the files of folder/split/<class>/ class by class, as `listed` orders them.
 
     `split` may be "." for a tree without splits. Raises `UserError` for a class without files.
     """
@@ -81,15 +103,22 @@ def class_tree(folder: Path, split: str, classes: list[str]) -> tuple[list[str],
     labels: list[int] = []
     for label, name in enumerate(classes):
         inside = Path(split) / name
-        found = [str(inside / file) for file in walk_files(folder / inside)]
+        found = [str(inside / file) for file in listed(folder / inside)]
         if not found:
             raise UserError(
-                f"{folder / inside}: the class folder is empty. Put images there, or remove the "
-                f"folder (from every split) to leave the class out."
+                f"{folder / inside}: the class folder holds no images. Put some there, or remove "
+                f"the folder (from every split) to leave the class out."
             )
         files += found
         labels += [label] * len(found)
-    return files, labels
+    return FileSamples(folder, files, np.array(labels, np.int32))
+
+
+def not_found(setting: str, wanted: str, folder: Path, hint: str = "") -> UserError:
+    """The error of a folder that does not hold what was looked for, to be raised."""
+    return UserError(
+        f"{setting}: looked for {wanted} in {folder} and found {describe(folder)}.{hint}"
+    )
 
 
 def require_folder(folder: Path, setting: str, looked: Sequence[Path] = ()) -> None:
@@ -111,17 +140,12 @@ def require_splits(folder: Path, setting: str) -> list[str]:
     here = list_folders(folder)
     missing = [split for split in SPLITS if split not in here]
     if missing:
-        raise UserError(
-            f"{setting}: looked for {' and '.join(f'{m}/' for m in missing)} in {folder} and found "
-            f"{describe(folder)}.{probably_meant(folder, setting)}"
-        )
+        wanted = " and ".join(f"{split}/" for split in missing)
+        raise not_found(setting, wanted, folder, probably_meant(folder, setting))
     train, val = (list_folders(folder / split) for split in SPLITS)
     for split, names in (("train", train), ("val", val)):
         if not names:
-            raise UserError(
-                f"{folder / split}: looked for one folder per class and found "
-                f"{describe(folder / split)}."
-            )
+            raise not_found(setting, "one folder per class", folder / split)
     same_classes(folder, set(train), set(val))
     return train
 
@@ -204,6 +228,6 @@ def read_class_names(file: Path, setting: str) -> dict[str, str]:
     return names
 
 
-def class_infos(ids: Sequence[str], names: dict[str, str]) -> list[ClassInfo]:
+def class_infos(ids: Sequence[str], names: Mapping[str, str]) -> list[ClassInfo]:
     """Number the classes in the order given; a class without a name keeps its id."""
     return [ClassInfo(i, printable(id), names.get(id, printable(id))) for i, id in enumerate(ids)]

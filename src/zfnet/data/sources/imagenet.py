@@ -11,18 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zfnet.data.sample import SPLITS, ClassInfo
-from zfnet.data.sources.files import (
-    FileSamples,
-    class_tree,
-    describe,
-    first_few,
-    list_folders,
-    require_folder,
-    require_splits,
-    same_classes,
-    walk_files,
-)
+import zfnet.data.sources.files as files
+from zfnet.data.sample import SPLITS
 from zfnet.errors import UserError
 
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
@@ -32,88 +22,75 @@ _KAGGLE_NAMES = "LOC_synset_mapping.txt"
 _VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.[A-Za-z]+$")
 
 
-class ImageNetSource:
+def imagenet_source(path: Path) -> files.FileSource:
     """ILSVRC-2012 under one root; classes are the wnids of train/ in sorted order.
 
     train/<wnid>/*.JPEG is required. val/ holds <wnid>/ folders, or all images flat; then their
     labels come from the development kit (ground truth + meta.mat, unpacked or as .tar.gz) or from
     Kaggle's LOC_val_solution.csv. The Kaggle layout ILSVRC/Data/CLS-LOC/ is found by itself.
     Readable names come from LOC_synset_mapping.txt or meta.mat if present, else the wnids stay.
+    Train comes class by class, a flat val in the files' order.
 
     Raises `UserError` for whatever is missing or does not fit together.
     """
+    files.require_folder(path, "data.path")
+    folder = _find_images(path)
+    kaggle = [folder.parents[2]] if folder.name == "CLS-LOC" else []
+    kit = _DevelopmentKit([folder, path, path.parent, *kaggle])
+    flat = (folder / "val").is_dir() and not files.list_folders(folder / "val")
+    if flat and (folder / "train").is_dir():
+        wnids = files.list_folders(folder / "train")
+        if not wnids:
+            hint = " Unpack the per-class archives there."
+            raise files.not_found("data.path", "one folder per wnid", folder / "train", hint)
+        val = _flat_val(folder, wnids, kit)
+    else:
+        wnids = files.require_splits(folder, "data.path")
+        val = files.class_tree(folder, "val", wnids)
+    odd = [wnid for wnid in wnids if not re.fullmatch(r"n\d{8}", wnid)]
+    if odd:
+        raise UserError(
+            f"{folder / 'train'}: folders not named by a wnid (n and 8 digits): "
+            f"{files.first_few(odd)}. For other images set data.source=folder."
+        )
+    samples = {"train": files.class_tree(folder, "train", wnids), "val": val}
+    classes = files.class_infos(wnids, kit.names())
+    return files.FileSource("imagenet", folder, classes, samples, list(SPLITS))
 
-    def __init__(self, path: Path, *, setting: str = "data.path") -> None:
-        require_folder(path, setting)
-        self.name = "imagenet"
-        self.part_names: list[str] = []
-        self.folder = self._find_images(path)
-        self.watched = list(SPLITS)
-        kaggle = [self.folder.parents[2]] if self.folder.name == "CLS-LOC" else []
-        self._kit = _DevelopmentKit([self.folder, path, path.parent, *kaggle])
-        flat = (self.folder / "val").is_dir() and not list_folders(self.folder / "val")
-        if flat and (self.folder / "train").is_dir():
-            wnids = list_folders(self.folder / "train")
-            if not wnids:
-                raise UserError(
-                    f"{self.folder / 'train'}: looked for one folder per wnid and found "
-                    f"{describe(self.folder / 'train')}. Unpack the per-class archives there."
-                )
-            val = self._flat_val(wnids)
-        else:
-            wnids = require_splits(self.folder, setting)
-            val = self._files("val", wnids)
-        odd = [wnid for wnid in wnids if not re.fullmatch(r"n\d{8}", wnid)]
-        if odd:
-            raise UserError(
-                f"{self.folder / 'train'}: folders not named by a wnid (n and 8 digits): "
-                f"{first_few(odd)}. For other images set data.source=folder."
-            )
-        names = self._kit.names()
-        self.classes = [ClassInfo(i, w, names.get(w, w)) for i, w in enumerate(wnids)]
-        self._splits = {"train": self._files("train", wnids), "val": val}
 
-    def splits(self) -> dict[str, FileSamples]:
-        """Return {"train": …, "val": …}; train class by class, a flat val in the files' order."""
-        return self._splits
+def _find_images(path: Path) -> Path:
+    """Return the folder that holds train/ and val/, also in Kaggle's layout."""
+    for below in ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"):
+        if (path / below / "train").is_dir():
+            return path / below
+    return path
 
-    @staticmethod
-    def _find_images(path: Path) -> Path:
-        """Return the folder that holds train/ and val/, also in Kaggle's layout."""
-        for below in ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC"):
-            if (path / below / "train").is_dir():
-                return path / below
-        return path
 
-    def _files(self, split: str, wnids: list[str]) -> FileSamples:
-        files, labels = class_tree(self.folder, split, wnids)
-        return FileSamples(self.folder, files, np.array(labels, np.int32))
-
-    def _flat_val(self, wnids: list[str]) -> FileSamples:
-        """Label the flat validation images by the development kit or by Kaggle's list."""
-        names = list(walk_files(self.folder / "val"))
-        if not names:
-            raise UserError(f"{self.folder / 'val'}: the folder is empty. Unpack val there.")
-        truth = self._kit.validation_wnids()
-        if truth is None:
-            raise UserError(
-                f"{self.folder / 'val'} holds its images flat, and their labels were not found. "
-                f"Looked for {_DEVKIT}/ (or {_DEVKIT}.tar.gz) with {_GROUND_TRUTH} and meta.mat, "
-                f"or {_KAGGLE_LABELS}, in {self._kit.described()}. Put one there, or sort the "
-                f"images into val/<wnid>/."
-            )
-        unknown = [name for name in names if _number(name) not in truth]
-        if unknown:
-            raise UserError(
-                f"{self.folder / 'val'}: no ground truth for {first_few(unknown)} (expected names "
-                f"like ILSVRC2012_val_00000001.JPEG, numbers up to {max(truth)}). Labels are "
-                f"never guessed."
-            )
-        found = [truth[_number(name)] for name in names]
-        same_classes(self.folder, set(wnids), set(found))
-        index = {wnid: i for i, wnid in enumerate(wnids)}
-        labels = np.array([index[wnid] for wnid in found], np.int32)
-        return FileSamples(self.folder, [str(Path("val") / name) for name in names], labels)
+def _flat_val(folder: Path, wnids: list[str], kit: _DevelopmentKit) -> files.FileSamples:
+    """Label the flat validation images by the development kit or by Kaggle's list."""
+    names = list(files.walk_files(folder / "val"))
+    if not names:
+        raise UserError(f"{folder / 'val'}: the folder is empty. Unpack val there.")
+    truth = kit.validation_wnids()
+    if truth is None:
+        raise UserError(
+            f"{folder / 'val'} holds its images flat, and their labels were not found. "
+            f"Looked for {_DEVKIT}/ (or {_DEVKIT}.tar.gz) with {_GROUND_TRUTH} and meta.mat, "
+            f"or {_KAGGLE_LABELS}, in {', '.join(map(str, kit.folders))}. Put one there, or sort "
+            f"the images into val/<wnid>/."
+        )
+    unknown = [name for name in names if _number(name) not in truth]
+    if unknown:
+        raise UserError(
+            f"{folder / 'val'}: no ground truth for {files.first_few(unknown)} (expected names "
+            f"like ILSVRC2012_val_00000001.JPEG, numbers up to {max(truth)}). Labels are "
+            f"never guessed."
+        )
+    found = [truth[_number(name)] for name in names]
+    files.same_classes(folder, set(wnids), set(found))
+    index = {wnid: i for i, wnid in enumerate(wnids)}
+    labels = np.array([index[wnid] for wnid in found], np.int32)
+    return files.FileSamples(folder, [str(Path("val") / name) for name in names], labels)
 
 
 def _number(name: str) -> int:
@@ -126,14 +103,11 @@ class _DevelopmentKit:
     """The label files of ILSVRC-2012, searched in a few folders; all parts optional."""
 
     def __init__(self, folders: list[Path]) -> None:
-        self._folders = list(dict.fromkeys(folders))
-
-    def described(self) -> str:
-        return ", ".join(str(folder) for folder in self._folders)
+        self.folders = list(dict.fromkeys(folders))
 
     def _read(self, name: str) -> bytes | None:
         """Return the bytes of a kit file from the first place that has it."""
-        for folder in self._folders:
+        for folder in self.folders:
             for place in (folder, folder / "data", folder / _DEVKIT / "data", folder / _DEVKIT):
                 if (place / name).is_file():
                     return (place / name).read_bytes()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 from xml.etree import ElementTree
 
-from zfnet.data.multilabel import join
-from zfnet.data.sample import Box, ClassInfo, Sample
-from zfnet.data.sources.fetched import Fetched
-from zfnet.data.sources.files import describe, first_few, require_folder
+import zfnet.data.sources.files as files
+from zfnet.data.multilabel import DIFFICULT, PRESENT, join
+from zfnet.data.sample import SPLITS, Box, Sample
+from zfnet.data.sources.fetched import Fetched, by_torchvision
 from zfnet.errors import UserError
 
 CLASSES = (
@@ -23,6 +22,10 @@ _NAMES = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonit
 
 # The image sets that stand for train and val. The labels of 2012's test set are not public.
 SETS = {2007: ("trainval", "test"), 2012: ("train", "val")}
+ARCHIVES = {
+    2007: (("trainval", "VOCtrainval_06-Nov-2007.tar"), ("test", "VOCtest_06-Nov-2007.tar")),
+    2012: (("trainval", "VOCtrainval_11-May-2012.tar"),),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class _Photo:
 
 
 @dataclass(frozen=True)
-class VOCSamples(Sequence[Sample]):
+class VOCSamples:
     """The photos of one image set."""
 
     folder: Path
@@ -46,24 +49,19 @@ class VOCSamples(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> VOCSamples: ...
-    def __getitem__(self, index: int | slice) -> Sample | VOCSamples:
-        if isinstance(index, slice):
-            return VOCSamples(self.folder, self.photos[index])
+    def __getitem__(self, index: int) -> Sample:
         photo = self.photos[index]
+        file = f"JPEGImages/{photo.name}.jpg"
         return Sample(
-            f"JPEGImages/{photo.name}.jpg",
+            file,
             photo.label,
-            path=self.folder / "JPEGImages" / f"{photo.name}.jpg",
+            path=self.folder / file,
             box=photo.box,
-            attributes={"present": photo.present, "difficult": photo.difficult},
+            attributes={PRESENT: photo.present, DIFFICULT: photo.difficult},
         )
 
 
-class VOCSource:
+def voc_source(path: Path, year: int, *, section: str) -> files.FileSource:
     """PASCAL VOC of one year: 2012 train and val, or 2007 trainval and test, as train and val.
 
     The attribute `present` of a photo names the classes that ImageSets/Main says it shows (1),
@@ -75,36 +73,25 @@ class VOCSource:
     Raises `UserError`, naming the key below `section`, for a folder that is not such a set, or for
     lists and annotations that do not fit together.
     """
+    files.require_folder(path, f"{section}.path")
+    folder = _find_year(path, year, f"{section}.path")
+    samples = dict(zip(SPLITS, (_read(folder, each) for each in SETS[year]), strict=True))
+    return files.FileSource(
+        f"voc{year}", folder, files.class_infos(CLASSES, _NAMES), samples, ["JPEGImages"]
+    )
 
-    def __init__(self, path: Path, year: int, *, section: str) -> None:
-        setting = f"{section}.path"
-        if year not in SETS:
-            years = ", ".join(map(str, SETS))
-            raise UserError(f"{section}.year: {year} is none of {years}.")
-        require_folder(path, setting)
-        self.folder = _find_year(path, year, setting)
-        self.name = f"voc{year}"
-        self.part_names: list[str] = []
-        self.watched = ["JPEGImages"]
-        self.classes = [ClassInfo(i, id, _NAMES.get(id, id)) for i, id in enumerate(CLASSES)]
-        train, val = SETS[year]
-        self._splits = {"train": self._read(train), "val": self._read(val)}
 
-    def splits(self) -> dict[str, VOCSamples]:
-        """Return {"train": …, "val": …} in the order of the image sets."""
-        return self._splits
-
-    def _read(self, image_set: str) -> VOCSamples:
-        lists = self.folder / "ImageSets" / "Main"
-        names = _lines(lists / f"{image_set}.txt")
-        flags = {id: _flags(lists / f"{id}_{image_set}.txt", names) for id in CLASSES}
-        photos = []
-        for number, name in enumerate(names):
-            label, box = _largest(self.folder / "Annotations" / f"{name}.xml")
-            shown = [id for id in CLASSES if flags[id][number] == 1]
-            unclear = [id for id in CLASSES if flags[id][number] == 0]
-            photos.append(_Photo(name, label, join(shown), join(unclear), box))
-        return VOCSamples(self.folder, photos)
+def _read(folder: Path, image_set: str) -> VOCSamples:
+    lists = folder / "ImageSets" / "Main"
+    names = [row[0] for row in _rows(lists / f"{image_set}.txt")]
+    flags = {id: _flags(lists / f"{id}_{image_set}.txt", names) for id in CLASSES}
+    photos = []
+    for number, name in enumerate(names):
+        label, box = _largest(folder / "Annotations" / f"{name}.xml")
+        shown = [id for id in CLASSES if flags[id][number] == 1]
+        unclear = [id for id in CLASSES if flags[id][number] == 0]
+        photos.append(_Photo(name, label, join(shown), join(unclear), box))
+    return VOCSamples(folder, photos)
 
 
 def _find_year(path: Path, year: int, setting: str) -> Path:
@@ -112,14 +99,12 @@ def _find_year(path: Path, year: int, setting: str) -> Path:
     for place in (path, path / f"VOC{year}", path / "VOCdevkit" / f"VOC{year}"):
         if (place / "JPEGImages").is_dir() and (place / "ImageSets" / "Main").is_dir():
             return place
-    raise UserError(
-        f"{setting}: looked for VOCdevkit/VOC{year}/ with JPEGImages/, Annotations/ and "
-        f"ImageSets/Main/ in {path} and found {describe(path)}."
-    )
+    wanted = f"VOCdevkit/VOC{year}/ with JPEGImages/, Annotations/ and ImageSets/Main/"
+    raise files.not_found(setting, wanted, path)
 
 
-def _lines(file: Path) -> list[str]:
-    """Return the first word of every line."""
+def _rows(file: Path) -> list[list[str]]:
+    """Return the words of every line that has any."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -127,19 +112,20 @@ def _lines(file: Path) -> list[str]:
             f"{file}: cannot be read ({error.strerror}). Unpack the set again; 2007's test set has "
             "an archive of its own, VOCtest_06-Nov-2007.tar."
         ) from error
-    return [line.split()[0] for line in text.splitlines() if line.strip()]
+    return [line.split() for line in text.splitlines() if line.strip()]
 
 
 def _flags(file: Path, names: Sequence[str]) -> list[int]:
     """Return -1 (absent), 0 (only difficult ones) or 1 (present) of one class for each image."""
-    _lines(file)  # says what is wrong if it is missing
-    rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = _rows(file)
     found = {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1] in ("-1", "0", "1")}
     if len(found) < len(rows):
         raise UserError(f"{file}: expected lines of an image's name and -1, 0 or 1.")
     missing = [name for name in names if name not in found]
     if missing:
-        raise UserError(f"{file}: says nothing of {first_few(missing)}. Unpack the set again.")
+        raise UserError(
+            f"{file}: says nothing of {files.first_few(missing)}. Unpack the set again."
+        )
     return [found[name] for name in names]
 
 
@@ -179,24 +165,12 @@ def _box(element: ElementTree.Element) -> Box:
 
 def to_fetch(year: int) -> list[Fetched]:
     """Say where the parts of a year lie below the raw folder and how they are fetched."""
-    base = Path("VOCdevkit") / f"VOC{year}" / "ImageSets" / "Main"
+    lists = Path("VOCdevkit") / f"VOC{year}" / "ImageSets" / "Main"
     page = f"http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/"
-
-    def part(image_set: str, archive: str) -> Fetched:
-        return Fetched(
-            f"PASCAL VOC {year} ({image_set})", base / f"{image_set}.txt", (archive,), Path(),
-            lambda raw: _fetch(raw, year, image_set), page,
-        )  # fmt: skip
-
-    if year == 2007:
-        return [
-            part("trainval", "VOCtrainval_06-Nov-2007.tar"),
-            part("test", "VOCtest_06-Nov-2007.tar"),
-        ]
-    return [part("trainval", "VOCtrainval_11-May-2012.tar")]
-
-
-def _fetch(raw: Path, year: int, image_set: str) -> None:
-    from torchvision.datasets import VOCDetection
-
-    VOCDetection(root=str(raw), year=str(year), image_set=image_set, download=True)
+    return [
+        Fetched(
+            f"PASCAL VOC {year} ({image_set})", lists / f"{image_set}.txt", (archive,), Path(),
+            by_torchvision("VOCDetection", year=str(year), image_set=image_set), page,
+        )
+        for image_set, archive in ARCHIVES[year]
+    ]  # fmt: skip

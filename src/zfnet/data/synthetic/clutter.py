@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zfnet.data.synthetic.joins import cut, placed, shell, union
 from zfnet.data.synthetic.palette import Scheme, mix
-from zfnet.data.synthetic.raster import (
-    Layer,
-    Paint,
-    Pose,
-    Shape,
-    arc,
-    box,
-    cut,
-    disc,
-    ellipse,
-    limb,
-    placed,
-    polygon,
-    shell,
-    union,
-)
-from zfnet.data.synthetic.stream import Stream, cos_sin
+from zfnet.data.synthetic.raster import Layer, Paint, Pose
+from zfnet.data.synthetic.shapes import Point, Shape, arc, box, disc, ellipse, limb, polygon
+from zfnet.data.synthetic.stream import Stream, on_circle
 from zfnet.data.synthetic.textures import TEXTURES, texture
 
 
@@ -32,7 +19,7 @@ def paint_ground(canvas: Layer, stream: Stream, colours: Scheme) -> None:
     canvas.draw(box(0.0, 0.0, 0.6, 0.6), fills[0])
     if layout == "room":
         level, tilt = stream.uniform(0.1, 0.35), stream.uniform(-0.08, 0.08)
-        floor = polygon([(-0.6, level - tilt), (0.6, level + tilt), (0.6, 0.6), (-0.6, 0.6)])
+        floor = polygon((-0.6, level - tilt), (0.6, level + tilt), (0.6, 0.6), (-0.6, 0.6))
         canvas.draw(floor, fills[1])
     elif layout == "hills":
         for i in (1, 2):
@@ -51,9 +38,8 @@ def paint_ground(canvas: Layer, stream: Stream, colours: Scheme) -> None:
         for i in (1, 2):
             at = stream.uniform(0.15, 0.35) * (1.0 if i == 1 else -1.0)
             slab = placed(box(0.0, 0.4, 1.0, 0.4), 0.0, 0.0, 1.0, turns + 0.5 * (i - 1))
-            cosine, sine = cos_sin(turns)
-            moved = placed(slab, -sine * at, cosine * at, 1.0)
-            canvas.draw(moved, fills[i])
+            cosine, sine = on_circle(turns, 1.0)
+            canvas.draw(placed(slab, -sine * at, cosine * at, 1.0), fills[i])
 
 
 def _ground_paint(canvas: Layer, stream: Stream, colours: Scheme, index: int) -> Paint:
@@ -79,16 +65,13 @@ def occlude(front: Layer, stream: Stream, colours: Scheme, pose: Pose) -> int:
     """Lay up to two shapes over the object's rim, never over its middle; return how many."""
     count = stream.integer(3)
     for _ in range(count):
-        cosine, sine = cos_sin(stream.unit())
-        far = pose.scale * stream.uniform(0.45, 0.56)
-        at = (pose.u - 0.5 + far * cosine, pose.v - 0.5 + far * sine)
+        turns, far = stream.unit(), pose.scale * stream.uniform(0.45, 0.56)
+        at = on_circle(turns, far, (pose.u - 0.5, pose.v - 0.5))
         _scrap(front, stream, colours, at, pose.scale * stream.uniform(0.06, 0.12))
     return count
 
 
-def _scrap(
-    layer: Layer, stream: Stream, colours: Scheme, at: tuple[float, float], radius: float
-) -> None:
+def _scrap(layer: Layer, stream: Stream, colours: Scheme, at: Point, radius: float) -> None:
     """Draw one distractor: a plain shape, or one that looks like a part of an object."""
     first, second = stream.choice(colours.clutter), stream.choice(colours.clutter)
     outlined = 0.008 if stream.chance(0.25) else 0.0
@@ -107,51 +90,16 @@ def _scrap(
         )
 
 
-def _blob(stream: Stream) -> list[Shape]:
-    return [ellipse(0.0, 0.0, 1.0, stream.uniform(0.5, 1.0))]
-
-
-def _ring(stream: Stream) -> list[Shape]:
-    return [shell(disc(0.0, 0.0, 0.8), stream.uniform(0.1, 0.25))]
-
-
-def _block(stream: Stream) -> list[Shape]:
-    return [box(0.0, 0.0, 1.0, stream.uniform(0.3, 0.9), 0.15)]
-
-
-def _wedge(stream: Stream) -> list[Shape]:
-    return [polygon([(-0.8, 0.7), (stream.uniform(-0.5, 0.5), -0.9), (0.8, 0.7)], 0.08)]
-
-
-def _stick(stream: Stream) -> list[Shape]:
-    return [limb((-1.3, 0.0), (1.3, 0.0), stream.uniform(0.1, 0.3), stream.uniform(0.05, 0.3))]
-
-
-def _hook(stream: Stream) -> list[Shape]:
-    return [arc(0.0, 0.0, 0.8, stream.uniform(0.1, 0.25), 0.25, stream.uniform(0.15, 0.4))]
-
-
 def _star(stream: Stream) -> list[Shape]:
     tips = 4 + stream.integer(3)
-    points = []
-    for i in range(2 * tips):
-        cosine, sine = cos_sin(i / (2.0 * tips))
-        far = 1.0 if i % 2 == 0 else 0.45
-        points.append((far * cosine, far * sine))
-    return [polygon(points, 0.05)]
+    points = [on_circle(i / (2.0 * tips), (1.0, 0.45)[i % 2]) for i in range(2 * tips)]
+    return [polygon(*points, corner=0.05)]
 
 
 def _blossom(stream: Stream) -> list[Shape]:
     petals = 5 + stream.integer(4)
-    discs = []
-    for i in range(petals):
-        cosine, sine = cos_sin(i / petals)
-        discs.append(disc(0.65 * cosine, 0.65 * sine, 0.36))
+    discs = [disc(*on_circle(i / petals, 0.65), 0.36) for i in range(petals)]
     return [union(*discs), disc(0.0, 0.0, 0.35)]
-
-
-def _bead(stream: Stream) -> list[Shape]:
-    return [disc(0.0, 0.0, 0.9), disc(0.1, 0.0, stream.uniform(0.4, 0.6))]
 
 
 def _wheel(stream: Stream) -> list[Shape]:
@@ -159,25 +107,17 @@ def _wheel(stream: Stream) -> list[Shape]:
     return [union(shell(disc(0.0, 0.0, 0.85), 0.12), *spokes), disc(0.0, 0.0, 0.2)]
 
 
-def _moon(stream: Stream) -> list[Shape]:
-    return [cut(disc(0.0, 0.0, 0.95), disc(stream.uniform(0.35, 0.6), 0.0, 0.85))]
-
-
-def _cross(stream: Stream) -> list[Shape]:
-    return [union(box(0.0, 0.0, 0.95, 0.25, 0.1), box(0.0, 0.0, 0.25, 0.95, 0.1))]
-
-
 _SCRAPS: tuple[Callable[[Stream], list[Shape]], ...] = (
-    _blob,
-    _ring,
-    _block,
-    _wedge,
-    _stick,
-    _hook,
+    lambda s: [ellipse(0.0, 0.0, 1.0, s.uniform(0.5, 1.0))],
+    lambda s: [shell(disc(0.0, 0.0, 0.8), s.uniform(0.1, 0.25))],
+    lambda s: [box(0.0, 0.0, 1.0, s.uniform(0.3, 0.9), 0.15)],
+    lambda s: [polygon((-0.8, 0.7), (s.uniform(-0.5, 0.5), -0.9), (0.8, 0.7), corner=0.08)],
+    lambda s: [limb((-1.3, 0.0), (1.3, 0.0), s.uniform(0.1, 0.3), s.uniform(0.05, 0.3))],
+    lambda s: [arc(0.0, 0.0, 0.8, s.uniform(0.1, 0.25), 0.25, s.uniform(0.15, 0.4))],
     _star,
     _blossom,
-    _bead,
+    lambda s: [disc(0.0, 0.0, 0.9), disc(0.1, 0.0, s.uniform(0.4, 0.6))],
     _wheel,
-    _moon,
-    _cross,
+    lambda s: [cut(disc(0.0, 0.0, 0.95), disc(s.uniform(0.35, 0.6), 0.0, 0.85))],
+    lambda s: [union(box(0.0, 0.0, 0.95, 0.25, 0.1), box(0.0, 0.0, 0.25, 0.95, 0.1))],
 )

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from zfnet.data.synthetic.joins import grown, union, within
 from zfnet.data.synthetic.kit import Kit
 from zfnet.data.synthetic.palette import luma, mix
-from zfnet.data.synthetic.raster import (
-    Point,
-    Shape,
-    arc,
-    disc,
-    ellipse,
-    grown,
-    limb,
-    polygon,
-    union,
-    within,
-)
-from zfnet.data.synthetic.stream import cos_sin
+from zfnet.data.synthetic.raster import Paint
+from zfnet.data.synthetic.shapes import Point, Shape, arc, disc, ellipse, limb, polygon
+from zfnet.data.synthetic.stream import on_circle
 
 SIDES = (-1.0, 1.0)
 
@@ -26,14 +17,12 @@ def cat(kit: Kit) -> None:
     wide, tip = kit.vary(0.36, 0.42), kit.vary(0.42, 0.5)
     apart = kit.vary(0.28, 0.34)
     for side in SIDES:
-        ear = polygon(
-            [(side * 0.34, 0.0), (side * apart, -tip), (side * 0.07, -0.23)], corner=0.015
-        )
+        ear = polygon((side * 0.34, 0.0), (side * apart, -tip), (side * 0.07, -0.23), corner=0.015)
         kit.draw(ear, kit.body)
         inner = polygon(
-            [(side * 0.31, -0.08), (side * (apart - 0.01), -tip + 0.085), (side * 0.14, -0.22)]
+            (side * 0.31, -0.08), (side * (apart - 0.01), -tip + 0.085), (side * 0.14, -0.22)
         )
-        kit.draw(inner, kit.accent, line=False)
+        kit.fill(inner, kit.accent)
     head = union(
         ellipse(0.0, 0.05, wide, 0.32),
         ellipse(-0.2, 0.17, 0.2, 0.17),
@@ -44,14 +33,14 @@ def cat(kit: Kit) -> None:
     if kit.stream.chance(0.75):
         for x, length in ((-0.08, 0.07), (0.0, 0.1), (0.08, 0.07)):
             mark = limb((x, -0.25), (x * 0.7, -0.25 + length), 0.022, 0.006)
-            kit.draw(within(mark, head), kit.second, line=False)
+            kit.fill(within(mark, head), kit.second)
     _eyes(kit, slit=True)
     x, y = kit.face.nose
     for side in SIDES:
-        kit.draw(ellipse(x + side * 0.07, y + 0.075, 0.085, 0.065), kit.pale, line=False)
+        kit.fill(ellipse(x + side * 0.07, y + 0.075, 0.085, 0.065), kit.pale)
     _mouth(kit, x, y + 0.04, 0.06)
-    nose = polygon([(x - 0.035, y - 0.018), (x + 0.035, y - 0.018), (x, y + 0.02)], corner=0.014)
-    kit.draw(nose, kit.accent, line=False)
+    nose = polygon((x - 0.035, y - 0.018), (x + 0.035, y - 0.018), (x, y + 0.02), corner=0.014)
+    kit.fill(nose, kit.accent)
     _whiskers(kit, x, y + 0.06)
 
 
@@ -64,7 +53,7 @@ def dog(kit: Kit) -> None:
     if kit.stream.chance(0.5):
         eye = kit.face.left_eye if kit.stream.chance(0.5) else kit.face.right_eye
         spot = ellipse(eye[0], eye[1] - 0.02, 0.11, 0.135, 0.0)
-        kit.draw(within(spot, head), kit.second, line=False)
+        kit.fill(within(spot, head), kit.second)
     for side in SIDES:
         ear = union(
             limb((side * 0.2, -0.29), (side * out, -0.16), 0.075, 0.09),
@@ -85,8 +74,8 @@ def dog(kit: Kit) -> None:
     kit.draw(muzzle, kit.pale)
     _eyes(kit)
     _mouth(kit, x, y + 0.09, 0.075)
-    kit.draw(ellipse(x, y, 0.075, 0.055), kit.dark, line=False)
-    kit.draw(ellipse(x - 0.02, y - 0.02, 0.022, 0.012), kit.pale, line=False, opacity=0.8)
+    kit.fill(ellipse(x, y, 0.075, 0.055), kit.dark)
+    kit.fill(ellipse(x - 0.02, y - 0.02, 0.022, 0.012), kit.pale, opacity=0.8)
 
 
 def rabbit(kit: Kit) -> None:
@@ -99,13 +88,13 @@ def rabbit(kit: Kit) -> None:
             knee = (side * (lean * 0.6 + 0.07), -0.33)
             outer = union(limb(root, knee, 0.07, 0.08), limb(knee, (side * 0.38, -0.2), 0.08, 0.05))
             kit.draw(outer, kit.body)
-            kit.draw(limb(root, knee, 0.035, 0.035), kit.accent, line=False)
+            kit.fill(limb(root, knee, 0.035, 0.035), kit.accent)
             continue
         middle = (0.5 * (root[0] + tip[0]) + side * 0.015, 0.5 * (root[1] + tip[1]))
         outer = union(limb(root, middle, 0.06, 0.088), limb(middle, tip, 0.088, 0.06))
         kit.draw(outer, kit.body)
         inner = union(limb(root, middle, 0.03, 0.05), limb(middle, tip, 0.05, 0.025))
-        kit.draw(inner, kit.accent, line=False)
+        kit.fill(inner, kit.accent)
     head = union(
         ellipse(0.0, 0.07, 0.27, 0.27),
         ellipse(-0.13, 0.2, 0.19, 0.18),
@@ -115,31 +104,27 @@ def rabbit(kit: Kit) -> None:
     kit.draw(head, kit.body)
     x, y = kit.face.nose
     for side in SIDES:
-        kit.draw(disc(x + side * 0.2, y + 0.06, 0.055), kit.accent, line=False, opacity=0.6)
+        kit.fill(disc(x + side * 0.2, y + 0.06, 0.055), kit.accent, opacity=0.6)
     _eyes(kit)
     teeth = union(
         polygon(
-            [
-                (x - 0.04, y + 0.09),
-                (x - 0.004, y + 0.09),
-                (x - 0.004, y + 0.16),
-                (x - 0.036, y + 0.16),
-            ]
+            (x - 0.04, y + 0.09),
+            (x - 0.004, y + 0.09),
+            (x - 0.004, y + 0.16),
+            (x - 0.036, y + 0.16),
         ),
         polygon(
-            [
-                (x + 0.004, y + 0.09),
-                (x + 0.04, y + 0.09),
-                (x + 0.036, y + 0.16),
-                (x + 0.004, y + 0.16),
-            ]
+            (x + 0.004, y + 0.09),
+            (x + 0.04, y + 0.09),
+            (x + 0.036, y + 0.16),
+            (x + 0.004, y + 0.16),
         ),
     )
-    kit.draw(grown(teeth, 0.012), kit.dark, line=False)
-    kit.draw(teeth, kit.flat(kit.light.colour), line=False)
+    kit.fill(grown(teeth, 0.012), kit.dark)
+    kit.fill(teeth, kit.white)
     for side in SIDES:
-        kit.draw(ellipse(x + side * 0.055, y + 0.055, 0.07, 0.052), kit.pale, line=False)
-    kit.draw(ellipse(x, y, 0.035, 0.026), kit.dark, line=False)
+        kit.fill(ellipse(x + side * 0.055, y + 0.055, 0.07, 0.052), kit.pale)
+    kit.fill(ellipse(x, y, 0.035, 0.026), kit.dark)
     if kit.stream.chance(0.5):
         _whiskers(kit, x, y + 0.05)
 
@@ -149,25 +134,25 @@ def owl(kit: Kit) -> None:
     wide, tuft = kit.vary(0.35, 0.41), kit.vary(0.4, 0.48)
     trunk = ellipse(0.0, 0.07, wide, 0.41)
     tufts = [
-        polygon([(s * wide * 0.9, 0.0), (s * wide * 0.93, -tuft), (s * 0.02, -0.29)], corner=0.01)
+        polygon((s * wide * 0.9, 0.0), (s * wide * 0.93, -tuft), (s * 0.02, -0.29), corner=0.01)
         for s in SIDES
     ]
     whole = union(trunk, *tufts, blend=0.05)
     kit.draw(whole, kit.body)
     x, y = kit.face.nose
     chest = within(ellipse(0.0, 0.36, 0.27, 0.26), trunk)
-    kit.draw(chest, kit.second, line=False)
+    kit.fill(chest, kit.second)
     for row in range(3):
         for column in range(-2, 3):
             a = (column + 0.5 * (row % 2)) * 0.11
             feather = arc(a, 0.24 + row * 0.075, 0.04, 0.008, 0.25, 0.2)
-            kit.draw(within(feather, chest), kit.dark, line=False, opacity=0.7)
+            kit.fill(within(feather, chest), kit.dark, opacity=0.7)
     radius = kit.vary(0.15, 0.18)
     for eye in (kit.face.left_eye, kit.face.right_eye):
-        kit.draw(disc(eye[0], eye[1], radius), kit.pale)
-        kit.draw(disc(eye[0], eye[1], radius * 0.72), kit.second, line=False, opacity=0.55)
+        kit.draw(disc(*eye, radius), kit.pale)
+        kit.fill(disc(*eye, radius * 0.72), kit.second, opacity=0.55)
     _eyes(kit, grow=1.4)
-    beak = polygon([(x - 0.045, y - 0.05), (x + 0.045, y - 0.05), (x, y + 0.06)], corner=0.012)
+    beak = polygon((x - 0.045, y - 0.05), (x + 0.045, y - 0.05), (x, y + 0.06), corner=0.012)
     kit.draw(beak, kit.accent)
 
 
@@ -176,44 +161,37 @@ def lion(kit: Kit) -> None:
     locks = 11 + kit.stream.integer(6)
     reach, lock = kit.vary(0.335, 0.37), kit.vary(0.1, 0.125)
     start = kit.stream.unit()
-    curls = []
-    for i in range(locks):
-        cosine, sine = cos_sin(start + i / locks)
-        curls.append(disc(reach * cosine, 0.02 + reach * sine, lock))
+    curls = [disc(*on_circle(start + i / locks, reach, (0.0, 0.02)), lock) for i in range(locks)]
     mane = union(disc(0.0, 0.02, reach), *curls)
     kit.draw(mane, kit.second)
     for side in SIDES:
         kit.draw(disc(side * 0.24, -0.22, 0.085), kit.body)
-        kit.draw(disc(side * 0.24, -0.22, 0.045), kit.accent, line=False)
+        kit.fill(disc(side * 0.24, -0.22, 0.045), kit.accent)
     head = union(ellipse(0.0, 0.0, 0.28, 0.25), ellipse(0.0, 0.14, 0.22, 0.2), blend=0.1)
     kit.draw(head, kit.body)
     _eyes(kit)
     x, y = kit.face.nose
     bridge = polygon(
-        [
-            (x - 0.035, kit.face.left_eye[1]),
-            (x + 0.035, kit.face.left_eye[1]),
-            (x + 0.05, y),
-            (x - 0.05, y),
-        ]
+        (x - 0.035, kit.face.left_eye[1]),
+        (x + 0.035, kit.face.left_eye[1]),
+        (x + 0.05, y),
+        (x - 0.05, y),
     )
-    kit.draw(bridge, kit.tint(kit.body.colour, kit.light.colour, 0.35), line=False, opacity=0.8)
+    kit.fill(bridge, Paint(mix(kit.body.colour, kit.light.colour, 0.35)), opacity=0.8)
     for side in SIDES:
-        kit.draw(ellipse(x + side * 0.065, y + 0.085, 0.085, 0.07), kit.pale, line=False)
+        kit.fill(ellipse(x + side * 0.065, y + 0.085, 0.085, 0.07), kit.pale)
         for dot in range(3):
             spot = disc(x + side * (0.06 + 0.03 * dot), y + 0.07 + 0.022 * (dot % 2), 0.008)
-            kit.draw(spot, kit.dark, line=False)
+            kit.fill(spot, kit.dark)
     _mouth(kit, x, y + 0.05, 0.06)
     nose = polygon(
-        [
-            (x - 0.06, y - 0.025),
-            (x + 0.06, y - 0.025),
-            (x + 0.02, y + 0.025),
-            (x - 0.02, y + 0.025),
-        ],
+        (x - 0.06, y - 0.025),
+        (x + 0.06, y - 0.025),
+        (x + 0.02, y + 0.025),
+        (x - 0.02, y + 0.025),
         corner=0.014,
     )
-    kit.draw(nose, kit.dark, line=False)
+    kit.fill(nose, kit.dark)
 
 
 def panda(kit: Kit) -> None:
@@ -226,12 +204,12 @@ def panda(kit: Kit) -> None:
     slant = kit.vary(0.08, 0.14)
     for side, eye in zip(SIDES, (kit.face.left_eye, kit.face.right_eye), strict=True):
         patch = ellipse(eye[0] + side * 0.015, eye[1] + 0.02, 0.095, 0.13, side * slant)
-        kit.draw(patch, kit.second, line=False)
+        kit.fill(patch, kit.second)
     _eyes(kit)
     x, y = kit.face.nose
-    kit.draw(ellipse(x, y + 0.05, 0.12, 0.085), kit.pale, line=False, opacity=0.7)
+    kit.fill(ellipse(x, y + 0.05, 0.12, 0.085), kit.pale, opacity=0.7)
     _mouth(kit, x, y + 0.05, 0.05)
-    kit.draw(ellipse(x, y, 0.05, 0.034), kit.dark, line=False)
+    kit.fill(ellipse(x, y, 0.05, 0.034), kit.dark)
 
 
 def _eyes(kit: Kit, *, slit: bool = False, grow: float = 1.0) -> None:
@@ -247,32 +225,24 @@ def _eye(kit: Kit, eye: Point, radius: float, slit: bool) -> None:
     at = (x + kit.face.gaze[0] * radius * 0.18, y + kit.face.gaze[1] * radius * 0.18)
     white: Shape = disc(x, y, radius)
     if style == "bead":
-        kit.draw(disc(x, y, radius * 0.92), kit.flat(kit.light.colour), line=False)
-        kit.draw(disc(x, y, radius * 0.78), kit.flat(kit.dark.colour), line=False)
+        kit.fill(disc(x, y, radius * 0.92), kit.white)
+        kit.fill(disc(x, y, radius * 0.78), kit.ink)
     else:
-        kit.draw(grown(white, 0.012), kit.flat(kit.dark.colour), line=False)
+        kit.fill(grown(white, 0.012), kit.ink)
         colour = kit.light.colour
         if style == "iris":
             colour = mix(kit.accent.colour, kit.light.colour, 0.35)
-        kit.draw(white, kit.flat(colour), line=False)
-        pupil = ellipse(at[0], at[1], radius * (0.3 if slit else 0.58), radius * 0.72)
-        kit.draw(
-            pupil if slit else disc(at[0], at[1], radius * 0.58),
-            kit.flat(kit.dark.colour),
-            line=False,
-        )
-    kit.draw(
-        disc(at[0] - radius * 0.22, at[1] - radius * 0.26, radius * 0.2),
-        kit.flat(kit.light.colour),
-        line=False,
-    )
+        kit.fill(white, Paint(colour))
+        pupil = ellipse(*at, radius * (0.3 if slit else 0.58), radius * 0.72)
+        kit.fill(pupil if slit else disc(*at, radius * 0.58), kit.ink)
+    kit.fill(disc(at[0] - radius * 0.22, at[1] - radius * 0.26, radius * 0.2), kit.white)
 
 
 def _mouth(kit: Kit, x: float, y: float, width: float) -> None:
     """Draw the two curves under a nose."""
     for side in SIDES:
         smile = arc(x + side * width * 0.5, y, width * 0.5, 0.0085, 0.25, 0.22)
-        kit.draw(smile, kit.flat(kit.dark.colour), line=False)
+        kit.fill(smile, kit.ink)
 
 
 def _whiskers(kit: Kit, x: float, y: float) -> None:
@@ -282,4 +252,4 @@ def _whiskers(kit: Kit, x: float, y: float) -> None:
             hair = limb(
                 (x + side * 0.12, y + rise * 0.4), (x + side * 0.34, y + rise * 1.3), 0.007, 0.004
             )
-            kit.draw(hair, kit.flat(colour), line=False)
+            kit.fill(hair, Paint(colour))

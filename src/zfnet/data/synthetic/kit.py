@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zfnet.data.synthetic.palette import Scheme, mix
-from zfnet.data.synthetic.raster import Colour, Layer, Paint, Point, Shape
+from zfnet.data.synthetic.palette import Scheme
+from zfnet.data.synthetic.raster import Colour, Layer, Paint
+from zfnet.data.synthetic.shapes import Point, Shape
 from zfnet.data.synthetic.stream import Stream
 
 
@@ -44,18 +45,28 @@ class Kit:
     line_colour: Colour
     face: Face
 
-    def draw(self, shape: Shape, paint: Paint, *, line: bool = True, opacity: float = 1.0) -> None:
+    def draw(self, shape: Shape, paint: Paint, *, opacity: float = 1.0) -> None:
         """Paint a shape, with the picture's outline if it has one."""
-        width = self.line if line else 0.0
-        self.layer.draw(shape, paint, line=width, line_colour=self.line_colour, opacity=opacity)
+        self.layer.draw(shape, paint, self.line, self.line_colour, opacity)
 
-    def flat(self, colour: Colour) -> Paint:
-        """Return a plain paint."""
-        return Paint(colour)
+    def fill(self, shape: Shape, paint: Paint, *, opacity: float = 1.0) -> None:
+        """Paint a shape without an outline."""
+        self.layer.draw(shape, paint, opacity=opacity)
 
-    def tint(self, colour: Colour, towards: Colour, share: float) -> Paint:
-        """Return a plain paint between two colours."""
-        return Paint(mix(colour, towards, share))
+    @property
+    def ink(self) -> Paint:
+        """The dark colour, plain."""
+        return Paint(self.dark.colour)
+
+    @property
+    def white(self) -> Paint:
+        """The light colour, plain."""
+        return Paint(self.light.colour)
+
+    @property
+    def outline(self) -> Paint:
+        """The outline's colour, plain."""
+        return Paint(self.line_colour)
 
     def vary(self, low: float, high: float) -> float:
         """Return a random proportion."""
@@ -64,9 +75,8 @@ class Kit:
 
 @dataclass(frozen=True)
 class Subject:
-    """One class: its identifier, its name, and how it is drawn."""
+    """One class: its name, and how it is drawn."""
 
-    id: str
     name: str
     draw: Callable[[Kit], None]
     is_face: bool = False

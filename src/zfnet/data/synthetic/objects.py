@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
+from zfnet.data.synthetic.joins import cut, placed, shell, union, within
 from zfnet.data.synthetic.kit import Kit
-from zfnet.data.synthetic.raster import (
-    Shape,
-    arc,
-    box,
-    cut,
-    disc,
-    ellipse,
-    limb,
-    placed,
-    polygon,
-    shell,
-    union,
-    within,
-)
-from zfnet.data.synthetic.stream import cos_sin
+from zfnet.data.synthetic.shapes import Shape, arc, box, disc, ellipse, limb, polygon, ray
 
 
 def bicycle(kit: Kit) -> None:
@@ -28,17 +15,12 @@ def bicycle(kit: Kit) -> None:
     spin = kit.stream.unit()
     for side in (-1.0, 1.0):
         wheel = disc(side * base, level, radius)
-        kit.draw(wheel, kit.pale, line=False, opacity=0.55)
+        kit.fill(wheel, kit.pale, opacity=0.55)
         for i in range(5):
-            cosine, sine = cos_sin(spin + i * 0.1)
-            spoke = limb(
-                (side * base - radius * cosine, level - radius * sine),
-                (side * base + radius * cosine, level + radius * sine),
-                0.005,
-            )
-            kit.draw(spoke, kit.flat(kit.dark.colour), line=False)
+            spoke = ray((side * base, level), spin + i * 0.1, -radius, radius, 0.005)
+            kit.fill(spoke, kit.ink)
         kit.draw(shell(wheel, tyre), kit.second)
-        kit.draw(disc(side * base, level, 0.035), kit.accent, line=False)
+        kit.fill(disc(side * base, level, 0.035), kit.accent)
     crank, seat = (-0.02, level + 0.01), (-0.13, -0.1 + kit.vary(-0.03, 0.03))
     head = (base - 0.1, -0.12)
     rear, front = (-base, level), (base, level)
@@ -49,11 +31,11 @@ def bicycle(kit: Kit) -> None:
         limb((head[0] - 0.03, head[1] - 0.14), (head[0] + 0.09, head[1] - 0.17), 0.02),
         limb((head[0] - 0.03, head[1] - 0.14), (head[0] - 0.09, head[1] - 0.11), 0.02),
     )
-    kit.draw(bar, kit.dark, line=False)
-    kit.draw(limb(seat, (seat[0] - 0.02, seat[1] - 0.1), 0.016), kit.dark, line=False)
+    kit.fill(bar, kit.dark)
+    kit.fill(limb(seat, (seat[0] - 0.02, seat[1] - 0.1), 0.016), kit.dark)
     saddle = limb((seat[0] - 0.1, seat[1] - 0.11), (seat[0] + 0.07, seat[1] - 0.1), 0.04, 0.022)
     kit.draw(saddle, kit.accent)
-    kit.draw(disc(crank[0], crank[1], 0.05), kit.accent)
+    kit.draw(disc(*crank, 0.05), kit.accent)
 
 
 def car(kit: Kit) -> None:
@@ -62,34 +44,31 @@ def car(kit: Kit) -> None:
     wheel, base = kit.vary(0.095, 0.12), kit.vary(0.25, 0.29)
     back = kit.vary(0.28, 0.38)
     cabin = polygon(
-        [(-back, 0.0), (-back + 0.1, -roof), (front - 0.02, -roof), (front + 0.14, 0.0)],
-        corner=0.03,
+        (-back, 0.0), (-back + 0.1, -roof), (front - 0.02, -roof), (front + 0.14, 0.0), corner=0.03
     )
     lower = box(0.0, 0.07, 0.48, 0.115, 0.07)
     kit.draw(union(cabin, lower, blend=0.05), kit.body)
     glass = polygon(
-        [
-            (-back + 0.05, -0.01),
-            (-back + 0.12, -roof + 0.03),
-            (front - 0.04, -roof + 0.03),
-            (front + 0.08, -0.01),
-        ]
+        (-back + 0.05, -0.01),
+        (-back + 0.12, -roof + 0.03),
+        (front - 0.04, -roof + 0.03),
+        (front + 0.08, -0.01),
     )
     kit.draw(glass, kit.pale)
     post = -0.08 + kit.vary(-0.04, 0.04)
-    kit.draw(within(box(post, -0.1, 0.02, 0.3), glass), kit.body, line=False)
+    kit.fill(within(box(post, -0.1, 0.02, 0.3), glass), kit.body)
     if kit.stream.chance(0.6):
-        kit.draw(box(0.0, 0.09, 0.475, 0.025), kit.second, line=False)
-    kit.draw(limb((post, 0.03), (post, 0.15), 0.005), kit.flat(kit.dark.colour), line=False)
-    kit.draw(limb((post + 0.04, 0.045), (post + 0.09, 0.045), 0.011), kit.dark, line=False)
+        kit.fill(box(0.0, 0.09, 0.475, 0.025), kit.second)
+    kit.fill(limb((post, 0.03), (post, 0.15), 0.005), kit.ink)
+    kit.fill(limb((post + 0.04, 0.045), (post + 0.09, 0.045), 0.011), kit.dark)
     kit.draw(ellipse(0.45, 0.045, 0.03, 0.04), kit.accent)
-    kit.draw(ellipse(-0.46, 0.045, 0.02, 0.035), kit.accent, line=False)
+    kit.fill(ellipse(-0.46, 0.045, 0.02, 0.035), kit.accent)
     kit.draw(limb((0.38, 0.16), (0.48, 0.16), 0.02), kit.pale)
     for side in (-1.0, 1.0):
-        kit.draw(disc(side * base, 0.18, wheel + 0.02), kit.flat(kit.line_colour), line=False)
-        kit.draw(disc(side * base, 0.18, wheel), kit.dark, line=False)
+        kit.fill(disc(side * base, 0.18, wheel + 0.02), kit.outline)
+        kit.fill(disc(side * base, 0.18, wheel), kit.dark)
         kit.draw(disc(side * base, 0.18, wheel * 0.58), kit.second)
-        kit.draw(disc(side * base, 0.18, wheel * 0.2), kit.pale, line=False)
+        kit.fill(disc(side * base, 0.18, wheel * 0.2), kit.pale)
 
 
 def clock(kit: Kit) -> None:
@@ -108,22 +87,12 @@ def clock(kit: Kit) -> None:
     dial = disc(0.0, middle, radius * 0.8)
     kit.draw(dial, kit.pale)
     for i in range(12):
-        cosine, sine = cos_sin(i / 12.0)
-        inner = radius * (0.6 if i % 3 == 0 else 0.68)
-        tick = limb(
-            (inner * cosine, middle + inner * sine),
-            (radius * 0.73 * cosine, middle + radius * 0.73 * sine),
-            0.015 if i % 3 == 0 else 0.009,
-        )
-        kit.draw(tick, kit.flat(kit.dark.colour), line=False)
+        inner, width = (0.6, 0.015) if i % 3 == 0 else (0.68, 0.009)
+        kit.fill(ray((0.0, middle), i / 12.0, radius * inner, radius * 0.73, width), kit.ink)
     time = kit.stream.unit()
     for turns, length, width in ((time, 0.38, 0.022), (time * 12.0, 0.6, 0.016)):
-        cosine, sine = cos_sin(turns)
-        hand = limb(
-            (0.0, middle), (radius * length * cosine, middle + radius * length * sine), width
-        )
-        kit.draw(hand, kit.flat(kit.dark.colour), line=False)
-    kit.draw(disc(0.0, middle, 0.035), kit.accent, line=False)
+        kit.fill(ray((0.0, middle), turns, 0.0, radius * length, width), kit.ink)
+    kit.fill(disc(0.0, middle, 0.035), kit.accent)
 
 
 def teapot(kit: Kit) -> None:
@@ -144,13 +113,11 @@ def teapot(kit: Kit) -> None:
     kit.draw(pot, kit.body)
     if kit.stream.chance(0.6):
         band = within(box(0.0, middle + 0.03, 0.4, kit.vary(0.03, 0.055)), pot)
-        kit.draw(band, kit.accent, line=False)
+        kit.fill(band, kit.accent)
     top = middle - high
     lid = within(ellipse(0.0, top + 0.06, wide * 0.66, 0.12), box(0.0, top - 0.45, 0.5, 0.5))
     kit.draw(lid, kit.second)
-    kit.draw(
-        limb((-wide * 0.68, top + 0.05), (wide * 0.68, top + 0.05), 0.018), kit.accent, line=False
-    )
+    kit.fill(limb((-wide * 0.68, top + 0.05), (wide * 0.68, top + 0.05), 0.018), kit.accent)
     kit.draw(disc(0.0, top - 0.085, kit.vary(0.035, 0.05)), kit.accent)
 
 
@@ -161,9 +128,7 @@ def umbrella(kit: Kit) -> None:
     hook = kit.stream.sign()
     kit.draw(limb((0.0, hem - 0.1), (0.0, 0.38), 0.018), kit.dark)
     kit.draw(arc(hook * 0.07, 0.38, 0.07, 0.024, 0.25, 0.25), kit.accent)
-    kit.draw(
-        limb((0.0, hem - crown - 0.05), (0.0, hem - crown + 0.05), 0.015), kit.dark, line=False
-    )
+    kit.fill(limb((0.0, hem - crown - 0.05), (0.0, hem - crown + 0.05), 0.015), kit.dark)
     panels = 3 + kit.stream.integer(3)
     step = 2.0 * wide / panels
     scallops = [
@@ -177,19 +142,16 @@ def umbrella(kit: Kit) -> None:
         left, right = -wide + i * step, -wide + (i + 1) * step
         if i % 2 == 1:
             panel = _meridians(left, right, hem, crown)
-            kit.draw(within(canopy, panel), kit.second, line=False)
+            kit.fill(within(canopy, panel), kit.second)
         if i > 0:
             rib = _meridians(left - 0.007, left + 0.007, hem, crown)
-            kit.draw(within(canopy, rib), kit.flat(kit.line_colour), line=False, opacity=0.8)
+            kit.fill(within(canopy, rib), kit.outline, opacity=0.8)
 
 
 def _meridians(left: float, right: float, hem: float, crown: float) -> Shape:
     """The part of a canopy between the seams that meet its hem at left and right."""
     if left < 0.0 < right:
-        return union(
-            _meridians(left, -1e-6, hem, crown),
-            _meridians(1e-6, right, hem, crown),
-        )
+        return union(_meridians(left, -1e-6, hem, crown), _meridians(1e-6, right, hem, crown))
     far, near = max(abs(left), abs(right)), min(abs(left), abs(right))
     side = box(-0.5 if right <= 0.0 else 0.5, hem, 0.501, 1.0)
     outer = ellipse(0.0, hem, far, crown * 1.02)
@@ -216,22 +178,16 @@ def guitar(kit: Kit) -> None:
     kit.draw(put(neck), kit.second)
     for i in range(6):
         fret = box(0.0, -0.52 + i * 0.07, 0.033, 0.005)
-        kit.draw(put(fret), kit.pale, line=False)
+        kit.fill(put(fret), kit.pale)
     for side in (-1.0, 1.0):
         for i in range(3):
-            kit.draw(
-                put(disc(side * 0.07, neck_end + 0.04 + i * 0.05, 0.022)), kit.accent, line=False
-            )
+            kit.fill(put(disc(side * 0.07, neck_end + 0.04 + i * 0.05, 0.022)), kit.accent)
     kit.draw(put(box(0.0, neck_end + 0.08, 0.055, 0.085, 0.02)), kit.second)
     body = union(disc(0.0, 0.22, low), ellipse(0.0, 0.0, up, 0.14), blend=0.12)
     kit.draw(put(body), kit.body)
     hole = kit.vary(0.065, 0.08)
-    kit.draw(put(disc(0.0, 0.06, hole + 0.022)), kit.accent, line=False)
-    kit.draw(put(disc(0.0, 0.06, hole)), kit.dark, line=False)
+    kit.fill(put(disc(0.0, 0.06, hole + 0.022)), kit.accent)
+    kit.fill(put(disc(0.0, 0.06, hole)), kit.dark)
     kit.draw(put(box(0.0, 0.27, 0.09, 0.022, 0.01)), kit.dark)
     for x in (-0.02, 0.0, 0.02):
-        kit.draw(
-            put(limb((x, neck_end + 0.12), (x, 0.27), 0.004)),
-            kit.flat(kit.light.colour),
-            line=False,
-        )
+        kit.fill(put(limb((x, neck_end + 0.12), (x, 0.27), 0.004)), kit.white)

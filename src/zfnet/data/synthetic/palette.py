@@ -18,22 +18,9 @@ _TONES = (
 )
 
 # The hue circle at even steps of how different hues look: less of it is green and violet than in
-# HSV, and the pure ones of these are toned down. (hue, saturation factor) at 12 even places.
-_WHEEL = (
-    (0.00, 1.00),
-    (0.04, 1.00),
-    (0.08, 1.00),
-    (0.12, 1.00),
-    (0.16, 0.90),
-    (0.25, 0.75),
-    (0.38, 0.65),
-    (0.48, 0.80),
-    (0.56, 0.95),
-    (0.63, 0.95),
-    (0.74, 0.75),
-    (0.90, 0.80),
-    (1.00, 1.00),
-)
+# HSV, and the pure ones of these are toned down. Hue and saturation factor at 12 even places.
+_HUES = (0.00, 0.04, 0.08, 0.12, 0.16, 0.25, 0.38, 0.48, 0.56, 0.63, 0.74, 0.90, 1.00)
+_STRENGTHS = (1.00, 1.00, 1.00, 1.00, 0.90, 0.75, 0.65, 0.80, 0.95, 0.95, 0.75, 0.80, 1.00)
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,8 @@ def hsv(place: float, saturation: float, value: float) -> Colour:
     """Convert a place on the hue circle (turns), saturation and value (0..1) to RGB 0..255."""
     place = (place - (place // 1.0)) * 12.0
     step = min(int(place), 11)
-    (hue, strong), (next_hue, next_strong) = _WHEEL[step], _WHEEL[step + 1]
+    hue, next_hue = _HUES[step : step + 2]
+    strong, next_strong = _STRENGTHS[step : step + 2]
     saturation = saturation * (strong + (next_strong - strong) * (place - step))
     hue = (hue + (next_hue - hue) * (place - step)) * 6.0
     sector = int(hue)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from zfnet.data.sample import Sample
 from zfnet.data.synthetic import clutter
 from zfnet.data.synthetic.kit import Kit, Subject, new_face
 from zfnet.data.synthetic.palette import Scheme, apart, mix, scheme
-from zfnet.data.synthetic.raster import Layer, Paint, Point, Pose, blurred
+from zfnet.data.synthetic.raster import Layer, Paint, Pose, blurred
+from zfnet.data.synthetic.shapes import Point
 from zfnet.data.synthetic.stream import Stream, cos_sin
 from zfnet.data.synthetic.textures import TEXTURES, texture
 
@@ -17,21 +17,7 @@ from zfnet.data.synthetic.textures import TEXTURES, texture
 _POSE, _COLOUR, _TEXTURE, _GROUND, _FACE, _SHAPE, _LIGHT, _FRONT = range(8)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A rendered picture with what is known about it.
-
-    pixels: (size, size, 3) uint8 RGB. box: x0, y0, x1, y1, and parts: x, y; both in pixels, the
-    first pixel's corner at 0.
-    """
-
-    pixels: np.ndarray
-    box: tuple[float, float, float, float]
-    parts: dict[str, Point]
-    attributes: dict[str, float | int | str]
-
-
-def render(subject: Subject, size: int, *keys: int) -> Picture:
+def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Sample:
     """Render one picture of a subject; the keys alone decide it, `size` only its resolution."""
     colours = scheme(Stream(*keys, _COLOUR))
     pose = _new_pose(Stream(*keys, _POSE))
@@ -58,8 +44,10 @@ def render(subject: Subject, size: int, *keys: int) -> Picture:
     gain = lamp.uniform(0.78, 1.12)
     pixels = _light(canvas.rgb, direction, gain, lamp)
     parts = kit.face.parts if subject.is_face else {}
-    return Picture(
-        pixels=pixels,
+    return Sample(
+        id=id,
+        label=label,
+        image=pixels,
         box=_visible_box(thing, front),
         parts=_parts_in_pixels(parts, pose, size),
         attributes={

@@ -72,6 +72,14 @@ class Stream:
         return (value >> np.uint64(40)).astype(np.float32) * np.float32(1.0 / (1 << 24))
 
 
+def on_circle(
+    turns: float, radius: float, middle: tuple[float, float] = (0.0, 0.0)
+) -> tuple[float, float]:
+    """Return the point of a circle at an angle in turns."""
+    cosine, sine = cos_sin(turns)
+    return middle[0] + radius * cosine, middle[1] + radius * sine
+
+
 def cos_sin(turns: float) -> tuple[float, float]:
     """Return the cosine and sine of an angle in turns (1.0 = 360 degrees).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zfnet.data.synthetic.raster import Field
+from zfnet.data.synthetic.shapes import Field
 from zfnet.data.synthetic.stream import Stream, cos_sin
 
 TEXTURES = ("plain", "gradient", "stripes", "waves", "checks", "dots", "mottled", "fur", "weave")
@@ -69,18 +69,8 @@ def texture(name: str, stream: Stream, pixels_per_unit: float, frequency: float 
         a, b = axes(u, v, pitch * 0.8)
         return _smooth(_triangle(a)) * 0.5 + _smooth(_triangle(b)) * 0.5
 
-    fields: dict[str, Field] = {
-        "plain": plain,
-        "gradient": gradient,
-        "stripes": stripes,
-        "waves": waves,
-        "checks": checks,
-        "dots": dots,
-        "mottled": mottled,
-        "fur": fur,
-        "weave": weave,
-    }
-    return fields[name]
+    made = (plain, gradient, stripes, waves, checks, dots, mottled, fur, weave)
+    return dict(zip(TEXTURES, made, strict=True))[name]
 
 
 def _clip(x: np.ndarray) -> np.ndarray:

@@ -5,22 +5,10 @@ They are what transfer is tried on: other things made of like parts. None of the
 
 from __future__ import annotations
 
+from zfnet.data.synthetic.joins import cut, placed, shell, union, within
 from zfnet.data.synthetic.kit import Kit
-from zfnet.data.synthetic.raster import (
-    Shape,
-    arc,
-    box,
-    cut,
-    disc,
-    ellipse,
-    limb,
-    placed,
-    polygon,
-    shell,
-    union,
-    within,
-)
-from zfnet.data.synthetic.stream import cos_sin
+from zfnet.data.synthetic.shapes import Shape, arc, box, disc, ellipse, limb, polygon, ray
+from zfnet.data.synthetic.stream import cos_sin, on_circle
 
 SIDES = (-1.0, 1.0)
 
@@ -29,9 +17,11 @@ def aeroplane(kit: Kit) -> None:
     """A fuselage with a row of windows, two wings, an engine and a tail fin, from the side."""
     thick, fin = kit.vary(0.085, 0.115), kit.vary(0.25, 0.33)
     sweep, nose = kit.vary(0.06, 0.18), kit.vary(0.31, 0.36)
-    far = polygon([(0.14, -0.04), (-sweep, -0.24), (-0.1 - sweep, -0.24), (-0.06, -0.04)], 0.012)
+    far = polygon(
+        (0.14, -0.04), (-sweep, -0.24), (-0.1 - sweep, -0.24), (-0.06, -0.04), corner=0.012
+    )
     kit.draw(far, kit.second)
-    tail = polygon([(-0.42, -0.02), (-0.48, -fin), (-0.38, -fin), (-0.2, -0.04)], 0.012)
+    tail = polygon((-0.42, -0.02), (-0.48, -fin), (-0.38, -fin), (-0.2, -0.04), corner=0.012)
     kit.draw(tail, kit.second)
     hull = union(
         limb((-0.43, -0.04), (-0.08, 0.0), 0.035, thick),
@@ -41,24 +31,24 @@ def aeroplane(kit: Kit) -> None:
     )
     kit.draw(hull, kit.body)
     if kit.stream.chance(0.6):
-        kit.draw(within(box(0.0, 0.05, 0.6, 0.02), hull), kit.accent, line=False)
+        kit.fill(within(box(0.0, 0.05, 0.6, 0.02), hull), kit.accent)
     cockpit = within(
-        polygon([(nose, -0.06), (nose + 0.09, -0.005), (nose - 0.04, -0.005)], 0.01), hull
+        polygon((nose, -0.06), (nose + 0.09, -0.005), (nose - 0.04, -0.005), corner=0.01), hull
     )
-    kit.draw(cockpit, kit.dark, line=False)
+    kit.fill(cockpit, kit.dark)
     windows = 5 + kit.stream.integer(4)
     for i in range(windows):
         at = -0.24 + 0.48 * i / (windows - 1)
-        kit.draw(box(at, -0.03, 0.016, 0.02, 0.012), kit.pale, line=False)
+        kit.fill(box(at, -0.03, 0.016, 0.02, 0.012), kit.pale)
     engine = limb((-0.02, 0.16), (0.1, 0.15), 0.045, 0.052)
     kit.draw(engine, kit.accent)
-    kit.draw(ellipse(0.135, 0.15, 0.016, 0.042), kit.dark, line=False)
+    kit.fill(ellipse(0.135, 0.15, 0.016, 0.042), kit.dark)
     near = polygon(
-        [(0.1, 0.05), (-0.12 - sweep, 0.34), (-0.25 - sweep, 0.34), (-0.15, 0.05)], 0.014
+        (0.1, 0.05), (-0.12 - sweep, 0.34), (-0.25 - sweep, 0.34), (-0.15, 0.05), corner=0.014
     )
     kit.draw(near, kit.second)
     kit.draw(
-        polygon([(-0.31, -0.03), (-0.43, 0.08), (-0.49, 0.08), (-0.42, -0.03)], 0.01), kit.body
+        polygon((-0.31, -0.03), (-0.43, 0.08), (-0.49, 0.08), (-0.42, -0.03), corner=0.01), kit.body
     )
 
 
@@ -68,26 +58,26 @@ def boat(kit: Kit) -> None:
     stern, top = kit.vary(0.36, 0.42), kit.vary(0.42, 0.48)
     mast = kit.vary(-0.07, 0.03)
     kit.draw(limb((mast, deck), (mast, -top), 0.016), kit.dark)
-    pennant = polygon([(mast, -top), (mast - 0.14, -top + 0.035), (mast, -top + 0.075)], 0.004)
-    kit.draw(pennant, kit.accent, line=False)
+    pennant = polygon((mast, -top), (mast - 0.14, -top + 0.035), (mast, -top + 0.075), corner=0.004)
+    kit.fill(pennant, kit.accent)
     foot = deck - 0.05
-    main = polygon([(mast - 0.03, -top + 0.1), (mast - 0.03, foot), (-0.36, foot)], 0.012)
+    main = polygon((mast - 0.03, -top + 0.1), (mast - 0.03, foot), (-0.36, foot), corner=0.012)
     kit.draw(main, kit.body)
     for i in range(kit.stream.integer(3)):
         seam = box(-0.2, foot - 0.1 - 0.11 * i, 0.3, 0.008)
-        kit.draw(within(seam, main), kit.flat(kit.line_colour), line=False, opacity=0.8)
+        kit.fill(within(seam, main), kit.outline, opacity=0.8)
     jib = polygon(
-        [(mast + 0.04, -top + 0.16), (mast + 0.04, foot), (kit.vary(0.28, 0.38), foot)], 0.012
+        (mast + 0.04, -top + 0.16), (mast + 0.04, foot), (kit.vary(0.28, 0.38), foot), corner=0.012
     )
     kit.draw(jib, kit.pale if kit.stream.chance(0.5) else kit.body)
-    hull = polygon([(-stern, deck), (0.48, deck), (0.32, keel), (-stern + 0.1, keel)], 0.015)
+    hull = polygon((-stern, deck), (0.48, deck), (0.32, keel), (-stern + 0.1, keel), corner=0.015)
     kit.draw(hull, kit.second)
     if kit.stream.chance(0.7):
-        kit.draw(within(box(0.0, deck + 0.055, 0.6, 0.02), hull), kit.accent, line=False)
+        kit.fill(within(box(0.0, deck + 0.055, 0.6, 0.02), hull), kit.accent)
     for i in range(kit.stream.integer(4)):
         port = (-0.16 + 0.15 * i, deck + 0.125)
-        kit.draw(disc(port[0], port[1], 0.027), kit.dark, line=False)
-        kit.draw(disc(port[0], port[1], 0.017), kit.pale, line=False)
+        kit.fill(disc(*port, 0.027), kit.dark)
+        kit.fill(disc(*port, 0.017), kit.pale)
 
 
 def chair(kit: Kit) -> None:
@@ -123,13 +113,11 @@ def chair(kit: Kit) -> None:
         rung = limb((-wide - shift, 0.34), (wide - shift, 0.34), 0.014)
         kit.draw(rung, kit.body)
     plate = polygon(
-        [
-            (-wide + shift, seat - 0.01),
-            (wide + shift, seat - 0.01),
-            (wide + 0.05 - shift, front),
-            (-wide - 0.05 - shift, front),
-        ],
-        0.02,
+        (-wide + shift, seat - 0.01),
+        (wide + shift, seat - 0.01),
+        (wide + 0.05 - shift, front),
+        (-wide - 0.05 - shift, front),
+        corner=0.02,
     )
     kit.draw(plate, kit.accent if kit.stream.chance(0.4) else kit.body)
 
@@ -138,15 +126,18 @@ def fish(kit: Kit) -> None:
     """A body with scales, a forked tail, fins, a gill and one eye."""
     long, high = kit.vary(0.27, 0.32), kit.vary(0.15, 0.22)
     fork, up = kit.vary(0.15, 0.22), kit.vary(0.09, 0.15)
-    tail = polygon([(-0.22, 0.0), (-0.46, -fork), (-0.38, 0.0), (-0.46, fork)], 0.018)
+    tail = polygon((-0.22, 0.0), (-0.46, -fork), (-0.38, 0.0), (-0.46, fork), corner=0.018)
     kit.draw(tail, kit.second)
     back = polygon(
-        [(-0.1, -high * 0.7), (-0.08, -high - up), (0.08, -high - up * 0.5), (0.15, -high * 0.7)],
-        0.015,
+        (-0.1, -high * 0.7),
+        (-0.08, -high - up),
+        (0.08, -high - up * 0.5),
+        (0.15, -high * 0.7),
+        corner=0.015,
     )
     kit.draw(back, kit.second)
     kit.draw(
-        polygon([(0.0, high * 0.7), (-0.1, high + up * 0.8), (-0.13, high * 0.6)], 0.015),
+        polygon((0.0, high * 0.7), (-0.1, high + up * 0.8), (-0.13, high * 0.6), corner=0.015),
         kit.second,
     )
     body = union(
@@ -160,19 +151,19 @@ def fish(kit: Kit) -> None:
                 x = gill - 0.13 - 0.085 * column
                 y = (row - 1 + 0.5 * (column % 2)) * 0.09
                 scale = arc(x, y, 0.045, 0.008, 0.5, 0.2)
-                kit.draw(within(scale, body), kit.dark, line=False, opacity=0.6)
+                kit.fill(within(scale, body), kit.dark, opacity=0.6)
     else:
         for i in range(2 + kit.stream.integer(2)):
             band = box(gill - 0.12 - 0.11 * i, 0.0, 0.024, 0.4)
-            kit.draw(within(band, body), kit.accent, line=False)
-    kit.draw(arc(gill - 0.1, 0.0, 0.12, 0.01, 0.0, 0.15), kit.flat(kit.dark.colour), line=False)
+            kit.fill(within(band, body), kit.accent)
+    kit.fill(arc(gill - 0.1, 0.0, 0.12, 0.01, 0.0, 0.15), kit.ink)
     fin = ellipse(gill - 0.09, 0.055, 0.075, 0.035, kit.vary(0.05, 0.12))
     kit.draw(fin, kit.accent)
     eye = (gill + 0.1, -high * 0.28)
-    kit.draw(disc(eye[0], eye[1], 0.042), kit.flat(kit.light.colour))
-    kit.draw(disc(eye[0] + 0.008, eye[1], 0.023), kit.flat(kit.dark.colour), line=False)
+    kit.draw(disc(*eye, 0.042), kit.white)
+    kit.fill(disc(eye[0] + 0.008, eye[1], 0.023), kit.ink)
     mouth = arc(0.06 + long * 0.93, 0.045, 0.05, 0.009, 0.55, 0.11)
-    kit.draw(mouth, kit.flat(kit.dark.colour), line=False)
+    kit.fill(mouth, kit.ink)
 
 
 def hat(kit: Kit) -> None:
@@ -185,15 +176,19 @@ def hat(kit: Kit) -> None:
         root = (wide * 0.7, level - 0.08)
         quill = limb(root, (wide + 0.14, level - 0.36), 0.012, 0.004)
         kit.draw(union(limb(root, (wide + 0.13, level - 0.34), 0.015, 0.05), quill), kit.accent)
-        kit.draw(quill, kit.flat(kit.line_colour), line=False)
+        kit.fill(quill, kit.outline)
     kit.draw(ellipse(0.0, level + 0.03, brim, 0.1), kit.body)
-    kit.draw(ellipse(0.0, level + 0.015, brim * 0.72, 0.055), kit.dark, line=False, opacity=0.35)
+    kit.fill(ellipse(0.0, level + 0.015, brim * 0.72, 0.055), kit.dark, opacity=0.35)
     if tall:
         flare = kit.vary(-0.03, 0.05)
         top = level - high
         crown = union(
             polygon(
-                [(-wide, level), (-wide - flare, top), (wide + flare, top), (wide, level)], 0.01
+                (-wide, level),
+                (-wide - flare, top),
+                (wide + flare, top),
+                (wide, level),
+                corner=0.01,
             ),
             ellipse(0.0, level, wide + 0.01, 0.05),
         )
@@ -206,7 +201,7 @@ def hat(kit: Kit) -> None:
         )
         kit.draw(crown, kit.body)
     curve = union(box(0.0, level - 0.045, 0.4, 0.035), ellipse(0.0, level - 0.01, wide, 0.05))
-    kit.draw(within(curve, crown), kit.accent, line=False)
+    kit.fill(within(curve, crown), kit.accent)
     if kit.stream.chance(0.5):
         kit.draw(box(wide * 0.45, level - 0.03, 0.035, 0.045, 0.01), kit.pale)
 
@@ -222,15 +217,18 @@ def house(kit: Kit) -> None:
     kit.draw(box(0.0, 0.5 * (eaves + 0.42), wide, 0.5 * (0.42 - eaves)), kit.body)
     flat = kit.vary(0.0, 0.16)
     roof = polygon(
-        [(-wide - over, eaves), (-flat, -ridge), (flat + 0.001, -ridge), (wide + over, eaves)],
-        0.012,
+        (-wide - over, eaves),
+        (-flat, -ridge),
+        (flat + 0.001, -ridge),
+        (wide + over, eaves),
+        corner=0.012,
     )
     kit.draw(roof, kit.second)
     if kit.stream.chance(0.35):
         kit.draw(disc(0.0, eaves - 0.13, 0.055), kit.pale)
     door = kit.vary(-0.1, 0.1)
     kit.draw(box(door, 0.31, 0.065, 0.11), kit.accent)
-    kit.draw(disc(door + 0.04, 0.31, 0.012), kit.dark, line=False)
+    kit.fill(disc(door + 0.04, 0.31, 0.012), kit.dark)
     half = kit.vary(0.045, 0.06)
     rows = [(-wide * 0.62, 0.27), (wide * 0.62, 0.27)] if abs(door) < 0.06 else []
     rows += [(-wide * 0.55, 0.1), (wide * 0.55, 0.1)]
@@ -238,7 +236,7 @@ def house(kit: Kit) -> None:
         v = max(v, eaves + half + 0.05)
         kit.draw(box(u, v, half, half), kit.pale)
         for bar in (box(u, v, half, 0.007), box(u, v, 0.007, half)):
-            kit.draw(bar, kit.flat(kit.dark.colour), line=False)
+            kit.fill(bar, kit.ink)
 
 
 def key(kit: Kit) -> None:
@@ -255,10 +253,8 @@ def key(kit: Kit) -> None:
     if kind == 1:
         bow = box(-0.29, 0.0, radius, radius * 0.85, 0.05)
     elif kind == 2:
-        petals = []
-        for i in range(3):
-            cosine, sine = cos_sin(0.5 + (i - 1) * 0.25)
-            petals.append(disc(-0.27 + 0.09 * cosine, 0.09 * sine, radius * 0.62))
+        middles = [on_circle(0.5 + (i - 1) * 0.25, 0.09, (-0.27, 0.0)) for i in range(3)]
+        petals = [disc(*each, radius * 0.62) for each in middles]
         bow = union(*petals, blend=0.03)
     teeth = 2 + kit.stream.integer(3)
     parts: list[Shape] = [limb((-0.16, 0.0), (0.43, 0.0), thick)]
@@ -285,20 +281,20 @@ def lamp(kit: Kit) -> None:
     foot = kit.vary(0.16, 0.22)
     plate = within(ellipse(0.0, 0.46, foot, 0.12), box(0.0, 0.26, 0.6, 0.2))
     kit.draw(plate, kit.accent)
-    kit.draw(disc(0.0, hem, 0.055), kit.pale, line=False)
+    kit.fill(disc(0.0, hem, 0.055), kit.pale)
     if kit.stream.chance(0.6):
         at = wide * 0.5
         end = hem + kit.vary(0.12, 0.2)
-        kit.draw(limb((at, hem), (at, end), 0.007), kit.flat(kit.dark.colour), line=False)
-        kit.draw(disc(at, end, 0.024), kit.accent, line=False)
-    shade = polygon([(-wide, hem), (-narrow, -top), (narrow, -top), (wide, hem)], 0.012)
+        kit.fill(limb((at, hem), (at, end), 0.007), kit.ink)
+        kit.fill(disc(at, end, 0.024), kit.accent)
+    shade = polygon((-wide, hem), (-narrow, -top), (narrow, -top), (wide, hem), corner=0.012)
     kit.draw(shade, kit.body)
     for v, half in ((hem - 0.01, wide), (-top + 0.01, narrow + 0.01)):
-        kit.draw(within(box(0.0, v, half + 0.02, 0.02), shade), kit.second, line=False)
+        kit.fill(within(box(0.0, v, half + 0.02, 0.02), shade), kit.second)
     if kit.stream.chance(0.5):
         for i in range(-1, 2):
             fold = limb((i * narrow * 0.6, -top), (i * wide * 0.6, hem), 0.006)
-            kit.draw(within(fold, shade), kit.flat(kit.line_colour), line=False, opacity=0.7)
+            kit.fill(within(fold, shade), kit.outline, opacity=0.7)
 
 
 def mug(kit: Kit) -> None:
@@ -310,34 +306,30 @@ def mug(kit: Kit) -> None:
     kit.draw(ear, kit.body)
     cup = union(
         polygon(
-            [
-                (side - wide, middle - high),
-                (side + wide, middle - high),
-                (side + wide - taper, middle + high),
-                (side - wide + taper, middle + high),
-            ],
-            0.01,
+            (side - wide, middle - high),
+            (side + wide, middle - high),
+            (side + wide - taper, middle + high),
+            (side - wide + taper, middle + high),
+            corner=0.01,
         ),
         ellipse(side, middle + high, wide - taper, 0.05),
     )
     kit.draw(cup, kit.body)
     pattern = kit.stream.integer(3)
     if pattern == 0:
-        kit.draw(within(box(side, middle, 0.4, kit.vary(0.04, 0.09)), cup), kit.accent, line=False)
+        kit.fill(within(box(side, middle, 0.4, kit.vary(0.04, 0.09)), cup), kit.accent)
     elif pattern == 1:
         kit.draw(disc(side, middle + 0.03, kit.vary(0.08, 0.12)), kit.second)
     else:
         for i in range(-1, 2):
-            kit.draw(within(box(side + i * 0.13, middle, 0.03, 0.5), cup), kit.second, line=False)
+            kit.fill(within(box(side + i * 0.13, middle, 0.03, 0.5), cup), kit.second)
     kit.draw(ellipse(side, middle - high, wide + 0.005, 0.065), kit.body)
-    kit.draw(ellipse(side, middle - high, wide - 0.025, 0.046), kit.dark, line=False)
+    kit.fill(ellipse(side, middle - high, wide - 0.025, 0.046), kit.dark)
     if kit.stream.chance(0.5):
         for end in SIDES:
             at = side + end * 0.07
-            kit.draw(arc(at, -0.31, 0.045, 0.011, 0.5, 0.2), kit.light, line=False, opacity=0.8)
-            kit.draw(
-                arc(at - 0.01, -0.39, 0.045, 0.011, 0.0, 0.2), kit.light, line=False, opacity=0.8
-            )
+            kit.fill(arc(at, -0.31, 0.045, 0.011, 0.5, 0.2), kit.light, opacity=0.8)
+            kit.fill(arc(at - 0.01, -0.39, 0.045, 0.011, 0.0, 0.2), kit.light, opacity=0.8)
 
 
 def mushroom(kit: Kit) -> None:
@@ -352,13 +344,13 @@ def mushroom(kit: Kit) -> None:
     kit.draw(ellipse(0.0, hem, wide - 0.02, 0.06), kit.second)
     for i in range(-3, 4):
         gill = limb((i * 0.03, hem), (i * wide * 0.28, hem + 0.04), 0.005)
-        kit.draw(gill, kit.flat(kit.dark.colour), line=False, opacity=0.7)
+        kit.fill(gill, kit.ink, opacity=0.7)
     cap = within(ellipse(0.0, hem, wide, high + 0.02), box(0.0, hem - 0.49, 0.6, 0.5, 0.02))
     kit.draw(cap, kit.body)
     for _ in range(3 + kit.stream.integer(5)):
         u = (kit.stream.unit() - 0.5) * 1.7 * wide
         v = hem - kit.vary(0.05, 0.95) * high
-        kit.draw(within(disc(u, v, kit.vary(0.025, 0.06)), cap), kit.pale, line=False)
+        kit.fill(within(disc(u, v, kit.vary(0.025, 0.06)), cap), kit.pale)
 
 
 def snail(kit: Kit) -> None:
@@ -368,19 +360,15 @@ def snail(kit: Kit) -> None:
     head = (neck, kit.vary(-0.02, 0.08))
     for lean in (0.02, 0.12):
         tip = (head[0] + lean, head[1] - kit.vary(0.15, 0.21))
-        kit.draw(limb((head[0], head[1]), tip, 0.018, 0.012), kit.second)
-        kit.draw(disc(tip[0], tip[1], 0.027), kit.flat(kit.dark.colour), line=False)
+        kit.draw(limb(head, tip, 0.018, 0.012), kit.second)
+        kit.fill(disc(*tip, 0.027), kit.ink)
     body = union(
         limb((-0.44, level + 0.05), (0.2, level), 0.025, 0.085),
         limb((0.2, level), head, 0.085, 0.075),
         blend=0.06,
     )
     kit.draw(body, kit.second)
-    kit.draw(
-        arc(head[0] + 0.02, head[1] + 0.015, 0.045, 0.008, 0.15, 0.12),
-        kit.flat(kit.dark.colour),
-        line=False,
-    )
+    kit.fill(arc(head[0] + 0.02, head[1] + 0.015, 0.045, 0.008, 0.15, 0.12), kit.ink)
     middle = level - radius * 0.86
     whorls = ((0.0, 0.0, 1.0), (0.05, 0.03, 0.68), (0.02, 0.05, 0.4), (0.03, 0.03, 0.18))
     paints = (kit.body, kit.accent, kit.body, kit.accent)
@@ -388,14 +376,8 @@ def snail(kit: Kit) -> None:
         kit.draw(disc(at + u * radius * 2.0, middle + v * radius * 2.0, radius * share), paint)
     if kit.stream.chance(0.5):
         for i in range(5):
-            cosine, sine = cos_sin(0.45 + i * 0.11)
-            near, far = radius * 0.8, radius * 0.97
-            rib = limb(
-                (at + near * cosine, middle + near * sine),
-                (at + far * cosine, middle + far * sine),
-                0.008,
-            )
-            kit.draw(rib, kit.flat(kit.line_colour), line=False, opacity=0.8)
+            rib = ray((at, middle), 0.45 + i * 0.11, radius * 0.8, radius * 0.97, 0.008)
+            kit.fill(rib, kit.outline, opacity=0.8)
 
 
 def tree(kit: Kit) -> None:
@@ -409,7 +391,7 @@ def tree(kit: Kit) -> None:
             share = 1.0 - i / (tiers + 0.6)
             low = 0.3 - i * 0.56 / tiers
             tip = max(low - 0.42 * (0.55 + 0.45 * share), -0.49)
-            tier = polygon([(-wide * share, low), (0.0, tip), (wide * share, low)], 0.015)
+            tier = polygon((-wide * share, low), (0.0, tip), (wide * share, low), corner=0.015)
             kit.draw(tier, kit.body)
         return
     root = limb((0.0, -0.05), (0.0, 0.44), trunk * 0.8, trunk * 1.25)
@@ -426,11 +408,10 @@ def tree(kit: Kit) -> None:
     kit.draw(crown, kit.body)
     if kit.stream.chance(0.6):
         for _ in range(4 + kit.stream.integer(4)):
-            cosine, sine = cos_sin(kit.stream.unit())
-            far = kit.vary(0.03, 0.25)
-            kit.draw(disc(far * cosine, -0.15 + far * sine, 0.03), kit.accent)
+            fruit = on_circle(kit.stream.unit(), kit.vary(0.03, 0.25), (0.0, -0.15))
+            kit.draw(disc(*fruit, 0.03), kit.accent)
     else:
         for i in range(5):
             at = (kit.vary(-0.2, 0.2), -0.15 + kit.vary(-0.2, 0.16))
-            leaf = arc(at[0], at[1], 0.05, 0.009, 0.25 if i % 2 else 0.75, 0.18)
-            kit.draw(leaf, kit.dark, line=False, opacity=0.6)
+            leaf = arc(*at, 0.05, 0.009, 0.25 if i % 2 else 0.75, 0.18)
+            kit.fill(leaf, kit.dark, opacity=0.6)
