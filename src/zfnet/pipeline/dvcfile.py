@@ -77,7 +77,7 @@ def _stages() -> dict[str, Any]:
 
 def _stage(name: str, stage: Stage) -> dict[str, Any]:
     option = "--net ${item.net} " if name == "train" else ""
-    params: list[Any] = [{CODE_FILE: [name]}]
+    params: list[Any] = [{CODE_FILE: ["train.${item.net}" if name == "train" else name]}]
     if stage.keys:
         params.append({CONFIG_FILE: [_net(key) for key in stage.keys]})
     timing = [f"timing/{'train_{net}' if name == 'train' else name}.json"] if stage.timed else []

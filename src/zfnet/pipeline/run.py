@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "training": TrainingOptions,
     "tracking": TrackingOptions,
 }
+ADOPT = "zfnet.training.adopt"  # run by name, so that no net of our own depends on it
 LONGEST_NAME = 200  # of a sweep's folder, made of its overrides; file systems allow 255 bytes
 
 
@@ -64,16 +65,22 @@ def options_of(stage: str, config: Mapping[str, Any], net: str) -> Any:
     return SimpleNamespace(**found)
 
 
-def code_hashes() -> dict[str, str]:
+def code_hashes(nets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The hash of each stage's code: what its module imports, what it runs or reads by name.
 
-    One number a stage instead of thirty files: dvc.lock is read and written at every stage.
+    One number a stage instead of thirty files: dvc.lock is read and written at every stage. Of
+    train one a net: those that are adopted depend on what adopts them, the others do not.
     """
     read: dict[str, list[str]] = {}
-    return {
+    found: dict[str, Any] = {
         name: closure_hash(modules_of(name), read=read, folders=FOLDERS.get(name, ()))
         for name in STAGES
     }
+    adopted = closure_hash((*modules_of("train"), ADOPT), read=read)
+    found["train"] = {
+        name: adopted if net["weights"] else found["train"] for name, net in nets.items()
+    }
+    return found
 
 
 def modules_of(stage: str) -> tuple[str, ...]:
@@ -91,7 +98,7 @@ def compose_stage(root: Path) -> None:
     compose.refuse_machine_paths(config)
     # DVC keeps four copies of this section in dvc.lock, which it parses at every stage
     config["targets"] = {name: each for name, each in config["targets"].items() if each["run"]}
-    hashes = code_hashes()
+    hashes = code_hashes(config["nets"])
     compose.write(config, root / CONFIG_FILE)
     compose.write(hashes, root / CODE_FILE)
 
