@@ -27,8 +27,9 @@ def folder(tmp_path_factory):
     """A saved ZFNet of 64 px with random weights."""
     import torch
 
+    from zfnet.models.checkpoint import save_net
     from zfnet.models.convnet import ConvNet, init_weights
-    from zfnet.models.net import convnet_net, save_net
+    from zfnet.models.net import convnet_net
     from zfnet.models.spec import build_spec
 
     path = tmp_path_factory.mktemp("net")

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zfnet.errors import UserError
-from zfnet.pipeline import compose as conf
+from zfnet.pipeline.compose import compose, read_params
+from zfnet.pipeline.paths import find_root, main_checkout, resolve_data_root
 
 GOOD, NOTE, BAD = "ok", "--", "!!"
 
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the findings; return 1 if something stands in the way of the default run, else 0."""
     if arguments:
         raise UserError(f"zfnet doctor takes no arguments, got {' '.join(arguments)}")
-    root = conf.find_root()
+    root = find_root()
     findings = [*_machine(), *_disk(root), *_configuration(root), *_data(root), *_work(root)]
     for mark, subject, text in findings:
         print(f"  {mark}  {subject:<14} {text}")
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from zfnet.pipeline.stages import host
+    from zfnet.pipeline.timing import host
 
     facts = host()
     found = [
@@ -51,12 +52,12 @@ def _disk(root: Path) -> list[tuple[str, str, str]]:
 
 def _configuration(root: Path) -> list[tuple[str, str, str]]:
     try:
-        config = conf.compose(root, conf.read_params(root))
+        config = compose(root, read_params(root))
     except UserError as error:
         return [(BAD, "configuration", str(error))]
     nets = ", ".join(config["nets"])
     text = f"experiment {config['name']}, data {config['data']['source']}, nets {nets}"
-    data_root = conf.resolve_data_root(config["data"]["root"], root)
+    data_root = resolve_data_root(config["data"]["root"], root)
     return [
         (GOOD, "configuration", text),
         (GOOD, "data root", f"{data_root} (set ZFNET_DATA to move it)"),
@@ -105,7 +106,7 @@ def _work(root: Path) -> list[tuple[str, str, str]]:
     """Work that is not finished or not published: what runs now, and what was stopped."""
     from zfnet.work import KEY_DIGITS, WAITS, WorkFolder
 
-    work = conf.main_checkout(root) / "work"
+    work = main_checkout(root) / "work"
     digits = "[0-9a-f]" * KEY_DIGITS
     folders = sorted(work.glob(f"*-{digits}"))
     stopped = {

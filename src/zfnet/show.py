@@ -70,12 +70,12 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
     A folder is looked for here, then under the project's root. Raises UserError.
     """
     from zfnet.machine import pick_device
-    from zfnet.models.net import load_net
+    from zfnet.models.checkpoint import load_net
     from zfnet.studies.base import to_device
 
     place = pick_device(device)
     if model.startswith("torchvision/"):
-        from zfnet.models.external import torchvision_net
+        from zfnet.models.foreign import torchvision_net
 
         return to_device(torchvision_net(model, weights, _data_classes()), place)
     if weights is not None:
@@ -96,7 +96,7 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
 
 
 def _root() -> Path | None:
-    from zfnet.pipeline.compose import find_root
+    from zfnet.pipeline.paths import find_root
 
     try:
         return find_root()
@@ -131,7 +131,7 @@ def show(
     layers, units or methods.
     """
     from zfnet.figures.kit.maps import panel_row, panel_sheet
-    from zfnet.studies.result import to_image
+    from zfnet.figures.kit.show import to_image
 
     if method not in METHODS:
         raise UserError(f"method {method}: choose one of {', '.join(METHODS)}")
@@ -162,8 +162,8 @@ def read_pixels(image: str | Path, net: Net) -> Tensor:
     """The centre view of an image file as the net sees it: uint8 (1, 3, px, px)."""
     import torch
 
-    from zfnet.data.datasets import fit_to
     from zfnet.data.decode import DecodeError, fit_square, open_upright
+    from zfnet.data.views import View
 
     try:
         opened, _ = open_upright(image)
@@ -171,9 +171,9 @@ def read_pixels(image: str | Path, net: Net) -> Tensor:
         raise UserError(f"{image}: not a usable image ({error.reason})") from error
     # Nets with a mean image were trained on squares of its side; others on 256 for 224 px.
     stored = net.normalise.mean.shape[-1] if net.normalise.mean.ndim == 3 else 0
-    square = fit_square(opened, stored or round(net.input_px * 256 / 224))
-    pixels = torch.from_numpy(square.copy()).permute(2, 0, 1)[None]
-    return fit_to(pixels, net.input_px).contiguous()
+    size = stored or round(net.input_px * 256 / 224)
+    view = View.of(size, net.input_px).cut(fit_square(opened, size))
+    return torch.from_numpy(view.copy()).permute(2, 0, 1)[None].contiguous()
 
 
 def _tap(net: Net, layer: int | str) -> str:
@@ -212,7 +212,8 @@ def _projection_panels(
 ) -> tuple[list[Panel], list[str]]:
     import torch
 
-    from zfnet.figures.kit.grid import cut, signed_scale, signed_to_rgb
+    from zfnet.data.signed import signed_scale, signed_to_rgb
+    from zfnet.figures.kit.grid import cut
     from zfnet.figures.kit.maps import ImagePanel
     from zfnet.methods import gradients
     from zfnet.methods.receptive_field import receptive_field

@@ -31,6 +31,14 @@ class View:
             return View((size - px) // 2, px, 1.0)
         return View(0, size, px / size)
 
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """What the net sees of a prepared square (S, S, 3): (px, px, 3), both uint8."""
+        if self.factor != 1:
+            px = round(self.side * self.factor)
+            return np.asarray(Image.fromarray(image).resize((px, px), Image.Resampling.BICUBIC))
+        end = self.start + self.side
+        return image[self.start : end, self.start : end]
+
 
 class NetView:
     """The images of one split of a prepared set as a net of input `px` sees them."""
@@ -45,12 +53,7 @@ class NetView:
 
     def image(self, row: int) -> np.ndarray:
         """The net's view (px, px, 3) uint8 of a row."""
-        image = self.split.image(row)
-        if self.view.factor != 1:
-            enlarged = Image.fromarray(image).resize((self.px,) * 2, Image.Resampling.BICUBIC)
-            return np.asarray(enlarged)
-        end = self.view.start + self.px
-        return image[self.view.start : end, self.view.start : end]
+        return self.view.cut(self.split.image(row))
 
     def box(self, row: int) -> list[float] | None:
         """The object's box y0, x0, y1, x1 in net input px, cut at the border; None if unknown."""
