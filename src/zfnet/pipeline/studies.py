@@ -118,9 +118,11 @@ class Invariance(StudyOptions):
 
     seed: Seed = 0
     device: Device = "auto"
-    images: Count = 5  # drawn, as in the paper: classified correctly, of different classes
+    # drawn, as in the paper: classified correctly, of different classes; ten colours are told apart
+    images: Annotated[int, Field(ge=1, le=10)] = 5
     ids: tuple[str, ...] = ()  # draw these images instead
-    max_images: Count | None = None  # behind bands and numbers; null: the whole split
+    # behind bands and numbers, at least 2 to compare distances; null: the whole split
+    max_images: Annotated[int, Field(ge=2)] | None = None
     layers: tuple[Annotated[int, Field(ge=1, le=7)], ...] = ()  # empty: all before the classifier
     tap: Tap = "out"  # unstated; after pool and normalisation
 
