@@ -1,7 +1,7 @@
 import numpy as np
 
 from zfnet.figures.kit.pairs import Pairs, paired_dots
-from zfnet.studies.result import to_image
+from zfnet.figures.kit.show import to_image
 
 
 def test_every_complete_image_is_a_line_and_means_carry_intervals():
