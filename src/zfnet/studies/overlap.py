@@ -28,7 +28,7 @@ from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.stages import Paths
+    from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Overlap
 
 SIDE = 32  # px at which pictures are compared: finer than any copy's resampling, 12 kB an image
