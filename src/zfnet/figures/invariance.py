@@ -189,6 +189,9 @@ def _frame(axis: Any, results: Results, name: str, title: str = "") -> None:
 
 def panels(results: Results) -> Any:
     """Fig. 5: a row per transform; example images, then distances at two layers and p."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     low, high = _compared(results)
     columns = {f"distance, layer {low}": (low, "raw"), f"distance, layer {high}": (high, "raw"),
                "p(true class)": (low, "p")}  # fmt: skip
@@ -217,7 +220,14 @@ def panels(results: Results) -> Any:
             _frame(axis, results, name, title * (r == 0))
             if key == "p":
                 axis.set_ylim(0, 1.02)
-    _legend(drawn, results.tables["examples"].column("class"))
+    names = [shorten(name, 22) for name in results.tables["examples"].column("class")]
+    entries: list[Any] = [
+        *(Line2D([], [], color=CATEGORICAL[i], label=name) for i, name in enumerate(names)),
+        Line2D([], [], color=BLACK, linewidth=2, label="mean of the measured images"),
+        Patch(facecolor=BAND, alpha=0.55, label="95 % band of the mean"),
+        Patch(facecolor=FILLED, label="share of filled pixels (axis height = all)"),
+    ]
+    _legend(drawn, entries, 4)
     return drawn
 
 
@@ -242,22 +252,10 @@ def _mosaic(axis: Any, tiles: np.ndarray, marks: Sequence[float]) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _legend(drawn: Any, names: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    entries: list[Any] = [
-        Line2D([], [], color=CATEGORICAL[i], linewidth=2, label=shorten(name, 22))
-        for i, name in enumerate(names)
-    ]
-    entries += [
-        Line2D([], [], color=BLACK, linewidth=2, label="mean of the measured images"),
-        Patch(facecolor=BAND, alpha=0.55, label="95 % band of the mean"),
-        Patch(facecolor=FILLED, label="share of filled pixels (axis height = all)"),
-    ]
+def _legend(drawn: Any, entries: Sequence[Any], columns: int) -> None:
     drawn.legend(
-        handles=entries, loc="lower center", ncols=4, frameon=False, fontsize=TEXT_POINTS,
-        handlelength=1.6, columnspacing=1.6, bbox_to_anchor=(0.5, 0.005),
+        handles=entries, loc="lower center", ncols=columns, frameon=False, fontsize=TEXT_POINTS,
+        handlelength=1.5, columnspacing=1.5, bbox_to_anchor=(0.5, 0.005),
     )  # fmt: skip
 
 
@@ -274,11 +272,7 @@ def all_layers(results: Results) -> Any:
             _curve(axis, _steps(results, name, layer), "distance", shade, f"layer {layer}")
         _frame(axis, results, name, title)
     axes[0].set_ylabel(f"distance, {UNIT}", fontsize=TEXT_POINTS)
-    handles, labels = axes[0].get_legend_handles_labels()
-    drawn.legend(
-        handles, labels, loc="lower center", ncols=len(labels), frameon=False,
-        fontsize=TEXT_POINTS, handlelength=1.4, columnspacing=1.4,
-    )  # fmt: skip
+    _legend(drawn, axes[0].get_legend_handles_labels()[0], len(layers))
     drawn.subplots_adjust(left=0.07, right=0.985, top=0.92, bottom=0.225, wspace=0.1)
     return drawn
 
@@ -289,35 +283,28 @@ def turned(results: Results) -> Any:
     classes = dict(list(_classes(results).items())[:MOST_CLASSES])
     drawn = figure(11.2, max(4.2, 1.9 + 0.23 * len(classes)))
     grid = drawn.add_gridspec(
-        1, 3, left=0.06, right=0.93, top=0.9, bottom=0.23, wspace=0.3, width_ratios=[1, 1, 1.5]
+        1, 3, left=0.06, right=0.94, top=0.9, bottom=0.23, wspace=0.45, width_ratios=[1, 1, 1.6]
     )
-    for c, (key, title) in enumerate(
-        (("p", "p(true class)"), ("distance", f"distance, layer {high}"))
-    ):
+    titles = {"p": "p(true class)", "distance": f"distance, layer {high}"}
+    for c, (key, title) in enumerate(titles.items()):
         axis = drawn.add_subplot(grid[0, c])
         _curve(axis, _steps(results, "rotation", high), key, CATEGORICAL[0], "whole view")
         _curve(axis, _steps(results, "disc", high), key, CATEGORICAL[5], "disc only")
         _frame(axis, results, "rotation", title)
         if key == "p":
             axis.set_ylim(0, 1.02)
-    handles, labels = axis.get_legend_handles_labels()
-    drawn.legend(
-        handles, labels, loc="lower left", ncols=2, frameon=False, fontsize=TEXT_POINTS,
-        bbox_to_anchor=(0.05, 0.0), handlelength=1.4,
-    )  # fmt: skip
+    _legend(drawn, axis.get_legend_handles_labels()[0], 2)
     if classes:
-        _heat(drawn, grid[0, 2].get_position(drawn), classes)
+        _heat(drawn, drawn.add_subplot(grid[0, 2]), classes)
     return drawn
 
 
-def _heat(drawn: Any, spot: Any, classes: dict[str, list[dict[str, Any]]]) -> None:
+def _heat(drawn: Any, axis: Any, classes: dict[str, list[dict[str, Any]]]) -> None:
     """p(true class) of the disc by class and angle."""
     angles = np.array([step["x"] for step in next(iter(classes.values()))])
     middle = (angles[1:] + angles[:-1]) / 2  # the outer cells are as wide as their neighbours
     edges = np.concatenate([[2 * angles[0] - middle[0]], middle, [2 * angles[-1] - middle[-1]]])
-    heat = [[step["p"] for step in steps] for steps in classes.values()]
-    left, count = spot.x0 + 0.065, len(classes)
-    axis = drawn.add_axes((left, spot.y0, spot.x1 - left - 0.01, spot.height))
+    heat, count = [[step["p"] for step in steps] for steps in classes.values()], len(classes)
     mesh = axis.pcolormesh(edges, np.arange(count + 1), heat, cmap="viridis", vmin=0, vmax=1)
     axis.set_ylim(count, 0)
     axis.set_yticks(np.arange(count) + 0.5, [shorten(name, 16) for name in classes])
@@ -325,7 +312,7 @@ def _heat(drawn: Any, spot: Any, classes: dict[str, list[dict[str, Any]]]) -> No
     axis.set_xlabel(DEGREES, fontsize=TEXT_POINTS, labelpad=2)
     axis.tick_params(labelsize=TEXT_POINTS - 1.5, length=3)
     axis.set_title("p(true class) by class, disc", fontsize=TITLE_POINTS)
-    bar = drawn.colorbar(mesh, cax=drawn.add_axes((spot.x1, spot.y0, 0.013, spot.height)))
+    bar = drawn.colorbar(mesh, ax=axis, fraction=0.05, pad=0.03)
     bar.set_label("mean probability", fontsize=TEXT_POINTS)
     bar.ax.tick_params(labelsize=TEXT_POINTS - 1.5, length=3)
     bar.outline.set_linewidth(0.6)
