@@ -1,6 +1,15 @@
-"""What the tests of W&B share."""
+"""What the tests of the report share."""
 
+import fabricate
 import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_up_words():
+    """The made-up studies' own words and headings; those of real ones have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        fabricate.stub_telling(patch.setattr)
+        yield
 
 
 @pytest.fixture

@@ -5,34 +5,37 @@ from __future__ import annotations
 import atexit
 import csv
 import functools
-import json
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from zfnet.stats.estimate import Estimate
-from zfnet.studies.result import Figure, Result, Table, save_result
+from zfnet.figures.kit.show import Column, Shown
+from zfnet.files import write_json
+from zfnet.pipeline.options import ModelOptions, TrainingOptions
+from zfnet.report import study
+from zfnet.results import Measurement, Results, Table, save
+from zfnet.stats.estimate import Estimate, to_dict
 
 CLASSES = ["cat", "dog", "cup", "boat"]
-CONFIG = """\
-name: quick
-seed: 0
-device: auto
-data: {source: synthetic, size: 144, store: raw, seed: 0, version: 1}
-nets:
-  zfnet: {arch: zfnet, width: 0.25, input_px: 128}
-  alexnet: {arch: alexnet, width: 0.25, input_px: 128}
-training: {epochs: 6, lr: 0.01, init: scaled}
-tracking: {mode: offline, project: zfnet, entity: null}
-study:
-  features: {top_k: 9}
-  occlusion: {size: 32}
-  evolution: {maps: 5}
-"""
+TRAINING = TrainingOptions(epochs=6, init="scaled").model_dump(mode="json")
+CONFIG = {
+    "name": "quick",
+    "seed": 0,
+    "data": {"source": "synthetic", "size": 144, "seed": 0, "version": 1},
+    "nets": {
+        "zfnet": {"arch": "zfnet", "width": 0.25, "input_px": 128},
+        "alexnet": {"arch": "alexnet", "width": 0.25, "input_px": 128},
+    },
+    "training": TRAINING,
+    "tracking": {"mode": "offline", "project": "zfnet", "entity": None},
+    "study": {"features": {"top_k": 9}},
+}
 HOST = {
     "processor": "Some CPU @ 2.5 GHz",
     "cores": 2,
@@ -41,11 +44,27 @@ HOST = {
     "platform": "Linux x86_64",
     "versions": {"python": "3.11.9", "torch": "2.15.0"},
 }
+CARDS = {"features": "layer_3"}
 
 
-def write_json(file: Path, value: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value), encoding="utf-8")
+def stub_telling(put: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Words and headings of studies, in place of those of the real ones.
+
+    A made-up study's words are its fact `page`; its tables are shown as measured.
+    """
+
+    def page(name: str, results: Results) -> str:
+        default = f"**The answer** of {name}.\n\n---\n\nHow {name} was measured."
+        return str(results.facts.get("page", default))
+
+    def tables(results: Results) -> dict[str, Shown]:
+        return {
+            name: Shown([Column(key, key.title()) for key in table.columns], f"All {name}.")
+            for name, table in results.tables.items()
+        }
+
+    put(study, "page", page)
+    put(study, "module_of", lambda name: SimpleNamespace(CARD=CARDS.get(name, ""), tables=tables))
 
 
 def picture(width: int = 640, height: int = 400, seed: int = 0) -> Image.Image:
@@ -65,8 +84,7 @@ def _tree() -> Path:
     """One made-up run, drawn once a process and then copied."""
     root = Path(tempfile.mkdtemp(prefix="zfnet-report-")) / "run"
     atexit.register(shutil.rmtree, root.parent, ignore_errors=True)
-    (root / "build").mkdir(parents=True)
-    (root / "build" / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    write_json(root / "build" / "config.json", CONFIG, sort_keys=False)
     prepared(root)
     for index, name in enumerate(("zfnet", "alexnet")):
         net(root, name, epochs=6, final=20.0 + 5 * index)
@@ -101,33 +119,28 @@ def prepared(root: Path) -> None:
     timing(root, "prepare", 41.3, "00:05")
 
 
-def net(root: Path, name: str, epochs: int, final: float) -> None:
+def net(
+    root: Path, name: str, epochs: int, final: float, classes: Sequence[str] = CLASSES, **model: Any
+) -> None:
     """A trained net whose validation error falls to `final` percent; epochs=0: an adopted one."""
     folder = root / "models" / name / "final"
-    info = {"format": 1, "name": name, "arch": name, "input_px": 128, "classes": CLASSES}
-    write_json(folder / "net.json", info | {"taps": {}, "provenance": {}})
-    metrics = {
-        "val_top1_error": measured(final, final - 3.1, final + 3.3, 600, "%", "centre crop"),
-        "val_ten_crop_top1_error": measured(final - 1, final - 4, final + 2.3, 600, "%"),
-        "parameters": measured(4_012_345),
-        "status": measured("trained" if epochs else "adopted"),
+    arch = "alexnet" if name.startswith("alexnet") else "zfnet" if epochs else f"torchvision/{name}"
+    options = ModelOptions(arch=arch, width=0.25, input_px=128, **model)
+    data = {"source": "synthetic", "images": 2400, "size": 144, "upsampled": 31}
+    made = {"model": options.model_dump(mode="json"), "training": TRAINING, "data": data}
+    info = {"format": 1, "name": name, "arch": arch, "input_px": 128, "classes": list(classes)}
+    write_json(folder / "net.json", info | {"provenance": made if epochs else {"adopted": "x.pt"}})
+    numbers = {
+        "val_top1_error": Estimate(final, final - 3.1, final + 3.3, 600, "%", "centre crop"),
+        "val_ten_crop_top1_error": Estimate(final - 1, final - 4, final + 2.3, 600, "%"),
+        "parameters": Estimate(4_012_345),
     }
-    write_json(root / "metrics" / f"train_{name}.json", metrics)
+    metrics(root, name, numbers, "trained" if epochs else "adopted")
     times = [{"epoch": e, "images_per_second": 600.0 + e} for e in range(1, epochs + 1)]
     rate = {"images_per_second": 612.4} if epochs else {}
     timing(root, f"train_{name}", 97.0 + final, "01:10", epochs=times, **rate)
     if not epochs:
         return
-    departures = [
-        ["departure", "width", "1", "0.25", "less to compute"],
-        ["departure", "first weights", "10^-2", "N(0, 0.02^2)", "learns at this width"],
-        ["open", "weight decay", "not stated", "0", "none is stated, none is used"],
-    ]
-    if name == "alexnet":
-        departures.append(["row", "layers left out", "none", "3, 4", "an ablation of Table 3"])
-    keys = ["kind", "what", "paper", "here", "why"]
-    entries = [dict(zip(keys, entry, strict=True)) for entry in departures]
-    write_json(folder / "departures.json", entries)
     columns = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error"]
     columns += ["val_top5_error", "filters_rescaled", "largest_filter_rms"]
     with (folder / "history.csv").open("w", newline="") as stream:
@@ -141,72 +154,54 @@ def net(root: Path, name: str, epochs: int, final: float) -> None:
             writer.writerow([*row, max(0, 40 - 3 * epoch), round(0.1 - 0.02 * fall, 4)])
 
 
-def measured(
-    value: Any, low: float | None = None, high: float | None = None, n: int | None = None,
-    unit: str = "", note: str = "",
-) -> dict[str, Any]:  # fmt: skip
-    """One entry of a metrics file."""
-    return {"value": value, "low": low, "high": high, "n": n, "unit": unit, "note": note}
+def metrics(root: Path, name: str, numbers: Mapping[str, Estimate], status: str) -> None:
+    entries = {key: to_dict(each) for key, each in numbers.items()}
+    write_json(root / "metrics" / f"train_{name}.json", entries | {"status": {"value": status}})
 
 
-def features(root: Path) -> None:
-    figures = [
-        Figure(
-            "layer_1_filters", "Filters of layer 1.", "Oriented edges and colour blobs.", picture
-        ),
-        *(
-            Figure(
-                f"layer_{layer}",
-                f"Layer {layer}: projections (left) and patches (right).",
-                f"Nine strongest activations of four maps of layer {layer}.",
-                lambda layer=layer: picture(1200, 600, layer),
-                format="webp",
-            )
-            for layer in range(2, 6)
-        ),
-    ]
-    result = Result(
-        study="features",
-        title="What excites each map",
-        paper="Fig. 2",
-        text="The nine strongest activations of each map, projected back one by one.\n\nPlaces "
-        "are those of the ReLU's output.",
-        net="zfnet",
-        tap="relu",
-        seed=0,
-        metrics={
-            "layer_5_class_purity": Estimate(0.512, 0.47, 0.553, n=64),
-            "purity_slope": Estimate(0.104, 0.085, 0.122, n=64, note="per layer"),
-            "dead_maps": Estimate(1, n=344, note="a count: no interval"),
-        },
-        tables={"purity": Table(["Layer", "Maps", "Purity"], [["1", 24, 0.21], ["2", 64, 0.3]])},
-        arrays={"layer_1_filters": np.zeros((24, 3, 7, 7), np.float32)},
-        figures=figures,
-    )
-    save_result(result, root / "results" / "features", root / "metrics" / "features.json")
+def features(root: Path, **more: Any) -> None:
+    found = {
+        "layer_5_class_purity": Estimate(0.512, 0.47, 0.553, n=64),
+        "purity_slope": Estimate(0.104, 0.085, 0.122, n=64, note="per layer"),
+        "dead_maps": Estimate(1, n=344, note="a count: no interval"),
+    }
+    tables = {"purity": Table(["layer", "maps", "purity"], [["1", 24, 0.21], ["2", 64, 0.3]])}
+    arrays = {"layer_1_filters": np.zeros((24, 3, 7, 7), np.float32)}
+    result(root, "features", Measurement("zfnet", "relu", 0, found, tables, arrays, more))
+    sizes = {"layer_1_filters": (640, 400)} | {f"layer_{n}": (1200, 600) for n in range(2, 6)}
+    figures(root, "features", sizes | {"all_layer3": (400, 400)}, folded=("all_layer3",))
     timing(root, "features", 33.0, "05:00")
 
 
 def occlusion(root: Path) -> None:
     rows = [[f"val/{i:04d}", CLASSES[i % 4], 0.91 - i / 100, 0.2 + i / 100] for i in range(60)]
-    result = Result(
-        study="occlusion",
-        title="Where the evidence lies",
-        paper="Fig. 7",
-        text="A grey square is slid over the image.",
-        net="zfnet",
-        tap="5.relu",
-        seed=0,
-        metrics={"inside_minus_outside": Estimate(0.41, 0.33, 0.49, n=60)},
-        tables={"images": Table(["Image", "Class", "Clean", "Lowest"], rows, "Every image.")},
-        figures=[Figure("maps", "Heat maps.", "Probability falls where the face is.", picture)],
-    )
-    save_result(result, root / "results" / "occlusion", root / "metrics" / "occlusion.json")
+    found = {"inside_minus_outside": Estimate(0.41, 0.33, 0.49, n=60)}
+    tables = {"images": Table(["image", "class", "clean", "lowest"], rows)}
+    result(root, "occlusion", Measurement("zfnet", "5.relu", 0, found, tables))
+    figures(root, "occlusion", {"maps": (640, 400)})
     timing(root, "occlusion", 12.5, "06:00")
 
 
-def write_result(root: Path, name: str, paper: str, **more: Any) -> None:
-    """A study with next to nothing in it."""
-    fields = {"title": name, "text": "What was done.", "net": "zfnet", "tap": "5.out"} | more
-    result = Result(study=name, paper=paper, **fields)
-    save_result(result, root / "results" / name, root / "metrics" / f"{name}.json")
+def result(root: Path, name: str, measurement: Measurement | None = None) -> None:
+    """What a study measured; without a measurement next to nothing, and no figure."""
+    made = measurement or Measurement("zfnet", "5.out")
+    save(made, root / "results" / name, root / "metrics" / f"{name}.json")
+    figures(root, name, {})
+
+
+def figures(
+    root: Path, name: str, sizes: Mapping[str, tuple[int, int]], folded: Sequence[str] = ()
+) -> None:
+    """Pictures of a study, as the stage figures leaves them."""
+    folder = root / "results" / "figures" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for figure, (width, height) in sizes.items():
+        file = folder / f"{figure}.{'webp' if width > 1000 else 'png'}"
+        picture(width, height, len(entries)).save(file)
+        entries.append(
+            {"name": figure, "file": file.name, "caption": f"Caption of {figure}.",
+             "alt": f"What {figure} shows.", "width": width, "height": height,
+             "folded": figure in folded}
+        )  # fmt: skip
+    write_json(folder / "figures.json", {"key": "", "figures": entries})

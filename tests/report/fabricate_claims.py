@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fabricate
-
 sys.path.append(str(Path(__file__).resolve().parents[1] / "verdicts"))
 
 from verdicts_made import claims_of, evidence
 
+from zfnet.files import write_json
 from zfnet.stats.estimate import Estimate
 from zfnet.verdicts.judge import document, judge_all
 
@@ -51,4 +50,4 @@ def made() -> dict[str, Any]:
 
 def write(root: Path) -> None:
     """Write results/claims.json below `root`."""
-    fabricate.write_json(root / "results" / "claims.json", made())
+    write_json(root / "results" / "claims.json", made(), sort_keys=False)

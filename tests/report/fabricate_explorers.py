@@ -5,7 +5,6 @@ Everything follows from the numbers of layer, map, rank and image, so that tests
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,8 @@ import pyarrow.parquet as pq
 
 from zfnet.data.sample import ClassInfo
 from zfnet.data.store import Meta, SplitWriter
-from zfnet.studies.result import Result, Table, save_result
+from zfnet.files import write_json
+from zfnet.results import Measurement, Table
 
 CLASSES = ["lion", "kettle & pot", "owl"]
 SIZE, PX, K = 40, 32, 9
@@ -62,7 +62,7 @@ def prepared(root: Path, images: int = IMAGES, size: int = SIZE) -> Path:
     classes = [ClassInfo(i, f"c{i}", name) for i, name in enumerate(CLASSES)]
     meta = Meta(1, size, "raw", "synthetic", classes, dict.fromkeys(splits, images), [], [],
                 dict.fromkeys(splits, 0), 0, "5f" * 32)  # fmt: skip
-    (folder / "meta.json").write_text(json.dumps(asdict(meta)), encoding="utf-8")
+    write_json(folder / "meta.json", asdict(meta))
     return folder
 
 
@@ -109,11 +109,14 @@ def features(root: Path, maps: Mapping[str, int] = MAPS, **more: Any) -> None:
             "maps": count,
             "field": [FIELDS[number]] * 2,
             "dead": [1] if number == "2" else [],
+            "shown": [],
+            "canvas": [min(FIELDS[number], PX)] * 2,
         }
         for number, count in maps.items()
     }
-    extra = {"split": "val", "input_px": PX, "top_k": K, "layers": layers}
-    _save(root, "features", "Fig. 2", arrays={**arrays, **more}, extra=extra)
+    facts = {"split": "val", "input_px": PX, "top_k": K, "layers": layers}
+    made = Measurement("zfnet", "relu", 0, arrays={**arrays, **more}, facts=facts)
+    fabricate.result(root, "features", made)
 
 
 def evolution(root: Path) -> None:
@@ -142,10 +145,11 @@ def evolution(root: Path) -> None:
         }
         rows += [[int(number), m, 2, True] for m in maps[:-1]]
         rows.append([int(number), maps[-1], None, None])
-    table = Table(["layer", "map", "settled from epoch", "settled before the end"], rows)
+    table = Table(["layer", "map", "settled", "before_end"], rows)
     layers: dict[str, Any] = {number: {} for number in FOLLOWED}
-    extra = {"split": "train", "input_px": PX, "epochs": EPOCHS, "threshold": 0.7, "layers": layers}
-    _save(root, "evolution", "Fig. 4", arrays=arrays, tables={"maps": table}, extra=extra)
+    facts = {"split": "train", "input_px": PX, "epochs": EPOCHS, "threshold": 0.7, "layers": layers}
+    made = Measurement("zfnet", "relu", 0, tables={"maps": table}, arrays=arrays, facts=facts)
+    fabricate.result(root, "evolution", made)
 
 
 def occlusion(root: Path, **more: Any) -> None:
@@ -173,8 +177,9 @@ def occlusion(root: Path, **more: Any) -> None:
             f"{prefix}activity": (10 + 40 * (1 - share) * np.ones((count, 1, 1))),
             f"{prefix}label": label_here,
         }
-    extra = {
+    facts = {
         "split": "val",
+        "layer": 5,
         "input_px": PX,
         "size_px": 8,
         "stride_px": 8,
@@ -184,23 +189,15 @@ def occlusion(root: Path, **more: Any) -> None:
         "fill_rgb": [128, 128, 128],
         "ids": [f"val/{row:03d}.png" for row in rows],
     }
-    _save(root, "occlusion", "Fig. 7", arrays=arrays, extra=extra | more, tap="5.relu")
-
-
-def _save(root: Path, name: str, paper: str, **fields: Any) -> None:
-    common = {"title": f"{name.title()}: made up", "text": "What was done.", "net": "zfnet"}
-    result = Result(study=name, paper=paper, **({"tap": "relu"} | common | fields))
-    save_result(result, root / "results" / name, root / "metrics" / f"{name}.json")
+    made = Measurement("zfnet", "5.relu", 0, arrays=arrays, facts=facts | more)
+    fabricate.result(root, "occlusion", made)
 
 
 def tree(root: Path) -> Path:
     """A run with prepared images, one net and the three studies."""
-    (root / "build").mkdir(parents=True)
-    (root / "build" / "config.yaml").write_text(fabricate.CONFIG, encoding="utf-8")
+    write_json(root / "build" / "config.json", fabricate.CONFIG, sort_keys=False)
     prepared(root)
-    fabricate.net(root, "zfnet", epochs=4, final=20.0)
-    file = root / "models" / "zfnet" / "final" / "net.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"classes": CLASSES}))
+    fabricate.net(root, "zfnet", epochs=4, final=20.0, classes=CLASSES)
     features(root)
     evolution(root)
     occlusion(root)

@@ -15,15 +15,15 @@ def test_every_quantity_of_every_trained_net(tmp_path):
     assert list(charts) == ["error", "loss", "rate", "rescaled", "rms", "speed"]
     error = charts["error"]
     assert [trace["name"] for trace in error["data"]] == [
-        "AlexNet", "AlexNet", "ZFNet", "ZFNet", "chance",
+        "ZFNet", "ZFNet", "AlexNet", "AlexNet", "chance",
     ]  # fmt: skip
-    assert error["data"][0]["x"] == [1, 2, 3, 4]
-    assert error["data"][0]["mode"] == "lines+markers"
-    assert error["data"][2]["mode"] == "lines"
+    assert error["data"][2]["x"] == [1, 2, 3, 4]
+    assert error["data"][2]["mode"] == "lines+markers"
+    assert error["data"][0]["mode"] == "lines"
     assert error["data"][-1]["y"] == [75.0, 75.0]
     assert charts["rate"]["layout"]["yaxis"]["type"] == "log"
-    assert charts["speed"]["data"][0]["y"] == [601.0, 602.0, 603.0, 604.0]
-    assert "ZFNet, validation: 67.51 after the first epoch" in error["alt"]
+    assert charts["speed"]["data"][1]["y"] == [601.0, 602.0, 603.0, 604.0]
+    assert "ZFNet, validation: 67.5 after the first epoch" in error["alt"]
     json.dumps(list(charts.values()), allow_nan=False)
 
 

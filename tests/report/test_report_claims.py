@@ -7,10 +7,10 @@ import fabricate_claims as made
 import pytest
 
 from zfnet.report import claims
-from zfnet.report.claims import Link, Source
+from zfnet.report.claims import Link, StudyLinks
 from zfnet.report.gather import gather
 from zfnet.report.site import build
-from zfnet.verdicts import judge
+from zfnet.verdicts.verdict import WORDS
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,13 @@ def row(document, name, **changes):
     """The row of one claim as changed, where features and occlusion have pages."""
     changed = copy.deepcopy(document)
     changed["claims"][name] |= changes
-    sources = {
-        study: Source(Link(f"studies/{study}.html", study), {key: f"studies/{study}.html#n-{key}"})
+    links = {
+        study: StudyLinks(
+            Link(f"studies/{study}.html", study), {key: f"studies/{study}.html#n-{key}"}
+        )
         for study, key in (("features", "purity_slope"), ("occlusion", "inside_minus_outside"))
     }
-    return next(one for one in claims.rows(changed, sources) if one["id"] == name)
+    return next(one for one in claims.rows(changed, links) if one["id"] == name)
 
 
 def fact(row, name):
@@ -41,9 +43,9 @@ def fact(row, name):
 
 
 def test_every_verdict_has_a_mark():
-    assert set(claims.MARKS) == set(judge.WORDS)
+    assert set(claims.MARKS) == set(WORDS)
     assert claims.MARKS["contradicted"] == claims.MARKS["fails here"] == "against"
-    assert {word for word, _ in claims.LEGEND} <= set(judge.WORDS)
+    assert {word for word, _ in claims.LEGEND} <= set(WORDS)
 
 
 def test_the_table_is_summed_up(document):
@@ -72,11 +74,11 @@ def test_a_row_leads_to_its_numbers_and_marks_the_one_that_decides(document):
     ]
     assert [one["decides"] for one in both["numbers"]] == [False, True]
     assert both["deciding"] == "deciding, of 2"
-    assert [one.page.text for one in both["sources"]] == ["occlusion", "features"]
+    assert [one.page.text for one in both["links"]] == ["occlusion", "features"]
     alone = row(document, "hierarchy")
     assert alone["deciding"] == ""
     assert [one["decides"] for one in alone["numbers"]] == [False]
-    assert row(document, "wider")["sources"] == []
+    assert row(document, "wider")["links"] == []
 
 
 def test_a_pair_that_decides_marks_both_its_numbers(document):
@@ -153,16 +155,6 @@ def test_the_correction_is_seen_beside_the_verdict(document):
     assert changed["later"] == "without correction: holds here"
     assert changed["mark"] == "open"
     assert row(document, "hierarchy")["later"] == ""
-
-
-def test_a_document_of_an_older_version_makes_a_table(document):
-    older = copy.deepcopy(document)
-    for claim in older["claims"].values():
-        for name in ("deciding", "of", "missing", "unmet"):
-            claim.pop(name, None)
-    rows = claims.rows(older, {})
-    assert len(rows) == 4
-    assert "classes ≥ 10: few classes" in " ".join(fact(rows[0], "Needed to judge the paper"))
 
 
 # ---------------------------------------------------------------------------------- on the page

@@ -12,12 +12,15 @@ import pytest
 from PIL import Image
 
 from zfnet.data.store import Prepared
+from zfnet.data.views import NetView
 from zfnet.errors import UserError
+from zfnet.files import write_json
 from zfnet.report import explore_features, explore_occlusion
-from zfnet.report.explore_sheets import Sheets, View, rounded
+from zfnet.report.explore_occlusion import Outputs
+from zfnet.report.explore_sheets import Sheets, rounded
 from zfnet.report.gather import gather
 from zfnet.report.site import build
-from zfnet.studies.result import load_result
+from zfnet.report.study import load_study
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,11 @@ def handed(site, name):
     text = (site / "explore" / f"{name}.js").read_text(encoding="utf-8")
     body = re.fullmatch(r"window\.zfnet\w+\((.*)\);\n", text, re.DOTALL).group(1)
     return json.loads(f"[{body}]")
+
+
+def study_of(root, name):
+    results = root / "results"
+    return load_study(name, results / name, results / "figures" / name, root)
 
 
 def tile(site, sheet, index):
@@ -127,7 +135,7 @@ def test_occlusion_hands_over_the_finer_maps_and_each_images_box(site):
 
 def test_the_nets_view_is_the_centre_or_the_whole_enlarged(run):
     prepared = Prepared.open(run / "data" / "prepared")
-    centre, enlarged = View(prepared, "val", 32), View(prepared, "val", 60)
+    centre, enlarged = NetView(prepared, "val", 32), NetView(prepared, "val", 60)
     assert np.array_equal(centre.image(5), made.pixels(5)[4:36, 4:36])
     assert enlarged.image(5).shape == (60, 60, 3)
     assert enlarged.image(5)[0, 0].tolist() == made.pixels(5)[0, 0].tolist()
@@ -140,7 +148,7 @@ def test_the_papers_size_fits_its_sheets(run, tmp_path):
     root = tmp_path / "run"
     shutil.copytree(run / "data", root / "data")
     made.features(root, {"1": 96, "2": 1280})
-    study = load_result(root / "results" / "features")
+    study = study_of(root, "features")
     prepared = Prepared.open(root / "data" / "prepared")
     shown = explore_features.write(study, None, prepared, tmp_path / "site")
     assert shown["maps"] == 1376
@@ -197,12 +205,16 @@ def test_results_of_other_data_make_no_explorer(run, tmp_path, study, change, me
     assert message in (out / "studies" / f"{study}.html").read_text()
 
 
-def test_a_result_of_an_older_version_names_the_stage_to_run(run, tmp_path):
-    study = load_result(run / "results" / "occlusion")
-    del study["arrays"]["unit"]
-    prepared = Prepared.open(run / "data" / "prepared")
+def test_a_result_of_another_version_names_the_stage_to_run(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    file = root / "results" / "occlusion" / "measured.json"
+    document = json.loads(file.read_text())
+    del document["arrays"]["unit"]
+    write_json(file, document)
+    prepared, outputs = Prepared.open(root / "data" / "prepared"), Outputs(made.CLASSES)
     with pytest.raises(UserError, match=r"no array unit.*dvc repro occlusion"):
-        explore_occlusion.write(study, explore_occlusion.Outputs(made.CLASSES), prepared, tmp_path)
+        explore_occlusion.write(study_of(root, "occlusion"), outputs, prepared, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -220,28 +232,20 @@ def test_a_result_that_says_too_little_costs_its_explorer_and_not_the_site(
 ):
     root = tmp_path / "run"
     shutil.copytree(run, root)
-    file = root / "results" / study / "result.json"
+    file = root / "results" / study / "measured.json"
     result = json.loads(file.read_text())
-    holder = result["extra"]
+    holder = result["facts"]
     for name in path[:-1]:
         holder = holder[name]
     del holder[path[-1]]
-    file.write_text(json.dumps(result))
+    write_json(file, result)
     out = build(gather(root), tmp_path / "site").parent
     lost = "occlusion" if study == "occlusion" else "features"
     assert not (out / f"{lost}_explorer.html").exists()
     told = (out / "studies" / f"{study}.html").read_text()
-    assert f"has no extra {'.'.join(path)}: it was written by an older version" in told
+    assert f"has no fact {'.'.join(path)}: it was written by another version" in told
     assert f"dvc repro {study}" in told
     assert len(list(out.glob("*_explorer.html"))) == 1
-
-
-def test_an_evolution_of_other_columns_is_named(run, tmp_path):
-    study, evolution = (load_result(run / "results" / name) for name in ("features", "evolution"))
-    evolution["tables"]["maps"]["columns"][2] = "settled"
-    prepared = Prepared.open(run / "data" / "prepared")
-    with pytest.raises(UserError, match=r"settled from epoch.*dvc repro evolution"):
-        explore_features.write(study, evolution, prepared, tmp_path)
 
 
 def test_the_studys_pages_lead_to_the_explorer(site):

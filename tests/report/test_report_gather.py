@@ -5,6 +5,7 @@ import fabricate
 import pytest
 
 from zfnet.errors import UserError
+from zfnet.pipeline.studies import STUDIES
 from zfnet.report.gather import gather
 
 
@@ -15,48 +16,54 @@ def test_reads_what_the_stages_left(tmp_path):
     assert net.epochs == 6
     assert net.history["epoch"] == [1, 2, 3, 4, 5, 6]
     assert net.history["val_top5_error"] == [None] * 6  # not measured: never 0
-    assert net.metrics["val_top1_error"]["n"] == 600
-    assert net.departures[0]["what"] == "width"
+    assert net.estimates["val_top1_error"].n == 600
+    assert net.words == {"status": "trained"}
+    assert {entry["kind"] for entry in net.departures} == {"departure", "open"}
     assert list(evidence.studies) == ["features", "occlusion"]
-    assert evidence.planned == ["evolution"]
-    assert evidence.data.quarantine[1] == {"file": "dog/b.png", "split": "val", "reason": "empty"}
+    assert evidence.data.quarantine[1] == ["dog/b.png", "val", "empty"]
     assert evidence.data.scan_date == "2026-11-20T10:00:05Z"
     assert evidence.tracking is None
 
 
-def test_studies_stand_in_the_papers_order(tmp_path):
-    for name, place in (("probe", "Table 7"), ("evolution", "Fig. 4"), ("parts", "Fig. 10")):
-        fabricate.write_result(tmp_path, name, place)
-    assert list(gather(tmp_path).studies) == ["evolution", "parts", "probe"]
+def test_planned_is_what_measures_and_has_not_run(tmp_path):
+    evidence = gather(fabricate.tree(tmp_path / "run"))
+    assert set(evidence.planned) == {
+        name for name, row in STUDIES.items() if row.measures
+    } - {"features", "occlusion"}  # fmt: skip
+    assert "codes" not in evidence.planned
 
 
 def test_an_empty_checkout_is_no_error(tmp_path):
     evidence = gather(tmp_path)
     assert (evidence.nets, evidence.studies, evidence.data) == ([], {}, None)
-    assert evidence.code.commit is None
+    assert (evidence.config, evidence.config_text, evidence.code.commit) == ({}, None, None)
     assert evidence.code.packages["numpy"]
+    assert "wandb-workspaces" not in evidence.code.packages  # an extra
 
 
-def test_an_adopted_net_has_no_history(tmp_path):
+def test_an_adopted_net_has_no_history_and_its_own_title(tmp_path):
     fabricate.net(tmp_path, "resnet18", epochs=0, final=5.0)
-    (net,) = gather(tmp_path).nets
-    assert net.history is None
-    assert net.epochs == 0
+    fabricate.net(tmp_path, "zfnet", epochs=0, final=5.0)
     header = "epoch,lr,train_loss\n"  # what training writes for it
     (tmp_path / "models" / "resnet18" / "final" / "history.csv").write_text(header)
-    assert gather(tmp_path).nets[0].history is None
+    nets = {net.name: net for net in gather(tmp_path).nets}
+    assert nets["resnet18"].history == {}
+    assert nets["resnet18"].epochs == 0
+    assert [entry["what"] for entry in nets["resnet18"].departures] == ["training"]
+    assert nets["resnet18"].title == "resnet18"
+    assert gather(tmp_path).title("zfnet") == "zfnet"  # of the architecture torchvision/zfnet
 
 
-def test_times_of_the_report_itself_are_of_an_older_run(tmp_path):
-    fabricate.timing(tmp_path, "features", 3.0, "00:00")
-    fabricate.timing(tmp_path, "report", 9.0, "00:00")
-    fabricate.timing(tmp_path, "track", 9.0, "00:00")
-    assert list(gather(tmp_path).timings) == ["features"]
+def test_times_are_of_stages_that_still_write_them(tmp_path):
+    for name in ("features", "report", "track", "train_zfnet", "renamed_since"):
+        fabricate.timing(tmp_path, name, 3.0, "00:00")
+    assert list(gather(tmp_path).timings) == ["features", "train_zfnet"]
 
 
-def test_a_broken_file_is_named(tmp_path):
+@pytest.mark.parametrize("text", ["{", '{"parameters": {"value": []}}', '{"parameters": 1}'])
+def test_a_broken_file_is_named(tmp_path, text):
     fabricate.tree(tmp_path / "run")
-    (tmp_path / "run" / "metrics" / "train_zfnet.json").write_text("{")
+    (tmp_path / "run" / "metrics" / "train_zfnet.json").write_text(text)
     with pytest.raises(UserError, match=r"train_zfnet\.json"):
         gather(tmp_path / "run")
 

@@ -6,50 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
+import fabricate_claims
 import fabricate_explorers
 import pytest
 
 from zfnet import cli
 from zfnet.errors import UserError
+from zfnet.files import write_json
+from zfnet.pipeline.studies import STUDIES
 from zfnet.report import publish, records, track, wandb_report
 from zfnet.report.gather import gather
 
 pytestmark = pytest.mark.usefixtures("no_account")
-
-CLAIM = {
-    "place": "Table 3",
-    "claim": "Depth | matters.",
-    "verdict": "holds here",
-    "alone": "holds here",
-    "value": 18.8,
-    "low": 14.2,
-    "high": 23.7,
-    "n": 600,
-    "unit": "points",
-    "paper": {"text": "+33 points", "value": 33},
-    "rule": {"text": "direction: above 0", "why": "so says the paper"},
-    "test": {"text": "bootstrap"},
-    "reason": "the interval is above 0.",
-    "more": "",
-    "remark": "",
-    "caveat": "",
-    "studies": ["features"],
-    "needs": [],
-    "numbers": [],
-    "committed": "2026-11-01",
-    "edits": [],
-}
-CLAIMS = {
-    "run": {"rendered": True},
-    "correction": "Holm's.",
-    "family": 2,
-    "edits": [],
-    "counts": {"holds here": 1, "undecided": 1},
-    "claims": {
-        "depth_matters": CLAIM,
-        "fc_little": CLAIM | {"verdict": "undecided", "claim": "Size does not."},
-    },
-}
 
 
 class Module:
@@ -91,7 +59,7 @@ class Service:
 
 def replay(root, mode="offline"):
     """results/track.json and the folders that an offline replay leaves, without W&B."""
-    fabricate.write_json(root / "results" / "claims.json", CLAIMS)
+    fabricate_claims.write(root)
     evidence = gather(root)
     group = records.group_of(evidence.config_text)
     runs = [
@@ -101,9 +69,7 @@ def replay(root, mode="offline"):
     for run in runs if mode == "offline" else []:
         (root / "wandb" / f"offline-run-20261122_000000-{run['id']}").mkdir(parents=True)
     (root / "wandb").mkdir(exist_ok=True)
-    fabricate.write_json(
-        root / "results" / "track.json", {"mode": mode, "group": group, "runs": runs}
-    )
+    write_json(root / "results" / "track.json", {"mode": mode, "group": group, "runs": runs})
     return {run["name"]: run["id"] for run in runs}
 
 
@@ -152,8 +118,7 @@ def test_the_report_of_a_group_is_rewritten_and_another_groups_is_not(root):
     publish.publish(root, root, first)
     publish.publish(root, root, second)
     assert (first.before, second.before) == ("", "new")
-    config = root / "build" / "config.yaml"
-    config.write_text(config.read_text().replace("seed: 0\ndevice", "seed: 1\ndevice"))
+    write_json(root / "build" / "config.json", fabricate.CONFIG | {"seed": 1}, sort_keys=False)
     replay(root)
     publish.publish(root, root, third)
     assert third.before == ""
@@ -171,8 +136,7 @@ def test_the_report_has_the_chapters_of_the_site_in_its_order(root):
     assert [block.text for block in report.blocks if block.kind == "H1"] == [
         "Does the paper hold up?",
         "Do the nets work?",
-        "What excites each map (Fig. 2)",
-        "Where the evidence lies (Fig. 7)",
+        *(f"{STUDIES[name].title} ({STUDIES[name].place})" for name in ("features", "occlusion")),
         "Run",
     ]
     assert report.blocks[0].kind == "TableOfContents"
@@ -194,10 +158,8 @@ def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
     (table,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
     lines = table.splitlines()
     assert lines[0] == "| Claim | Estimate | Paper | Verdict |"
-    assert "Depth \\| matters. (Table 3) | 18.8 points (14.2 to 23.7)" in lines[2]
-    assert lines[2].endswith("| **holds here** |")
-    assert lines[3].endswith("| **undecided** (without correction: holds here) |")
-    assert "holds here 1, undecided 1" in blocks[0].text
+    assert lines[2].endswith("| 0.104 [0.085, 0.122] | rises | **holds here** |")
+    assert "holds here 1, fails here 1" in blocks[0].text
     (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
     assert grid.panels[0].table_name == "claims"
     assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['verdicts']}']"
@@ -207,15 +169,17 @@ def test_a_study_has_its_text_figures_numbers_and_tables_of_its_own_run(root):
     runs = replay(root)
     service = Service()
     publish.publish(root, root, service)
-    blocks = blocks_under(service.report.blocks, "What excites each map")
-    assert [b.text[:9] for b in blocks if b.kind == "P"] == ["The nine ", "Places ar"]
+    blocks = blocks_under(service.report.blocks, "Feature visualisation")
+    texts = [block.text for block in blocks if block.kind == "MarkdownBlock"]
+    assert texts[:2] == ["**The answer** of features.", "How features was measured."]
+    assert "| Layer 5 class purity | 0.512 [0.470, 0.553] | 64 |" in texts[2]
+    assert [block.kind for block in blocks][:2] == ["MarkdownBlock", "PanelGrid"]
     keys = [key for panel in panels_of(blocks) for key in panel.media_keys]
-    assert keys == ["figures/layer_1_filters", *(f"figures/layer_{n}" for n in range(2, 6))]
+    names = ["layer_3", "layer_1_filters", "layer_2", "layer_4", "layer_5"]  # the card's first
+    assert keys == [f"figures/{name}" for name in names]
     assert all(panel.layout.w == wandb_report.GRID for panel in panels_of(blocks))
-    (numbers,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
-    assert "| Layer 5 class purity | 0.512 | 0.470 to 0.553 | 64 |" in numbers
-    (folded,) = [block for block in blocks if block.kind == "H3"]
-    assert folded.text == "Tables"
+    folded, sheets = [block for block in blocks if block.kind == "H3"]
+    assert (folded.text, sheets.text) == ("Tables", "Everything drawn")
     (grid,) = folded.collapsed_blocks
     assert [panel.table_name for panel in grid.panels] == ["tables/purity"]
     assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['features']}']"
@@ -262,9 +226,8 @@ def test_nothing_is_asked_of_wandb_before_there_is_a_replay(root):
 
 def test_a_replay_of_older_results_is_refused_by_name(root):
     replay(root)
-    fabricate.write_result(root, "probe", "Table 7")
-    file = root / "results" / "features" / "result.json"
-    file.write_text(file.read_text().replace("0.512", "0.513"))
+    fabricate.result(root, "probe")
+    fabricate.features(root, more=1)
     service = Service()
     with pytest.raises(UserError, match=r"\(features, probe changed since\)"):
         publish.publish(root, root, service)

@@ -6,31 +6,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
+import fabricate_claims
 import fabricate_explorers
+import no_network
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from zfnet.errors import UserError
 from zfnet.report import evolution_panels, records, track
 from zfnet.report.gather import gather
 from zfnet.report.pictures import LARGE_PNG
+from zfnet.results import Measurement, Table
+from zfnet.stats.estimate import Estimate
 
 pytestmark = pytest.mark.usefixtures("no_account")
-
-CLAIM = {
-    "place": "Table 3", "claim": "Depth matters.", "verdict": "holds here", "value": 18.8,
-    "low": 14.2, "high": 23.7, "n": 600, "unit": "points", "paper": {"text": "+33 points"},
-    "reason": "the interval is above 0.",
-}  # fmt: skip
-CLAIMS = {
-    "counts": {"holds here": 1, "not measured": 1},
-    "claims": {
-        "depth_matters": CLAIM,
-        "fc_little": CLAIM | {"verdict": "not measured", "value": None, "low": None, "high": None},
-    },
-}
 
 
 def paths_of(root):
@@ -38,7 +28,7 @@ def paths_of(root):
         root=root,
         main=root,
         results=root / "results" / "track",
-        config=root / "build" / "config.yaml",
+        config=root / "build" / "config.json",
     )
 
 
@@ -75,8 +65,9 @@ def test_offline_runs_can_be_read_back(tmp_path, capfd):
     assert training["step"] == 6
     assert training["summary"]["val_top1_error"] == 20.0
     assert training["summary"]["val_top1_error/low"] == pytest.approx(16.9)
-    assert training["summary"]["tables/departures"]["nrows"] == 3
-    assert training["summary"]["numbers"]["nrows"] == 4
+    assert training["summary"]["status"] == "trained"
+    assert training["summary"]["tables/departures"]["ncols"] == 5
+    assert training["summary"]["numbers"]["nrows"] == 3
     assert set(training["tags"]) == {"quick", "train", "zfnet"}
     records = inspect(folders["train zfnet"][0])
     assert written["group"] in records
@@ -91,6 +82,55 @@ def test_offline_runs_can_be_read_back(tmp_path, capfd):
     assert not list(tmp_path.glob(".cache/wandb*"))
 
 
+REPLAY = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace as N
+sys.path.insert(0, sys.argv[2])
+import fabricate
+from zfnet.report import track
+fabricate.stub_telling()
+root = Path(sys.argv[1])
+cfg = N(tracking=N(mode="offline", project="zfnet", entity=None))
+track.run(cfg, N(root=root, main=root, results=root / "results/track"))
+"""
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_offline_calls_no_other_machine(tmp_path, isolate):
+    """W&B is Python and a program in Go (wandb-core): see no_network for what watches which."""
+    if isolate and not no_network.can_isolate():
+        pytest.skip("no network namespace can be made here: the kernel's watch is missing")
+    root = fabricate_explorers.tree(tmp_path / "run")
+    command = [sys.executable, "-c", REPLAY, str(root), str(Path(__file__).parent)]
+    done = no_network.run_watched(command, tmp_path, isolate=isolate)
+    assert done.returncode == 0, done.output
+    assert done.calls == []
+    assert len(list((root / "wandb").glob("offline-run-*"))) == 4
+
+
+def test_a_call_is_seen(tmp_path):
+    """Without these the test before proves nothing. 192.0.2.1 is nobody's (RFC 5737)."""
+    python = [
+        sys.executable,
+        "-c",
+        "import socket; socket.create_connection(('192.0.2.1', 443), 1)",
+    ]
+    found = no_network.run_watched(python, tmp_path)
+    assert any(call.startswith("socket.connect 192.0.2.1") for call in found.calls)
+    get = "import urllib.request; urllib.request.urlopen('https://example.org', timeout=5)"
+    found = no_network.run_watched([sys.executable, "-c", get], tmp_path, isolate=False)
+    assert any("CONNECT example.org:443" in call for call in found.calls)
+    if no_network.can_isolate():
+        bash = ["bash", "-c", "echo > /dev/tcp/192.0.2.1/443"]
+        assert no_network.run_watched(bash, tmp_path).calls == ["kernel Ip:OutNoRoutes 1"]
+    local = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+        "socket.create_connection(s.getsockname())"
+    )
+    assert no_network.run_watched([sys.executable, "-c", local], tmp_path).calls == []
+
+
 def test_disabled_imports_no_wandb(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     code = f"""
@@ -100,7 +140,7 @@ from types import SimpleNamespace as N
 from zfnet.report.track import run, live_logger
 root = Path({str(root)!r})
 cfg = N(tracking=N(mode="disabled", project="zfnet", entity=None))
-paths = N(root=root, main=root, results=root / "results/track", config=root / "build/config.yaml")
+paths = N(root=root, main=root, results=root / "results/track", config=root / "build/config.json")
 run(cfg, paths)
 assert live_logger(cfg, paths, "zfnet") is None
 print(sorted({{"wandb", "torch"}} & set(sys.modules)))
@@ -220,14 +260,8 @@ def test_each_picture_shows_its_own_epoch(tmp_path):
         assert (other == patch) == (epoch != 1)
 
 
-def test_a_wide_layer_shows_the_paper_figures_maps_first_and_no_more_than_a_few(tmp_path):
-    kept = list(range(10, 60))
-    layer = SimpleNamespace(
-        array=lambda name: np.array(kept),
-        number="1",
-        study={"extra": {"layers": {"1": {"shown": [58, 3, 40]}}}},
-    )
-    chosen = evolution_panels._chosen(layer)
+def test_a_wide_layer_shows_the_paper_figures_maps_first_and_no_more_than_a_few():
+    chosen = evolution_panels.chosen_maps(list(range(10, 60)), shown=[58, 3, 40])
     assert len(chosen) == evolution_panels.MAPS
     assert {40, 58} < set(chosen)
     assert 3 not in chosen
@@ -237,15 +271,15 @@ def test_a_wide_layer_shows_the_paper_figures_maps_first_and_no_more_than_a_few(
 def test_numbers_by_epoch_come_from_the_studys_own_table():
     columns = ["layer", "epoch", evolution_panels.CURVES["similarity"], "settled", "more"]
     rows = [[1, 2, 0.5, 0.25, 9], [1, 1, None, 0.0, 9], [4, 2, 0.1, 0.0, 9]]
-    study = {"tables": {"steps": {"columns": columns, "rows": rows}}}
-    assert evolution_panels.settling(study) == {
+    results = SimpleNamespace(tables={"steps": Table(columns, rows)})
+    assert evolution_panels.settling({"results": results}) == {
         1: {"evolution/layer_1_settled": 0.0},
         2: {
             "evolution/layer_1_similarity": 0.5, "evolution/layer_1_settled": 0.25,
             "evolution/layer_4_similarity": 0.1, "evolution/layer_4_settled": 0.0,
         },
     }  # fmt: skip
-    assert evolution_panels.settling({"tables": {}}) == {}
+    assert evolution_panels.settling({"results": SimpleNamespace(tables={})}) == {}
 
 
 def test_without_the_images_the_numbers_are_logged_and_the_reason_is_told(tmp_path, capsys):
@@ -260,36 +294,40 @@ def test_without_the_images_the_numbers_are_logged_and_the_reason_is_told(tmp_pa
 
 
 def test_a_net_without_snapshots_has_no_pictures_by_epoch(tmp_path):
-    study = {"extra": {"epochs": [], "measured": False}, "tables": {}, "arrays": {}}
+    study = {"results": SimpleNamespace(facts={"epochs": [], "layers": {}})}
     assert list(evolution_panels.panels(study, tmp_path)) == []
-    assert evolution_panels.panel_keys(study) == []
 
 
 def test_verdicts_are_a_table_and_final_values(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     shutil.rmtree(root / "models")
     shutil.rmtree(root / "results")
-    fabricate.write_json(root / "results" / "claims.json", CLAIMS)
+    fabricate_claims.write(root)
     track.run(config_of("offline"), paths_of(root))
     summary = json.loads(inspect(folder_of(root, "verdicts"), "--summary"))["summary"]
-    assert summary["verdict/depth_matters"] == "holds here"
-    assert (summary["depth_matters"], summary["depth_matters/low"]) == (18.8, 14.2)
-    assert summary["verdict/fc_little"] == "not measured"
-    assert "fc_little" not in summary
-    assert (summary["count/holds here"], summary["claims"]["nrows"]) == (1, 2)
+    assert summary["verdict/hierarchy"] == "holds here"
+    assert (summary["hierarchy"], summary["hierarchy/low"]) == (0.104, 0.085)
+    assert summary["verdict/wider"] == "not measured"
+    assert "wider" not in summary
+    assert (summary["count/holds here"], summary["claims"]["nrows"]) == (1, 4)
     (record,) = records.records_of(gather(root), "g")
-    row = dict(zip(records.CLAIM_COLUMNS, record.tables["claims"]["rows"][0], strict=True))
-    assert row["id"] == "depth_matters"
-    assert (row["paper"], row["why"]) == ("+33 points", "the interval is above 0.")
+    row = record.tables["claims"].records()[0]
+    assert (row["id"], row["paper"], row["place"]) == ("hierarchy", "rises", "Fig. 2")
 
 
 def test_every_number_stands_in_a_table_with_its_unit(tmp_path):
-    evidence = gather(fabricate.tree(tmp_path / "run"))
-    found = {record.key: record.tables["numbers"] for record in records.records_of(evidence, "g")}
-    assert set(found) == {"train zfnet", "train alexnet", "features", "occlusion"}
-    assert found["train zfnet"]["columns"] == list(records.NUMBER_COLUMNS)
-    error = found["train zfnet"]["rows"][0]
+    root = fabricate.tree(tmp_path / "run")
+    unknown = {"purity_slope": Estimate(float("nan"))}
+    fabricate.result(root, "probe", Measurement("zfnet", "out", estimates=unknown))
+    found = {r.key: r for r in records.records_of(gather(root), "g")}
+    assert set(found) == {"train zfnet", "train alexnet", "features", "occlusion", "probe"}
+    rows = found["train zfnet"].tables["numbers"].rows
+    (error,) = [row for row in rows if row[0] == "val_top1_error"]
     assert error == ["val_top1_error", 20.0, pytest.approx(16.9), 23.3, 600, "%", "centre crop"]
+    assert found["probe"].tables["numbers"].rows == [["purity_slope", *[None] * 4, "", ""]]
+    assert found["probe"].summary == {}
+    table = found["features"].tables["tables/purity"]  # as measured, to be computed with
+    assert (table.columns, table.rows[0]) == (["layer", "maps", "purity"], ["1", 24, 0.21])
 
 
 def test_a_large_png_is_sent_as_the_site_shows_it(tmp_path):
@@ -313,7 +351,7 @@ def test_what_an_older_replay_of_the_same_group_left_goes_and_other_groups_stay(
     before = folder_of(root, "features")
     other = root / "wandb" / "offline-run-20260101_000000-0123456789abcdef0123"
     other.mkdir()
-    file = root / "results" / "features" / "result.json"
+    file = root / "results" / "features" / "measured.json"
     file.write_text(file.read_text().replace("0.512", "0.513"))
     track.run(config_of("offline"), paths_of(root))
     after = folder_of(root, "features")
@@ -325,7 +363,7 @@ def test_what_an_older_replay_of_the_same_group_left_goes_and_other_groups_stay(
 # ----------------------------------------------------------------------------------------- names
 def test_a_net_has_the_same_id_live_and_replayed(tmp_path):
     root = fabricate.tree(tmp_path / "run")
-    config = yaml.safe_load((root / "build" / "config.yaml").read_text())
+    config = json.loads((root / "build" / "config.json").read_text())
     evidence = gather(root)
     replayed = {record.key: record.id for record in records.records_of(evidence, "g")}
     fingerprint = evidence.data.meta["fingerprint"]
@@ -345,27 +383,18 @@ def test_every_group_is_whole_its_runs_known_by_their_ids(tmp_path):
     assert not any(run.startswith(records.group_prefix("puffy-daks")) for run in there)
 
 
-def test_a_studys_id_follows_its_inputs_in_dvc_lock(tmp_path):
+def test_a_studys_id_follows_what_it_measured(tmp_path):
     root = fabricate.tree(tmp_path / "run")
 
     def id_of(study):
-        found = {r.key: r.id for r in records.records_of(gather(root), "g")}
-        return found[study]
+        return {r.key: r.id for r in records.records_of(gather(root), "g")}[study]
 
-    lone = id_of("features")
-
-    def locked(md5):
-        entry = {
-            "cmd": "zfnet features",
-            "deps": [{"path": "models/zfnet/final", "md5": md5}],
-            "outs": [{"path": "results/features", "md5": "whatever"}],
-        }
-        (root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"features": entry}}))
-        return id_of("features")
-
-    assert len({lone, locked("a"), locked("b")}) == 3
-    assert locked("a") == locked("a")
-    assert id_of("occlusion") != lone
+    before, other = id_of("features"), id_of("occlusion")
+    fabricate.features(root)
+    assert id_of("features") == before != other
+    fabricate.features(root, more=1)
+    assert id_of("features") != before
+    assert id_of("occlusion") == other
 
 
 def test_the_group_is_the_experiment_or_the_configuration(monkeypatch):

@@ -12,30 +12,25 @@ from zfnet.errors import UserError
 from zfnet.report import formats
 from zfnet.report.gather import NetRun
 
-# Told apart on white and on near-black, and by readers with a colour deficiency.
+# Distinguishable on white and on near-black, and by readers with a colour deficiency.
 COLOURS = (
     "#3a7fc1", "#d9772b", "#2d9d78", "#bd5b9b", "#8b74cf", "#a98a1d", "#6f8090", "#c74b44",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One column of history.csv: how its line is drawn and named."""
-
-    column: str
-    dash: str
-    label: str
+VALIDATION, TRAINING = ("solid", "validation"), ("dash", "training")  # dash, name
 
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """One chart: its curves, axis title (with the unit) and what there is to know about it."""
+    """One chart: its axis title (with the unit), what there is to know about it, its curves.
+
+    `curves`: for each column of history.csv the dash and the name of its line.
+    """
 
     id: str
     title: str
     axis: str
     caption: str
-    curves: tuple[Curve, ...]
+    curves: Mapping[str, tuple[str, str]]
     digits: str = ".4~g"
     log: bool = False
     steps: bool = False
@@ -48,10 +43,7 @@ CHARTS = (
         "top-1 error, %",
         "Full lines: validation, centre crop, dropout off. Dashed: training views as they were "
         "trained on, dropout on, averaged while the weights moved.",
-        (
-            Curve("val_top1_error", "solid", "validation"),
-            Curve("train_top1_error", "dash", "training"),
-        ),
+        {"val_top1_error": VALIDATION, "train_top1_error": TRAINING},
         digits=".1f",
     ),
     ChartSpec(
@@ -59,14 +51,14 @@ CHARTS = (
         "Loss",
         "cross-entropy, nats",
         "Full lines: validation. Dashed: training, dropout on.",
-        (Curve("val_loss", "solid", "validation"), Curve("train_loss", "dash", "training")),
+        {"val_loss": VALIDATION, "train_loss": TRAINING},
     ),
     ChartSpec(
         "rate",
         "Learning rate",
         "learning rate",
         "On a logarithmic scale.",
-        (Curve("lr", "solid", ""),),
+        {"lr": ("solid", "")},
         log=True,
         steps=True,
     ),
@@ -76,21 +68,21 @@ CHARTS = (
         "filters scaled back in the epoch",
         "How often a convolution filter was above the RMS limit after a step and was scaled back "
         "to it. Where this never happens, nothing can be said about the rule.",
-        (Curve("filters_rescaled", "solid", ""),),
+        {"filters_rescaled": ("solid", "")},
     ),
     ChartSpec(
         "rms",
         "Largest filter RMS",
         "RMS of the largest filter",
         "The largest root mean square among the filters of the convolution layers.",
-        (Curve("largest_filter_rms", "solid", ""),),
+        {"largest_filter_rms": ("solid", "")},
     ),
     ChartSpec(
         "speed",
         "Images per second",
         "training images/s",
         "Training only, without evaluation. A fact of the machine, not of the method.",
-        (Curve("images_per_second", "solid", ""),),
+        {"images_per_second": ("solid", "")},
     ),
 )
 
@@ -117,13 +109,11 @@ def training_charts(
     return [chart for chart in charts if chart is not None]
 
 
-def column(net: NetRun, name: str) -> list[float | None] | None:
-    """A column of the net's history, or images/s of its timing file; None if it has none."""
-    if net.history and name in net.history:
-        return net.history[name]
-    epochs = (net.timing or {}).get("epochs") or []
-    values = [epoch.get(name) for epoch in epochs]
-    return values if any(value is not None for value in values) else None
+def _values(net: NetRun, column: str) -> list[float | None]:
+    """A column of the net's history, or images/s of its timing file; [] if it has none."""
+    times = [epoch.get(column) for epoch in net.timing.get("epochs") or []]
+    values = net.history.get(column, times)
+    return values if any(value is not None for value in values) else []
 
 
 def _chart(
@@ -131,12 +121,15 @@ def _chart(
 ) -> dict[str, Any] | None:
     traces, said, longest = [], [], 0
     for index, net in enumerate(nets):
-        for curve in spec.curves:
-            values = column(net, curve.column)
-            if values is None or all(value is None for value in values):
+        for column, (dash, label) in spec.curves.items():
+            values = _values(net, column)
+            if not values:
                 continue
-            traces.append(_trace(spec, curve, net, values, COLOURS[index % len(COLOURS)]))
-            said.append(_in_words(net, curve, values))
+            name = f"{net.title}, {label}" if label else net.title
+            colour = COLOURS[index % len(COLOURS)]
+            first = column == next(iter(spec.curves))
+            traces.append(_trace(spec, net, values, name, dash, colour, first))
+            said.append(_in_words(name, values))
             longest = max(longest, len(values))
     if not traces:
         return None
@@ -156,22 +149,27 @@ def _chart(
 
 
 def _trace(
-    spec: ChartSpec, curve: Curve, net: NetRun, values: list[float | None], colour: str
+    spec: ChartSpec,
+    net: NetRun,
+    values: list[float | None],
+    name: str,
+    dash: str,
+    colour: str,
+    first: bool,
 ) -> dict[str, Any]:
-    name = f"{net.title}, {curve.label}" if curve.label else net.title
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(values) <= 20 else "lines",
         # One entry a net in the legend: it hides and shows all the net's lines.
         "name": net.title,
         "legendgroup": net.name,
-        "showlegend": curve is spec.curves[0],
-        "x": epochs_of(net, len(values)),
+        "showlegend": first,
+        "x": list(range(1, len(values) + 1)),
         "y": values,
         "line": {
             "color": colour,
             "width": 2,
-            "dash": curve.dash,
+            "dash": dash,
             "shape": "hv" if spec.steps else "linear",
         },
         "marker": {"size": 5, "color": colour},
@@ -191,16 +189,6 @@ def _level(value: float, epochs: int, name: str) -> dict[str, Any]:
     }
 
 
-def epochs_of(net: NetRun, length: int) -> list[int]:
-    """The epoch numbers of a column of `length` values, counted from 1 unless history says."""
-    given = (net.history or {}).get("epoch")
-    if given and len(given) == length and all(value is not None for value in given):
-        return [int(value) for value in given if value is not None]
-    return list(range(1, length + 1))
-
-
-def _in_words(net: NetRun, curve: Curve, values: list[float | None]) -> str:
-    present = [value for value in values if value is not None]
-    name = f"{net.title}, {curve.label}" if curve.label else net.title
-    first, last = formats.number(present[0]), formats.number(present[-1])
-    return f"{name}: {first} after the first epoch, {last} after the last."
+def _in_words(name: str, values: Iterable[float | None]) -> str:
+    present = [formats.number(value) for value in values if value is not None]
+    return f"{name}: {present[0]} after the first epoch, {present[-1]} after the last."

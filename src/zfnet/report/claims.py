@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zfnet.report import formats
-from zfnet.report.pictures import Picture
-from zfnet.stats.estimate import LESS
+from zfnet.figures.kit.show import NOTHING
+from zfnet.report.pictures import Placed
+from zfnet.stats.estimate import LESS, Estimate, text
 
 # How a verdict is marked; the words themselves stand beside the mark, so colour is never alone.
 MARKS = {
@@ -36,7 +36,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Source:
+class StudyLinks:
     """Where the evidence of one study or training stands in the site.
 
     `numbers`: the place of each number, by key. `picture`: its key figure, small, which leads to
@@ -48,18 +48,20 @@ class Source:
     numbers: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[Link] = ()
     figure: str = ""
-    picture: Picture | None = None
+    picture: Placed | None = None
     explorer: Link | None = None
     files: Sequence[Link] = ()
 
 
-def rows(document: Mapping[str, Any] | None, sources: Mapping[str, Source]) -> list[dict[str, Any]]:
+def rows(
+    document: Mapping[str, Any] | None, links: Mapping[str, StudyLinks]
+) -> list[dict[str, Any]]:
     """One row a claim, in the file's order; empty without a document.
 
-    `sources`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
+    `links`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
     """
     claims = (document or {}).get("claims", {})
-    return [_row(name, claim, sources) for name, claim in claims.items()]
+    return [_row(name, claim, links) for name, claim in claims.items()]
 
 
 def lead(document: Mapping[str, Any] | None) -> str:
@@ -73,7 +75,7 @@ def lead(document: Mapping[str, Any] | None) -> str:
 def legend(document: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """What those verdicts mean that need a word, where they occur."""
     counts = (document or {}).get("counts", {})
-    return [(word, text) for word, text in LEGEND if counts.get(word)]
+    return [(word, meaning) for word, meaning in LEGEND if counts.get(word)]
 
 
 def notes(document: Mapping[str, Any] | None) -> list[str]:
@@ -81,100 +83,86 @@ def notes(document: Mapping[str, Any] | None) -> list[str]:
     if not document:
         return []
     found = [f"{document['correction']} Claims judged here: {document['family']}."]
-    if document["run"].get("rendered"):
+    if document["run"]["rendered"]:
         found.append(
             "The images of this run are rendered: “holds here” and “fails here” are about them, "
             "and prove nothing about photographs."
         )
-    found += [f"Rules edited on {e['date']}: {e['reason']}" for e in document.get("edits", [])]
-    return found
+    return [*found, *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"])]
 
 
-def _row(name: str, claim: Mapping[str, Any], sources: Mapping[str, Source]) -> dict[str, Any]:
-    verdict = claim["verdict"]
-    alone = claim.get("alone")
-    there = [sources[study] for study in claim["studies"] if study in sources]
-    measured = [entry for entry in claim["numbers"] if entry.get("value") is not None]
-    deciding = _deciding(claim, measured)
+def measured(entry: Mapping[str, Any]) -> str:
+    """A number of the document with its interval; a dash where nothing was measured."""
+    if entry.get("value") is None:
+        return NOTHING
+    return text(Estimate(entry["value"], entry["low"], entry["high"], unit=entry["unit"]))
+
+
+def _row(name: str, claim: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> dict[str, Any]:
+    there = [links[study] for study in claim["studies"] if study in links]
+    numbers = [entry for entry in claim["numbers"] if entry.get("value") is not None]
+    keys, deciding = [entry["key"] for entry in numbers], claim["deciding"]
+    # one number, or a pair of which the one is held against the other
+    decides = [deciding] if deciding in keys else deciding.split(LESS) if deciding else []
+    alone, verdict = claim["alone"], claim["verdict"]
     return {
         "id": name,
         "claim": claim["claim"],
         "place": claim["place"],
-        "measured": formats.measured(claim) if claim.get("value") is not None else formats.MISSING,
-        "interval": formats.interval(claim),
-        "deciding": f"deciding, of {claim['of']}" if deciding else "",
+        "measured": measured(claim),
+        "deciding": f"deciding, of {claim['of']}" if decides else "",
         "paper": claim["paper"]["text"],
         "verdict": verdict,
-        "later": f"without correction: {alone}" if alone and alone != verdict else "",
-        "mark": MARKS.get(verdict, "none"),
-        "facts": [
-            {"name": key, "value": value, "note": ""} for key, value in _facts(claim) if value
-        ],
+        "later": "" if alone == verdict else f"without correction: {alone}",
+        "mark": MARKS[verdict],
+        "facts": [{"name": key, "value": value} for key, value in _facts(claim) if value],
         "numbers": [
-            _number(entry, sources) | {"decides": entry["key"] in deciding} for entry in measured
+            {
+                "study": entry["study"],
+                "links": _links(entry, links),
+                "value": measured(entry),
+                "n": entry["n"],
+                "note": entry["note"],
+                "decides": entry["key"] in decides,
+            }
+            for entry in numbers
         ],
-        "sources": there,
+        "links": there,
         "explorers": list(dict.fromkeys(one.explorer for one in there if one.explorer)),
         "files": [link for one in there for link in one.files],
     }
 
 
 def _facts(claim: Mapping[str, Any]) -> list[tuple[str, str | list[str]]]:
-    missing = claim.get("missing", "")
-    # Said once: the judge's sentence ends with what is missing, which has a line of its own here.
-    reason = claim["reason"].removesuffix(f" Not counted: {missing}.")
+    missing = claim["missing"]
+    edits = [f"edited {edit['date']}: {edit['reason']}" for edit in claim["edits"]]
     return [
-        ("Why", " ".join(filter(None, (reason, claim["more"])))),
+        ("Why", " ".join(filter(None, (claim["reason"], claim["more"])))),
         ("Rule", f"{claim['rule']['text']}: {claim['rule']['why']}"),
         ("Test", claim["test"]["text"]),
         ("Trainings", claim["remark"]),
         ("Caution", claim["caveat"]),
-        ("Not there", "" if missing in reason else missing.split("; ")),
+        ("Not there", "" if missing in claim["reason"] else missing.split("; ")),
         ("Seeds", _seeds(claim)),
-        ("Needed to judge the paper", _needs(claim)),
-        ("Committed", _committed(claim)),
+        (
+            "Needed to judge the paper",
+            [f"{n['need']} (here {n['here']}): {n['why']}" for n in claim["needs"] if not n["met"]],
+        ),
+        ("Committed", "; ".join([claim["committed"], *edits])),
     ]
 
 
-def _deciding(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The key of the number that decides, or both keys of a pair; none where there is only one."""
-    deciding = claim.get("deciding", "")
-    keys = [entry["key"] for entry in measured]
-    return [deciding] if deciding in keys else deciding.split(LESS) if deciding else []
-
-
-def _number(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> dict[str, Any]:
-    links = []
+def _links(entry: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[Link]:
+    """Where a number stands; of a difference, both numbers."""
+    found = []
     for part in entry["key"].split(LESS):
         study, _, key = part.rpartition(": ")  # what is taken off may be another study's
-        source = sources.get(study or entry["study"])
-        links.append(Link(source.numbers.get(key, "") if source else "", part))
-    return {
-        "study": entry["study"],
-        "links": links,
-        "value": formats.measured(entry),
-        "interval": formats.interval(entry),
-        "n": entry.get("n"),
-        "note": entry["note"],
-    }
+        source = links.get(study or entry["study"])
+        found.append(Link(source.numbers.get(key, "") if source else "", part))
+    return found
 
 
 def _seeds(claim: Mapping[str, Any]) -> str:
-    seeds = ", ".join(map(str, claim.get("seeds", [])))
-    seen = claim.get("seen_seeds")
-    if not seen:
-        return seeds
-    which = f"seed {seen[0]}" if len(seen) == 1 else f"seeds {', '.join(map(str, seen))}"
-    return f"{seeds}; numbers of {which} were known when the rule was written"
-
-
-def _needs(claim: Mapping[str, Any]) -> list[str]:
-    """What the claim needs and the run does not have, with what it has and why it is needed."""
-    unmet = [need for need in claim["needs"] if not need["met"]]
-    told = claim.get("unmet", [need["need"] for need in unmet])
-    return [f"{text}: {need['why']}" for text, need in zip(told, unmet, strict=True)]
-
-
-def _committed(claim: Mapping[str, Any]) -> str:
-    edits = [f"edited {edit['date']}: {edit['reason']}" for edit in claim.get("edits", [])]
-    return "; ".join([str(claim["committed"]), *edits])
+    seeds, seen = (", ".join(map(str, claim[key])) for key in ("seeds", "seen_seeds"))
+    which = f"seed{'' if len(claim['seen_seeds']) == 1 else 's'} {seen}"
+    return f"{seeds}; numbers of {which} were known when the rule was written" if seen else seeds

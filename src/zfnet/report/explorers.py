@@ -22,13 +22,13 @@ from zfnet.report.gather import Evidence
 class Explorer:
     """One explorer page: `href` relative to the site's root, None where it cannot be built.
 
-    `told`: what can be done there, by study whose results it shows; `why`: where there is no page,
-    what is missing; `shown`: values of its template.
+    `offers`: what can be done there, by study whose results it shows; `why`: where there is no
+    page, what is missing; `shown`: values of its template.
     """
 
-    told: Mapping[str, str]
     title: str
     template: str
+    offers: Mapping[str, str]
     href: str | None
     why: str = ""
     shown: dict[str, Any] = field(default_factory=dict)
@@ -42,34 +42,40 @@ def build_all(evidence: Evidence, site: Path) -> list[Explorer]:
 
 def _features(evidence: Evidence, site: Path) -> Explorer:
     evolution = evidence.studies.get("evolution")
-
-    def write(prepared: Prepared) -> dict[str, Any]:
-        return explore_features.write(evidence.studies["features"], evolution, prepared, site)
-
-    told = {"features": "every map, its patches and projections, and how it came about"}
+    offers = {"features": "every map, its patches and projections, and how it came about"}
     if evolution is not None:
-        told["evolution"] = "how each map that was followed came about, epoch by epoch"
-    return _explorer(evidence, "features", "Feature explorer", told, write)
+        offers["evolution"] = "how each map that was followed came about, epoch by epoch"
+    return _explorer(
+        evidence,
+        "features",
+        "Feature explorer",
+        offers,
+        lambda images: explore_features.write(
+            evidence.studies["features"], evolution, images, site
+        ),
+    )
 
 
 def _occlusion(evidence: Evidence, site: Path) -> Explorer:
     study = evidence.studies["occlusion"]
+    return _explorer(
+        evidence,
+        "occlusion",
+        "Occlusion explorer",
+        {"occlusion": "hide any place and see what the net says"},
+        lambda images: explore_occlusion.write(
+            study, _outputs(evidence, study["net"]), images, site
+        ),
+    )
 
-    def write(prepared: Prepared) -> dict[str, Any]:
-        outputs = _outputs(evidence, study["net"])
-        return explore_occlusion.write(study, outputs, prepared, site)
 
-    told = {"occlusion": "hide any place and see what the net says"}
-    return _explorer(evidence, "occlusion", "Occlusion explorer", told, write)
-
-
-def _outputs(evidence: Evidence, net: str) -> explore_occlusion.Outputs:
-    for found in evidence.nets:
-        if net in (found.name, found.info.get("name")):
-            names = [str(name) for name in found.info["classes"]]
-            return explore_occlusion.Outputs(names, found.info.get("class_index"))
+def _outputs(evidence: Evidence, name: str) -> explore_occlusion.Outputs:
+    for net in evidence.nets:
+        if name in (net.name, net.info.get("name")):
+            names = [str(each) for each in net.info["classes"]]
+            return explore_occlusion.Outputs(names, net.info.get("class_index"))
     raise UserError(
-        f"models/{net}/final/net.json is missing: it names the classes. Run `uv run dvc repro`."
+        f"models/{name}/final/net.json is missing: it names the classes. Run `uv run dvc repro`."
     )
 
 
@@ -77,13 +83,13 @@ def _explorer(
     evidence: Evidence,
     study: str,
     title: str,
-    told: Mapping[str, str],
+    offers: Mapping[str, str],
     write: Callable[[Prepared], dict[str, Any]],
 ) -> Explorer:
-    name = f"{study}_explorer.html"
+    page = f"{study}_explorer.html"
     try:
         shown = write(Prepared.open(evidence.root / "data" / "prepared"))
     except UserError as error:
         why = str(error).replace(f"{evidence.root}{os.sep}", "")  # a page names no machine's folder
-        return Explorer(told, title, f"{name}.j2", None, why)
-    return Explorer(told, title, f"{name}.j2", name, shown=shown)
+        return Explorer(title, f"{page}.j2", offers, None, why)
+    return Explorer(title, f"{page}.j2", offers, page, shown=shown)

@@ -1,69 +1,43 @@
-"""How numbers, times and intervals are written on the pages."""
+"""How plain values, times and dates are written on the pages; estimates are `stats.estimate`'s."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
+from zfnet.figures.kit.show import NOTHING
 from zfnet.stats.estimate import decimal, decimals
 
-THIN = "\u202f"  # narrow no-break space, between a number and its unit
-MISSING = "–"
-
-
-def measured(value: Mapping[str, Any]) -> str:
-    """A measured number with its unit, rounded to what its interval can tell: "15.6 %"."""
-    number = value.get("value")
-    if number is None:
-        return "not defined"
-    return with_unit(decimal(number, _places(value)), value.get("unit", ""))
-
-
-def interval(value: Mapping[str, Any]) -> str:
-    """The 95 % interval "14.5 to 16.8", or "" where there is none."""
-    low, high = value.get("low"), value.get("high")
-    if low is None or high is None:
-        return ""
-    places = _places(value)
-    return f"{decimal(low, places)} to {decimal(high, places)}"
-
-
-def _places(value: Mapping[str, Any]) -> int:
-    return decimals(value.get("value"), value.get("low"), value.get("high"))
-
-
-def with_unit(number: str, unit: str) -> str:
-    """`number` and `unit` kept on one line."""
-    return f"{number}{THIN}{unit}" if unit else number
+THIN = "\N{NARROW NO-BREAK SPACE}"  # between a number and its unit
+SMALLEST = 1e-5  # below, decimals would show nothing but zeros
 
 
 def number(value: Any) -> str:
-    """A plain number or word: thousands grouped, at most four significant digits after rounding."""
+    """A plain value as a cell shows it: "62,357,608", "0.537", "0.7", "yes", "–" for nothing."""
     if value is None:
-        return MISSING
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int | float) and value < 0:
-        return f"\u2212{number(-value)}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if not isinstance(value, float):
+    if not isinstance(value, int | float):
         return str(value)
-    if value != 0 and not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.3g}"
-    if value == int(value):
-        return f"{int(value):,}"
-    text = f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if 0 < abs(value) < SMALLEST:
+        return f"{value:.2e}".replace("-", "\N{MINUS SIGN}")
+    most = decimals(value)
+    return decimal(value, next((p for p in range(most) if round(value, p) == value), most))
+
+
+def is_number(cell: Any) -> bool:
+    """Whether a cell holds a number, with an interval or without."""
+    if isinstance(cell, str):
+        return cell.removeprefix("\N{MINUS SIGN}")[:1].isdigit() and ("[" in cell or "." in cell)
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def duration(seconds: float | None) -> str:
     """Seconds as people say them: "4.2 s", "3 min 07 s", "2 h 05 min"."""
     if seconds is None:
-        return MISSING
+        return NOTHING
     if seconds < 59.95:
-        return with_unit(f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}", "s")
+        return f"{seconds:.1f}{THIN}s" if seconds < 10 else f"{seconds:.0f}{THIN}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes}{THIN}min {rest:02d}{THIN}s"
@@ -72,9 +46,9 @@ def duration(seconds: float | None) -> str:
 
 
 def date(iso: str | None) -> str:
-    """An ISO time as "2026-11-22 00:09 UTC"; MISSING for None."""
+    """An ISO time as "2026-11-22 00:09 UTC"."""
     if not iso:
-        return MISSING
+        return NOTHING
     day, _, clock = str(iso).partition("T")
     return f"{day} {clock[:5]} UTC" if clock else day
 

@@ -7,7 +7,6 @@ results, a missing package, nobody logged in.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from zfnet.errors import UserError
+from zfnet.files import read_json, write_json
 from zfnet.report.gather import Evidence, gather
 from zfnet.report.records import records_of
 from zfnet.report.track import need_login, offline_folders, wandb_folder
-from zfnet.report.wandb_report import Place, build
+from zfnet.report.wandb_report import Destination, build
 
 INSTALL = "uv run --extra publish zfnet publish"
 REPLAY = "uv run dvc repro track"
@@ -43,7 +43,7 @@ class Service(Protocol):
         """Save the report, which then has an id and a url. Raises UserError if that fails."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _PublishParser(argparse.ArgumentParser):
     """Faults of the command line end like every other fault of what was asked for."""
 
     def error(self, message: str) -> NoReturn:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str], root: Path, main_root: Path, service: Service | No
 
     Prints the report's address. Raises UserError as the module says.
     """
-    parser = _Parser(
+    parser = _PublishParser(
         prog="zfnet publish",
         description="Upload the offline W&B runs of this pipeline run and write a W&B Report with "
         "the chapters of reports/index.html. Needs an account (`uv run wandb login`) and the "
@@ -78,7 +78,7 @@ def publish(root: Path, main_root: Path, service: Service, draft: bool = False) 
     module = service.reports()
     own = evidence.config.get("tracking") or {}
     default = service.login()
-    place = Place(own.get("entity") or default, str(own["project"]), tracking["group"], runs)
+    place = Destination(own.get("entity") or default, str(own["project"]), tracking["group"], runs)
     if folders:
         service.sync(folders, place.entity, place.project)
     report = build(module, evidence, place)
@@ -122,14 +122,13 @@ def _folders(main_root: Path, runs: dict[str, str]) -> list[Path]:
     return [folders[-1] for folders in found.values()]
 
 
-def _save(service: Service, report: Any, place: Place, file: Path, draft: bool) -> str:
+def _save(service: Service, report: Any, place: Destination, file: Path, draft: bool) -> str:
     """Save the report, in place of the one that this group had, and remember where it is."""
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = read_json(file, missing_ok=True)
     key = "/".join((place.entity, place.project, place.group))
     report.id = known.get(key, "")
     service.save(report, draft)
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(known | {key: report.id}, indent=1) + "\n", encoding="utf-8")
+    write_json(file, known | {key: report.id})
     return str(report.url)
 
 

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zfnet.files import read_json
 from zfnet.report.evolution_panels import SECTION, Panel, panels, settling
 from zfnet.report.gather import Evidence, NetRun
+from zfnet.results import FILE, Table
+from zfnet.stats.estimate import Estimate
 
 ID_DIGITS = 12
 GROUP_DIGITS = 8
 FIGURES, TABLES = "figures", "tables"
-NUMBERS = "numbers"  # every metric of a run with its unit and note, as a table
+NUMBERS = "numbers"  # every number of a run with its unit and note, as a table
 VERDICTS = "verdicts"
 CLAIMS = "claims"
 NUMBER_COLUMNS = ("name", "value", "low", "high", "n", "unit", "note")
@@ -44,7 +48,7 @@ class Record:
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     figures: list[dict[str, Any]] = field(default_factory=list)
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
     panels: Callable[[], Iterator[tuple[int, str, Panel]]] = field(default=lambda: iter(()))
 
 
@@ -66,7 +70,7 @@ def group_prefix(group: str) -> str:
 
 
 def run_id(group: str, *inputs: Any) -> str:
-    """Id of a run: its group, then a hash of what it was made from.
+    """Id of a run: its group, then a hash of what it is about.
 
     The group takes part so that each group is whole: a study that two experiments share has a run
     in both.
@@ -81,38 +85,10 @@ def net_id(group: str, config: Mapping[str, Any], fingerprint: str | None, net: 
     return run_id(group, "train", net, model, sections, fingerprint)
 
 
-def output_id(
-    group: str, key: str, lock: Mapping[str, Any], out: str, result: Callable[[], str]
-) -> str:
-    """Id of the run of what a stage wrote to `out`: a hash of the stage's inputs in dvc.lock.
-
-    `result` gives what is hashed where the lock does not know `out`.
-    """
-    for entry in lock.values():
-        if any(known.get("path") == out for known in entry.get("outs", [])):
-            return run_id(group, key, entry.get("deps"), entry.get("params"))
-    return run_id(group, key, result())
-
-
-def read_lock(root: Path) -> dict[str, Any]:
-    """The stages in dvc.lock; empty without one."""
-    file = root / "dvc.lock"
-    if not file.is_file():
-        return {}
-    import yaml
-
-    # The file is long, and libyaml, where it is there, reads it twenty times as fast.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
-    return dict((document or {}).get("stages") or {})
-
-
 def fingerprint_of(root: Path) -> str | None:
     """Fingerprint of the prepared data; None without them."""
-    file = root / "data" / "prepared" / "meta.json"
-    if not file.is_file():
-        return None
-    return str(json.loads(file.read_text(encoding="utf-8")).get("fingerprint"))
+    meta = read_json(root / "data" / "prepared" / "meta.json", missing_ok=True)
+    return meta.get("fingerprint")
 
 
 def tags_of(config: Mapping[str, Any], *more: str) -> list[str]:
@@ -123,95 +99,85 @@ def tags_of(config: Mapping[str, Any], *more: str) -> list[str]:
 # ------------------------------------------------------------------------------------ records
 def records_of(evidence: Evidence, group: str) -> Iterator[Record]:
     """Every net, every study and the verdicts, each as one record."""
-    fingerprint = evidence.data.meta.get("fingerprint") if evidence.data else None
+    fingerprint = fingerprint_of(evidence.root)
     for net in evidence.nets:
         yield _net_record(net, evidence, fingerprint, group)
-    lock = read_lock(evidence.root)
     for name, study in evidence.studies.items():
-        yield _study_record(name, study, evidence, lock, group)
+        yield _study_record(name, study, evidence, group)
     if evidence.claims:
         yield _verdict_record(evidence.claims, evidence, group)
 
 
 def _net_record(net: NetRun, evidence: Evidence, fingerprint: str | None, group: str) -> Record:
-    history = net.history or {}
     rows = [
-        {name: value for name, column in history.items() if (value := column[i]) is not None}
+        {name: value for name, column in net.history.items() if (value := column[i]) is not None}
         for i in range(net.epochs)
     ]
-    columns = ["kind", "what", "paper", "here", "why"]
-    departed = [[entry[column] for column in columns] for entry in net.departures]
-    tables = {f"{TABLES}/departures": _table(columns, departed)} if departed else {}
+    departed = {f"{TABLES}/departures": Table.of(net.departures)} if net.departures else {}
     return Record(
         id=net_id(group, evidence.config, fingerprint, net.name),
         key=f"train {net.name}",
         job_type="train",
         tags=tags_of(evidence.config, "train", net.name),
         history=dict(enumerate(rows, start=1)),
-        summary=_summary(net.metrics),
-        tables={NUMBERS: _numbers(net.metrics)} | tables,
+        summary=_summary(net.estimates) | net.words,
+        tables={NUMBERS: _numbers(net.estimates)} | departed,
     )
 
 
-def _study_record(
-    name: str, study: Mapping[str, Any], evidence: Evidence, lock: Mapping[str, Any], group: str
-) -> Record:
-    folder = f"results/{name}"
-
-    def result() -> str:
-        return (evidence.root / folder / "result.json").read_text(encoding="utf-8")
-
-    tables = {f"{TABLES}/{key}": table for key, table in study["tables"].items()}
-    by_epoch = name == SECTION
+def _study_record(name: str, study: Mapping[str, Any], evidence: Evidence, group: str) -> Record:
+    results, by_epoch = study["results"], name == SECTION
+    tables = {f"{TABLES}/{key}": table for key, table in results.tables.items()}
     return Record(
-        id=output_id(group, name, lock, folder, result),
+        id=run_id(group, name, (results.folder / FILE).read_text(encoding="utf-8")),
         key=name,
         job_type=name,
         tags=tags_of(evidence.config, name, study["net"], study["paper"]),
         history=settling(study) if by_epoch else {},
-        summary=_summary(study["metrics"]),
-        figures=list(study["figures"]),
-        tables={NUMBERS: _numbers(study["metrics"])} | tables,
+        summary=_summary(results.estimates),
+        figures=study["figures"],
+        tables={NUMBERS: _numbers(results.estimates)} | tables,
         panels=(lambda: panels(study, evidence.root)) if by_epoch else lambda: iter(()),
     )
 
 
 def _verdict_record(document: Mapping[str, Any], evidence: Evidence, group: str) -> Record:
     claims = document["claims"]
-    words = {f"verdict/{name}": claim["verdict"] for name, claim in claims.items()}
-    counts = {f"count/{word}": count for word, count in document["counts"].items()}
+    rows, summary = [], {f"count/{word}": count for word, count in document["counts"].items()}
+    for name, claim in claims.items():
+        row = {**claim, "id": name, "paper": claim["paper"]["text"], "why": claim["reason"]}
+        rows.append([row[column] for column in CLAIM_COLUMNS])
+        summary[f"verdict/{name}"] = claim["verdict"]
+        if claim["value"] is not None:
+            ends = {key: claim[key] for key in ("low", "high", "n")}
+            summary |= _summary({name: Estimate(claim["value"], **ends)})
     return Record(
         id=run_id(group, VERDICTS, document),
         key=VERDICTS,
         job_type=VERDICTS,
         tags=tags_of(evidence.config, VERDICTS),
-        summary=_summary(claims) | words | counts,
-        tables={CLAIMS: _table(CLAIM_COLUMNS, [_claim(*item) for item in claims.items()])},
+        summary=summary,
+        tables={CLAIMS: Table(CLAIM_COLUMNS, rows)},
     )
 
 
-def _claim(name: str, claim: Mapping[str, Any]) -> list[Any]:
-    told = {**claim, "id": name, "paper": claim["paper"]["text"], "why": claim["reason"]}
-    return [told.get(column) for column in CLAIM_COLUMNS]
-
-
-def _numbers(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _numbers(estimates: Mapping[str, Estimate]) -> Table:
     rows = [
-        [name, *(value.get(column) for column in NUMBER_COLUMNS[1:])]
-        for name, value in metrics.items()
+        [name, *(_known(getattr(each, column)) for column in NUMBER_COLUMNS[1:])]
+        for name, each in estimates.items()
     ]
-    return _table(NUMBER_COLUMNS, rows)
+    return Table(NUMBER_COLUMNS, rows)
 
 
-def _table(columns: Sequence[str], rows: list[list[Any]]) -> dict[str, Any]:
-    return {"columns": list(columns), "rows": rows}
+def _summary(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Each number under its name, the ends of its interval with it."""
+    flat = {
+        f"{name}{suffix}": _known(getattr(each, key))
+        for name, each in estimates.items()
+        for key, suffix in (("value", ""), ("low", "/low"), ("high", "/high"), ("n", "/n"))
+    }
+    return {name: value for name, value in flat.items() if value is not None}
 
 
-def _summary(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Each metric under its name, the ends of its interval beside it."""
-    flat: dict[str, Any] = {}
-    for name, value in metrics.items():
-        for key, suffix in (("value", ""), ("low", "/low"), ("high", "/high"), ("n", "/n")):
-            if value.get(key) is not None:
-                flat[f"{name}{suffix}"] = value[key]
-    return flat
+def _known(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,6 @@
 """Builds the static site: one page per template, one per study, every picture beside them.
 
-Pages open from disk: no server, no request to any network, data by `<script>`. A new study gets its
-page from its result.json alone.
+Pages open from disk: no server, no request to any network, data by `<script>`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
-from zfnet.report import charts, claims, explorers, facts, formats, pictures
-from zfnet.report.claims import Link, Source
+from zfnet.report import charts, claims, explorers, facts, formats, pictures, provenance
+from zfnet.report.claims import Link, StudyLinks
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.scripts import write_global
 
@@ -25,18 +24,19 @@ GENERATOR = "zfnet report"
 ROWS_SHOWN = 40
 FILES_SHOWN = 200
 STUDIES_IN_NAV = 5
-FOLDED = "all_"  # prefix of the names of figures that a page folds away
-
-
-def short(title: str) -> str:
-    """A title for the page's head: what stands before its colon."""
-    return title.partition(":")[0]
 
 
 def powers(text: str) -> Markup:
-    """Text with its powers raised: "10^-2" becomes 10 with -2 above the line."""
+    """Text with its powers raised: "10^-2" becomes 10 with −2 above the line."""
     raised = re.sub(r"\^(-?\d+)", r"<sup>\1</sup>", str(escape(text)))
-    return Markup(raised.replace("<sup>-", "<sup>\u2212"))
+    return Markup(raised.replace("<sup>-", "<sup>\N{MINUS SIGN}"))
+
+
+def markdown(text: str) -> Markup:
+    """A page's words as HTML; HTML among them is shown, not obeyed."""
+    from markdown_it import MarkdownIt
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
 def build(evidence: Evidence, out: Path) -> Path:
@@ -66,6 +66,8 @@ def _clear(out: Path) -> None:
             )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
+    # A site that was not finished is known as one.
+    index.write_text(f"<!doctype html><title>{GENERATOR}</title>Not finished.", encoding="utf-8")
 
 
 class _Site:
@@ -84,7 +86,7 @@ class _Site:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        self.jinja.filters |= {"number": formats.number, "powers": powers}
+        self.jinja.filters |= {"number": formats.number, "powers": powers, "markdown": markdown}
         self.chance = facts.chance_error(evidence)
         self.figures = {name: self._figures(name) for name in evidence.studies}
         self.explorers = explorers.build_all(evidence, out)
@@ -99,17 +101,16 @@ class _Site:
         self._write(
             "index.html",
             "index.html.j2",
-            lead=facts.lead(self.evidence),
-            claims=claims.rows(evidence.claims, self._sources()),
+            lead=facts.lead(evidence),
+            claims=claims.rows(evidence.claims, self._links()),
             claims_lead=claims.lead(evidence.claims),
             claims_legend=claims.legend(evidence.claims),
             claims_notes=claims.notes(evidence.claims),
-            glance=facts.glance(self.evidence),
+            glance=facts.glance(evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
             chance=self.chance,
-            cards=[*self.cards.values()]
-            + [facts.planned_card(name) for name in self.evidence.planned],
+            cards=[*self.cards.values(), *map(facts.planned_card, evidence.planned)],
         )
 
     def training(self) -> None:
@@ -128,7 +129,6 @@ class _Site:
             nets=rows,
             numeric=range(2, len(columns)),
             charts=drawn,
-            filters=self._filters(),
             histories=[facts.history_table(net) for net in nets if net.history],
             numbers=[(net.title, facts.net_metrics(net)) for net in nets],
         )
@@ -136,62 +136,56 @@ class _Site:
     def run(self) -> None:
         """How it was made: departures, data, times, machines, code, configuration."""
         evidence = self.evidence
-        hosts = facts.host_groups(evidence.timings)
-        quarantine = (
-            [list(row.values()) for row in evidence.data.quarantine] if evidence.data else []
-        )
-        classes = evidence.data.meta.get("classes", []) if evidence.data else []
+        hosts = provenance.host_groups(evidence.timings)
+        quarantine = evidence.data.quarantine if evidence.data else []
         self._write(
             "run.html",
             "run.html.j2",
-            lead="Everything needed to judge or repeat what the other pages show: what was done "
-            "otherwise than the paper says, on which data, with which code, on which machine and "
-            "in what time.",
             departures=facts.departure_groups(evidence.nets),
             any_net=bool(evidence.nets),
             adopted=[net.name for net in evidence.nets if not net.history],
-            data=facts.data_facts(evidence),
-            classes=[facts.class_name(item) for item in classes],
+            data=provenance.data_facts(evidence),
+            classes=provenance.class_names(evidence),
             quarantine=quarantine[:FILES_SHOWN],
             quarantine_total=len(quarantine),
-            stages=facts.stage_times(evidence.timings, hosts),
-            total=formats.duration(facts.total_seconds(evidence)),
-            trained_ahead=facts.trained_ahead(evidence),
+            stages=provenance.stage_times(evidence.timings, hosts),
+            total=formats.duration(provenance.total_seconds(evidence.timings)),
+            together=any(net.timing.get("trained_for_later_stages") for net in evidence.nets),
             hosts=hosts,
-            code_facts=facts.code_facts(evidence),
+            code_facts=provenance.code_facts(evidence),
             packages=sorted(evidence.code.packages.items()),
-            tracking=facts.tracking_facts(evidence.tracking),
-            config_text=evidence.config_text,
-            config_lines=len((evidence.config_text or "").splitlines()),
+            tracking=evidence.tracking,
+            config_text=provenance.config_text(evidence),
         )
 
     def study(self, name: str) -> None:
-        """One study's page, from its result.json alone."""
+        """One study's page: the answer and its picture, then how it was reached."""
         study = self.evidence.studies[name]
         names = list(self.evidence.studies)
         place = names.index(name)
-        metrics = [facts.metric(key, value) for key, value in study["metrics"].items()]
+        unfolded = [item for item in self.figures[name] if not item["folded"]]
+        card = next((item for item in unfolded if item["name"] == study["card"]), None)
         self._write(
             f"studies/{name}.html",
             "study.html.j2",
             study=study,
-            description=str(study["text"]).split("\n")[0][:200],
-            paragraphs=[text.strip() for text in str(study["text"]).split("\n\n") if text.strip()],
-            facts=facts.study_facts(study, self.evidence.timings.get(name)),
-            metrics=metrics,
-            figures=[item for item in self.figures[name] if not item["folded"]],
+            name=name,
+            description=study["answer"].split("\n\n")[0][:200],
+            facts=facts.study_facts(study, self.evidence),
+            card=card or (unfolded[0] if unfolded else None),
+            figures=[item for item in unfolded if item is not (card or unfolded[0])],
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
+            metrics=facts.study_metrics(study),
             arrays=[_array_row(name, *item) for item in study["arrays"].items()],
-            name=name,
             files=self._files(f"results/{name}"),
-            explorer=next((item for item in self.explorers if name in item.told), None),
-            previous=self._link(names[place - 1]) if place else None,
-            next=self._link(names[place + 1]) if place + 1 < len(names) else None,
+            explorer=self._explorer(name),
+            previous=self._page(names[place - 1]) if place else None,
+            next=self._page(names[place + 1]) if place + 1 < len(names) else None,
         )
 
     def explorer(self, explorer: explorers.Explorer) -> None:
-        """The page of an explorer; its data are written already. None where it has no page."""
+        """The page of an explorer, where it can be built; its data are written already."""
         if explorer.href is None:
             return
         self._plotly()
@@ -204,15 +198,17 @@ class _Site:
             shutil.copyfile(charts.plotly_script(), script)
 
     def _write(self, href: str, template: str, **values: Any) -> None:
-        nav = [Link("index.html", "Overview"), Link("training.html", "Training")]
+        studies = [Link("index.html#studies", "Studies")]
         if len(self.evidence.studies) <= STUDIES_IN_NAV:
-            nav += [
-                Link(link.href, short(link.text)) for link in map(self._link, self.evidence.studies)
-            ]
-        else:
-            nav += [Link("index.html#studies", "Studies")]
-        nav += [Link(item.href, item.title) for item in self.explorers if item.href]
-        nav += [Link("run.html", "Run")]
+            pages = map(self._page, self.evidence.studies)
+            studies = [Link(page.href, page.text.partition(":")[0]) for page in pages]
+        nav = [
+            Link("index.html", "Overview"),
+            Link("training.html", "Training"),
+            *studies,
+            *(Link(item.href, item.title) for item in self.explorers if item.href),
+            Link("run.html", "Run"),
+        ]
         common = {
             "generator": GENERATOR,
             "base": "../" * href.count("/"),
@@ -227,63 +223,51 @@ class _Site:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
-    def _link(self, name: str) -> Link:
+    def _page(self, name: str) -> Link:
         return Link(f"studies/{name}.html", self.evidence.studies[name]["title"])
 
+    def _explorer(self, study: str) -> explorers.Explorer | None:
+        return next((each for each in self.explorers if study in each.offers), None)
+
     def _figures(self, name: str) -> list[dict[str, Any]]:
-        placed = []
-        for figure in self.evidence.studies[name]["figures"]:
-            placed.append(
-                {
-                    "name": figure["name"],
-                    "title": facts.words(figure["name"]),
-                    "anchor": f"figure-{figure['name']}",
-                    "caption": figure["caption"],
-                    "alt": figure["alt"],
-                    # sheets of everything (all_layer3): there to look things up
-                    "folded": figure["name"].startswith(FOLDED),
-                    "picture": pictures.place(figure["path"], self.out, f"studies/{name}"),
-                }
-            )
-        return placed
+        return [
+            {
+                **figure,
+                "title": facts.words(figure["name"]),
+                "anchor": f"figure-{figure['name']}",
+                "picture": pictures.place(figure["path"], self.out, f"studies/{name}"),
+            }
+            for figure in self.evidence.studies[name]["figures"]
+        ]
 
-    def _sources(self) -> dict[str, Source]:
+    def _links(self) -> dict[str, StudyLinks]:
         """Where the evidence behind the claims stands: the studies' pages, the nets' trainings."""
-        claims = (self.evidence.claims or {}).get("claims", {}).values()
-        asked = {study for claim in claims for study in claim["studies"]}
-        training = Source(Link("training.html", "Training"))  # of a net that was not trained here
-        sources = {name: training for name in asked if name.startswith("train_")}
-        sources |= {f"train_{net.name}": self._net_source(net) for net in self.evidence.nets}
-        return sources | {name: self._study_source(name) for name in self.evidence.studies}
+        judged = (self.evidence.claims or {}).get("claims", {}).values()
+        asked = {study for claim in judged for study in claim["studies"]}
+        training = StudyLinks(Link("training.html", "Training"))  # of a net that is not there
+        links = {name: training for name in asked if name.startswith("train_")}
+        links |= {f"train_{net.name}": self._net_links(net) for net in self.evidence.nets}
+        return links | {name: self._study_links(name) for name in self.evidence.studies}
 
-    def _study_source(self, name: str) -> Source:
-        page = self._link(name)
+    def _study_links(self, name: str) -> StudyLinks:
+        page, card, explorer = self._page(name), self.cards[name], self._explorer(name)
         shown = [item for item in self.figures[name] if not item["folded"]]
-        card = self.cards[name]
-        return Source(
+        metrics = facts.study_metrics(self.evidence.studies[name])
+        there = explorer is not None and explorer.href is not None
+        return StudyLinks(
             page=page,
-            numbers={
-                key: f"{page.href}#{facts.anchor(key)}"
-                for key in self.evidence.studies[name]["metrics"]
-            },
+            numbers={item["key"]: f"{page.href}#{item['id']}" for item in metrics},
             figures=[Link(f"{page.href}#{item['anchor']}", item["title"]) for item in shown],
             figure=card["figure"],
             picture=card["picture"],
-            explorer=next(
-                (
-                    Link(item.href, item.title)
-                    for item in self.explorers
-                    if item.href and name in item.told
-                ),
-                None,
-            ),
+            explorer=Link(explorer.href or "", explorer.title) if explorer and there else None,
             files=[self._files(f"results/{name}")],
         )
 
-    def _net_source(self, net: NetRun) -> Source:
+    def _net_links(self, net: NetRun) -> StudyLinks:
         numbers = {item["key"]: f"training.html#{item['id']}" for item in facts.net_metrics(net)}
         page = Link("training.html", f"Training of {net.title}")
-        return Source(page, numbers, files=[self._files(f"models/{net.name}/final")])
+        return StudyLinks(page, numbers, files=[self._files(f"models/{net.name}/final")])
 
     def _files(self, folder: str) -> Link:
         """A folder of the checkout, with an href where the site lies in that checkout."""
@@ -296,33 +280,18 @@ class _Site:
         limit = self.evidence.config.get("training", {}).get("max_filter_rms")
         return levels if limit is None else levels | {"rms": ("limit", float(limit))}
 
-    def _filters(self) -> dict[str, Any] | None:
-        for name, figures in self.figures.items():
-            for figure in figures:
-                if "filters" in figure["name"]:
-                    link = self._link(name)
-                    return figure | {"page": link.href, "study": link.text}
-        return None
-
     def _card(self, name: str) -> dict[str, Any]:
-        study = self.evidence.studies[name]
-        figures = [
-            figure
-            for figure in study["figures"]
-            if "filters" not in figure["name"] and not figure["name"].startswith(FOLDED)
-        ]
-        extra = study.get("extra") or {}
-        named = [figure for figure in figures if figure["name"] == extra.get("card")]
-        chosen = named or figures[len(figures) // 2 :]
-        paths = [figure["path"] for figure in chosen]
-        href = f"studies/{name}.html"
+        study, href = self.evidence.studies[name], f"studies/{name}.html"
+        figures = [item for item in study["figures"] if not item["folded"]]
+        chosen = next((f for f in figures if f["name"] == study["card"]), None)
+        chosen = chosen or (figures[0] if figures else None)
         return {
             "href": href,
-            "figure": f"{href}#figure-{chosen[0]['name']}" if chosen else href,
+            "figure": f"{href}#figure-{chosen['name']}" if chosen else href,
             "title": study["title"],
             "paper": study["paper"],
-            "picture": pictures.card(paths, self.out, f"studies/{name}") if chosen else None,
-            "metrics": facts.telling_metrics(study["metrics"], 3, extra.get("headline", ())),
+            "picture": chosen and pictures.card(chosen["path"], self.out, f"studies/{name}"),
+            "metrics": facts.telling_metrics(study),
         }
 
     def _table(self, study: str, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,8 +305,8 @@ class _Site:
             "caption": table["caption"],
             "columns": table["columns"],
             "rows": rows[:ROWS_SHOWN],
-            "hidden": max(0, len(rows) - ROWS_SHOWN),
-            "numeric": facts.numeric_columns(table["columns"], rows),
+            "total": len(rows),
+            "numeric": facts.numeric_columns(rows),
             "href": href,
         }
 

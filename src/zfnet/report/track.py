@@ -1,24 +1,24 @@
 """Replays what the stages wrote to W&B: one run per trained net, per study and for the verdicts.
 
 The runs of one pipeline run form one group; docs/wandb.md says what each name means. Offline (the
-default) needs no account and writes under wandb/ in the main checkout; `disabled` does not import
-wandb. Because it is a replay, switching to online also logs what DVC restored from its cache. Only
-training logs while it runs, and only online: see `live_logger`.
+default) needs no account, calls no other machine and writes under wandb/ in the main checkout;
+`disabled` does not import wandb. Because it is a replay, switching to online also logs what DVC
+restored from its cache. Only training logs while it runs, and only online: see `live_logger`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from zfnet.errors import UserError
+from zfnet.files import read_json, write_json
 from zfnet.report.gather import gather
 from zfnet.report.pictures import LARGE_PNG, place
 from zfnet.report.records import (
@@ -32,71 +32,52 @@ from zfnet.report.records import (
     tags_of,
 )
 
+if TYPE_CHECKING:
+    from zfnet.pipeline.paths import Paths
+
 QUALITY = 80  # of the pictures by epoch, WebP
 LARGEST_TABLE = 10_000  # rows; W&B shows no more
+OFFLINE = "choose tracking=offline, which needs none"
 Live = Callable[[dict[str, Any]], None]
 
 
-class TrackPaths(Protocol):
-    """The paths that this stage uses."""
-
-    @property
-    def root(self) -> Path:
-        """Checkout whose files are read."""
-
-    @property
-    def main(self) -> Path:
-        """Checkout that W&B's folder lies in; a DVC experiment's own copy vanishes."""
-
-    @property
-    def results(self) -> Path:
-        """Without its suffix, the JSON file that this stage writes."""
-
-    @property
-    def config(self) -> Path:
-        """The composed configuration."""
-
-
-def run(cfg: Any, paths: TrackPaths) -> None:
+def run(cfg: Any, paths: Paths) -> None:
     """Replay every net, every study and the verdicts under `paths.root`; reads the key tracking.
 
     Writes results/track.json: mode, group and the runs' ids and names. What an older replay of the
     same group left offline goes. Raises UserError if tracking.mode is online and nobody is logged
     in.
     """
-    mode = str(cfg.tracking.mode)
+    mode = cfg.tracking.mode
     out = paths.results.with_name(f"{paths.results.name}.json")
     if mode == "disabled":
-        _write(out, {"mode": mode, "group": None, "runs": []})
+        write_json(out, {"mode": mode, "group": None, "runs": []}, sort_keys=False)
         return
     evidence = gather(paths.root)
     group = group_of(evidence.config_text or "")
     records = list(records_of(evidence, group))
     with wandb_folder(paths.main):
         if mode == "online":
-            need_login("tracking=online", "choose tracking=offline, which needs none")
+            need_login("tracking=online", OFFLINE)
         for older in offline_folders(paths.main, group_prefix(group)):
             shutil.rmtree(older)
         for record in records:
             _replay(record, cfg.tracking, group, evidence.config, paths.main)
     runs = [{"id": record.id, "name": record.key, "group": group} for record in records]
-    _write(out, {"mode": mode, "group": group, "runs": runs})
+    write_json(out, {"mode": mode, "group": group, "runs": runs}, sort_keys=False)
 
 
-def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
+def live_logger(cfg: Any, paths: Paths, net: str) -> Live | None:
     """A function that training calls with each epoch's row of history; None unless online.
 
     The run has the id that the replay of the finished net has, and is overwritten by it. It begins
     with the first row: neither an adopted net nor a process that logs nothing opens one.
     Raises UserError if nobody is logged in.
     """
-    if str(cfg.tracking.mode) != "online":
+    if cfg.tracking.mode != "online":
         return None
-    import yaml
-
-    text = paths.config.read_text(encoding="utf-8")
-    config = yaml.safe_load(text)
-    group = group_of(text)
+    config = read_json(paths.config)
+    group = group_of(paths.config.read_text(encoding="utf-8"))
     record = Record(
         id=net_id(group, config, fingerprint_of(paths.root), net),
         key=f"train {net}",
@@ -104,7 +85,7 @@ def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
         tags=tags_of(config, "train", net),
     )
     with wandb_folder(paths.main):
-        need_login("tracking=online", "choose tracking=offline, which needs none")
+        need_login("tracking=online", OFFLINE)
     run: Any = None
 
     def log(row: dict[str, Any]) -> None:
@@ -122,7 +103,11 @@ def live_logger(cfg: Any, paths: TrackPaths, net: str) -> Live | None:
 # ---------------------------------------------------------------------------------------- W&B
 @contextmanager
 def wandb_folder(main: Path) -> Iterator[None]:
-    """Keep all that W&B writes inside `main`/wandb, and its chatter off the terminal."""
+    """Keep all that W&B writes inside `main`/wandb, its chatter off the terminal.
+
+    Its reports of its own errors and use are off: they go to another machine even where a run is
+    offline.
+    """
     folder = main / "wandb"
     folder.mkdir(exist_ok=True)
     ours = {
@@ -130,6 +115,7 @@ def wandb_folder(main: Path) -> Iterator[None]:
         "WANDB_DATA_DIR": str(folder / "data"),
         "WANDB_CACHE_DIR": str(folder / "cache"),
         "WANDB_SILENT": "true",
+        "WANDB_ERROR_REPORTING": "false",
     }
     before = {key: os.environ.get(key) for key in ours}
     os.environ.update(ours)
@@ -179,7 +165,6 @@ def _start(
 ) -> Any:
     import wandb
 
-    mode: Any = str(tracking.mode)
     return wandb.init(
         id=record.id,
         name=record.key,
@@ -189,7 +174,7 @@ def _start(
         config=dict(config),
         project=tracking.project,
         entity=tracking.entity,
-        mode=mode,
+        mode=tracking.mode,
         dir=str(main),
         resume=resume,
         reinit="finish_previous",  # the next job of a multirun lives in the same process
@@ -223,9 +208,9 @@ def _replay(
             file = _smaller(figure["path"], Path(scratch))
             last[f"{FIGURES}/{figure['name']}"] = wandb.Image(str(file), caption=figure["caption"])
         for name, table in record.tables.items():
-            last[name] = wandb.Table(
-                columns=table["columns"], data=_cells(table["rows"]), allow_mixed_types=True
-            )
+            rows = [list(row) for row in table.rows[:LARGEST_TABLE]]
+            columns: list[str | int] = [*table.columns]
+            last[name] = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
         for step, row in sorted(steps.items()):
             run.log(row, step=step, commit=True)
         # After the last step is committed: it would overwrite final values of the same name.
@@ -250,12 +235,3 @@ def _smaller(file: Path, scratch: Path) -> Path:
     if file.suffix != ".png" or file.stat().st_size <= LARGE_PNG:
         return file
     return scratch / place(file, scratch, FIGURES).href
-
-
-def _cells(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(row) for row in rows[:LARGEST_TABLE]]
-
-
-def _write(file: Path, value: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """The W&B Report: the site's chapters, with W&B's own panels on the runs that `track` replayed.
 
-Order, titles, words and numbers come from where the site takes them: `gather`, `claims`, `facts`.
-`wr` is the module wandb_workspaces.reports.v2, or what stands for it.
+Order, titles, words and numbers come from where the site takes them. `wr` is the module
+wandb_workspaces.reports.v2, or what stands for it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zfnet.report import claims, facts, formats
+from zfnet.report import claims, facts, formats, provenance
 from zfnet.report.evolution_panels import SECTION, panel_keys
 from zfnet.report.gather import Evidence
 from zfnet.report.records import CLAIMS, FIGURES, TABLES, VERDICTS
-from zfnet.report.site import FOLDED
 
 # As the site's pages are headed (a test compares).
 TITLE = "Visualizing and Understanding Convolutional Networks, run again"
@@ -27,7 +26,7 @@ MARGIN = 4  # rows that a panel's head and caption take
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where the runs and the report go, and the ids of the runs by what they are about."""
 
     entity: str
@@ -36,7 +35,7 @@ class Place:
     runs: Mapping[str, str]
 
 
-def build(wr: Any, evidence: Evidence, place: Place) -> Any:
+def build(wr: Any, evidence: Evidence, place: Destination) -> Any:
     """The report, not yet saved: verdicts, nets, a chapter per study, the run itself."""
     book = _Book(wr, evidence, place)
     experiment = evidence.config.get("name")
@@ -59,7 +58,7 @@ def build(wr: Any, evidence: Evidence, place: Place) -> Any:
 class _Book:
     """Makes the blocks of each chapter."""
 
-    def __init__(self, wr: Any, evidence: Evidence, place: Place) -> None:
+    def __init__(self, wr: Any, evidence: Evidence, place: Destination) -> None:
         self.wr, self.evidence, self.place = wr, evidence, place
 
     # ---------------------------------------------------------------------------- chapters
@@ -69,8 +68,8 @@ class _Book:
         if not document:
             return []
         rows = [
-            [f"{row['claim']} ({row['place']})", _with(row["measured"], row["interval"]),
-             row["paper"], _with(f"**{row['verdict']}**", row["later"])]
+            [f"{row['claim']} ({row['place']})", row["measured"], row["paper"],
+             _with(f"**{row['verdict']}**", row["later"])]
             for row in claims.rows(document, {})
         ]  # fmt: skip
         return [
@@ -87,11 +86,10 @@ class _Book:
         if not nets:
             return []
         rows = [
-            [row["net"], row["error"], row["interval"] or "none", formats.number(row["n"])]
-            for row in facts.error_rows(nets)
+            [row["net"], row["error"], formats.number(row["n"])] for row in facts.error_rows(nets)
         ]
         trained = [net for net in nets if net.history]
-        known = {name for net in trained for name in net.history or {}}
+        known = {name for net in trained for name in net.history}
         curves = [
             self.wr.LinePlot(title=facts.words(name), x="epoch", y=[name], layout=self._half(i))
             for i, name in enumerate(name for name in CURVES if name in known)
@@ -99,41 +97,41 @@ class _Book:
         return [
             self.wr.H1(text=NETS_HEADING),
             self._text(facts.training_lead(nets)),
-            self._table(["Net", "Error", "95 % interval", "Images"], rows),
+            self._table(["Net", "Error [95 % interval]", "Images"], rows),
             *self._panels([f"train {net.name}" for net in trained], curves),
         ]
 
     def study(self, name: str) -> list[Any]:
-        """One study: what was done, its figures, numbers and tables."""
+        """One study: the answer, its figures, how it was reached, numbers and tables."""
         study = self.evidence.studies[name]
-        place = f" ({study['paper']})" if study["paper"] else ""
-        figures = [item for item in study["figures"] if not item["name"].startswith(FOLDED)]
-        folded = [item for item in study["figures"] if item["name"].startswith(FOLDED)]
-        numbers = [facts.metric(key, value) for key, value in study["metrics"].items()]
+        figures = sorted(study["figures"], key=lambda item: item["name"] != study["card"])
+        shown = [item for item in figures if not item["folded"]]
+        folded = [item for item in figures if item["folded"]]
         rows = [
-            [item["name"], item["value"], item["interval"] or "none", formats.number(item["n"])]
-            for item in numbers
+            [item["name"], item["value"], formats.number(item["n"])]
+            for item in facts.study_metrics(study)
         ]
         tables = [self._logged_table(f"{TABLES}/{key}") for key in study["tables"]]
         return [
-            self.wr.H1(text=f"{study['title']}{place}"),
-            *map(self._text, filter(None, str(study["text"]).split("\n\n"))),
+            self.wr.H1(text=f"{study['title']} ({study['paper']})"),
+            self.wr.MarkdownBlock(text=study["answer"]),
+            *self._panels([name], map(self._figure, shown)),
             *(self._by_epoch(study) if name == SECTION else []),
-            *self._panels([name], map(self._figure, figures)),
-            self._table(["Estimate", "Value", "95 % interval", "n"], rows),
+            self.wr.MarkdownBlock(text=study["text"]),
+            self._table(["Number", "Value [95 % interval]", "n"], rows),
             *self._folded("Tables", name, tables),
-            *self._folded("Every map", name, map(self._figure, folded)),
+            *self._folded("Everything drawn", name, map(self._figure, folded)),
         ]
 
     def run(self) -> list[Any]:
         """How it was made: data, time, code, configuration."""
         evidence = self.evidence
-        told = [*(facts.data_facts(evidence) or []), *facts.code_facts(evidence)]
+        items = [*provenance.data_facts(evidence), *provenance.code_facts(evidence)]
         if evidence.timings:
-            total = formats.duration(facts.total_seconds(evidence))
-            told.append({"name": "Time, all stages", "value": total, "note": ""})
-        rows = [[item["name"], _with(item["value"], item["note"])] for item in told]
-        config = self.wr.CodeBlock(code=evidence.config_text or "", language="yaml")
+            total = formats.duration(provenance.total_seconds(evidence.timings))
+            items.append(provenance.fact("Time, all stages", total))
+        rows = [[item["name"], _with(item["value"], item["note"])] for item in items]
+        config = self.wr.CodeBlock(code=provenance.config_text(evidence), language="yaml")
         return [
             self.wr.H1(text="Run"),
             self._table(["", ""], rows),
@@ -177,8 +175,8 @@ class _Book:
         ]  # fmt: skip
         if not panels:
             return []
-        told = "The same maps epoch by epoch: move a panel's step slider, the step is the epoch."
-        return [self._text(told), *self._panels([SECTION], panels)]
+        how = "The same maps epoch by epoch: move a panel's step slider, the step is the epoch."
+        return [self._text(how), *self._panels([SECTION], panels)]
 
     def _figure(self, figure: Mapping[str, Any]) -> Any:
         from PIL import Image
