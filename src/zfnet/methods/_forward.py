@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
+from zfnet.models.hooks import After, hooked
 
 # A module path, `path#1` for its second call, or the paper's number where the model defines it.
 Layer = str | int
@@ -68,10 +69,7 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
 
 
 def refuse_compiled(model: nn.Module) -> None:
-    """Raise `UnsupportedModel` for scripted or compiled modules: Python does not see their calls.
-
-    Raises `UnsupportedModel` naming the first such module.
-    """
+    """Raise `UnsupportedModel` naming the first module that is scripted or compiled."""
     for name, module in model.named_modules():
         where = name or "the model itself"
         if isinstance(module, torch.jit.ScriptModule):
@@ -164,7 +162,7 @@ def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> It
         heard = 0
         calls.clear()
 
-    def make(path: str) -> Callable[[nn.Module, object, object], None]:
+    def make(path: str) -> After:
         channels = Channels(model, path)
 
         def hook(module: nn.Module, args: object, output: object) -> None:
@@ -185,13 +183,9 @@ def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> It
 
         return hook
 
-    handles = [model.register_forward_pre_hook(begin)]
-    try:
-        handles += [find_layer(model, p).register_forward_hook(make(p)) for p in wanted]
+    after = [(find_layer(model, path), make(path)) for path in wanted]
+    with hooked([(model, begin)], after):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def run_until_heard(model: nn.Module, images: Tensor, layers: Sequence[str]) -> None:
@@ -215,11 +209,7 @@ def output_of(model: nn.Module, layer: str, images: Tensor) -> Tensor:
     Gradient mode and model flags are the caller's.
     """
     outputs: list[Tensor] = []
-
-    def keep(_: str, output: Tensor) -> None:
-        outputs.append(output)
-
-    with listening(model, [layer], keep):
+    with listening(model, [layer], lambda _, output: outputs.append(output)):
         run_until_heard(model, images, [layer])
     return outputs[0]
 

@@ -8,7 +8,7 @@ overlap; convolutions and linear layers by their transpose; biases play no part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -33,42 +33,31 @@ from zfnet.methods.rules import (
 Places = Tensor | Literal["all"] | None
 
 
+class Projection(TypedDict, total=False):
+    """What every projection may be asked, by keyword; `project` says what each means."""
+
+    places: Places
+    values: float | Tensor | None
+    lrn: Lrn
+    unsupported: Unsupported
+    channels_last: bool
+    batch_size: int
+
+
 def deconvnet(
     model: nn.Module,
     images: Tensor,
     layer: Layer | Sequence[Layer],
     units: int | Tensor,
-    *,
-    places: Places = None,
-    values: float | Tensor | None = None,
-    lrn: Lrn = "identity",
-    unsupported: Unsupported = "error",
-    channels_last: bool = True,
-    batch_size: int = 32,
+    **options: Unpack[Projection],
 ) -> Tensor:
     """Project one unit per image back to the pixels (Zeiler & Fergus 2014, section 2.1).
 
     All activations of `layer` but the chosen one are set to zero; then down: unpool by the
-    switches, rectify, filter with the transposed weights.
-
-    images: net input (N, C, H, W), float. One image with several `units` stands for each of them.
-    layer: module path (`path#1`: the second time that module runs in a pass), or the paper's number
-    where the model defines it; or a sequence (N,) of these, one for each unit.
-    units: map (or unit of a linear layer) for each image: an int or integers (N,).
-    places: None: the strongest place of the map; integers (N, 2): row and column; "all": the whole
-    map. values: what to start from, a number or (N,); None: the activation itself.
-    lrn: how local response normalisation passes down: "identity" or its true "jacobian".
-    channels_last: run in that memory format, which is faster on CPUs and GPUs alike.
-    batch_size: images that are projected together.
-
-    Returns (N, C, H, W) in units of the net input. A map that is dead gives exact zeros.
-    Raises `UnsupportedModel` where the rule is not defined; `unsupported="plain"` passes such
-    operations as plain gradient.
+    switches, rectify, filter with the transposed weights. Arguments, result and errors are those
+    of `project`.
     """
-    return _project(
-        "deconvnet", model, images, layer, units, places, values, lrn, unsupported, channels_last,
-        batch_size,
-    )  # fmt: skip
+    return project(model, images, layer, units, rule="deconvnet", **options)
 
 
 def guided_backprop(
@@ -76,19 +65,10 @@ def guided_backprop(
     images: Tensor,
     layer: Layer | Sequence[Layer],
     units: int | Tensor,
-    *,
-    places: Places = None,
-    values: float | Tensor | None = None,
-    lrn: Lrn = "identity",
-    unsupported: Unsupported = "error",
-    channels_last: bool = True,
-    batch_size: int = 32,
+    **options: Unpack[Projection],
 ) -> Tensor:
     """As `deconvnet`, but the rectifiers keep their forward mask too (Springenberg et al. 2015)."""
-    return _project(
-        "guided", model, images, layer, units, places, values, lrn, unsupported, channels_last,
-        batch_size,
-    )  # fmt: skip
+    return project(model, images, layer, units, rule="guided", **options)
 
 
 def gradient(
@@ -96,23 +76,17 @@ def gradient(
     images: Tensor,
     layer: Layer | Sequence[Layer],
     units: int | Tensor,
-    *,
-    places: Places = None,
-    values: float | Tensor | None = 1.0,
-    lrn: Lrn = "jacobian",
-    unsupported: Unsupported = "plain",
-    channels_last: bool = True,
-    batch_size: int = 32,
+    **options: Unpack[Projection],
 ) -> Tensor:
     """The derivative of a unit with respect to the pixels (Simonyan et al. 2014, section 3).
 
-    The call is that of `deconvnet`, starting from 1 by default; defined for any model. With the
-    last layer and a class as unit, `saliency` of the result is the paper's class saliency map.
+    The call is that of `deconvnet`, starting from 1 and with LRN's true derivative by default;
+    defined for any model. With the last layer and a class as unit, `saliency` of the result is the
+    paper's class saliency map.
     """
-    return _project(
-        "plain", model, images, layer, units, places, values, lrn, unsupported, channels_last,
-        batch_size,
-    )  # fmt: skip
+    given: Projection = {"values": 1.0, "lrn": "jacobian", "unsupported": "plain"}
+    given.update(options)
+    return project(model, images, layer, units, rule="plain", **given)
 
 
 def saliency(gradients: Tensor) -> Tensor:
@@ -134,26 +108,22 @@ def project(
     channels_last: bool = True,
     batch_size: int = 32,
 ) -> Tensor:
-    """As `deconvnet`, with any `rule` of `rules.py`."""
-    return _project(
-        rule, model, images, layer, units, places, values, lrn, unsupported, channels_last,
-        batch_size,
-    )  # fmt: skip
+    """Project one unit per image back to the pixels by any `rule` of `rules.py`.
 
+    images: net input (N, C, H, W), float. One image with several `units` stands for each of them.
+    layer: module path (`path#1`: the second time that module runs in a pass), or the paper's number
+    where the model defines it; or a sequence (N,) of these, one for each unit.
+    units: map (or unit of a linear layer) for each image: an int or integers (N,).
+    places: None: the strongest place of the map; integers (N, 2): row and column; "all": the whole
+    map. values: what to start from, a number or (N,); None: the activation itself.
+    lrn: how local response normalisation passes down: "identity" or its true "jacobian".
+    channels_last: run in that memory format, which is faster on CPUs and GPUs alike.
+    batch_size: images that are projected together.
 
-def _project(
-    rule: Rule,
-    model: nn.Module,
-    images: Tensor,
-    layer: Layer | Sequence[Layer],
-    units: int | Tensor,
-    places: Places,
-    values: float | Tensor | None,
-    lrn: Lrn,
-    unsupported: Unsupported,
-    channels_last: bool,
-    batch_size: int,
-) -> Tensor:
+    Returns (N, C, H, W) in units of the net input. A map that is dead gives exact zeros.
+    Raises `UnsupportedModel` where the rule is not defined; `unsupported="plain"` passes such
+    operations as plain gradient.
+    """
     check_images(images)
     units = torch.as_tensor(units, device=images.device)
     if units.is_floating_point() or units.ndim > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -24,6 +25,7 @@ from zfnet.methods._forward import (
     split_layer,
     undisturbed,
 )
+from zfnet.models.hooks import hooked
 from zfnet.progress import progress as progress_bar
 
 Fill = Literal["grey", "mean", "zero", "blur", "noise"] | Tensor
@@ -128,7 +130,7 @@ def occlude(
 
     with torch.inference_mode(), undisturbed(model):
         watcher = _Watcher(model, path, dtype)
-        with watcher:
+        with watcher.hearing():
             copy = images.clone(memory_format=format_)
             started = time.perf_counter()
             clean = [watcher.run(part) for part in copy.split(batch_size)]
@@ -174,26 +176,22 @@ def occlude(
 
 
 class _Watcher:
-    """Runs the model and keeps the totals of a layer's maps; its hook leaves with it."""
+    """Runs the model and keeps the totals of a layer's maps."""
 
     def __init__(self, model: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
         self.model = model
         self.layer = layer
         self.dtype = dtype
         self.totals: list[Tensor] = []
-        self.handles: list[torch.utils.hooks.RemovableHandle] = []
         self.call = split_layer(layer)[1] if layer else 0
 
-    def __enter__(self) -> _Watcher:
-        if self.layer is not None:
-            module = find_layer(self.model, self.layer)
-            self.channels = Channels(self.model, split_layer(self.layer)[0])
-            self.handles.append(module.register_forward_hook(self._hear))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for handle in self.handles:
-            handle.remove()
+    def hearing(self) -> AbstractContextManager[None]:
+        """Hear the layer inside the block; without a layer nothing is heard."""
+        if self.layer is None:
+            return nullcontext()
+        module = find_layer(self.model, self.layer)
+        self.channels = Channels(self.model, split_layer(self.layer)[0])
+        return hooked(after=[(module, self._hear)])
 
     def _hear(self, module: nn.Module, args: object, output: Tensor) -> None:
         if output.ndim not in (2, 4):

@@ -225,12 +225,10 @@ def _pair(value: Any, default: Any = None) -> Pair:
     return (int(value[0]), int(value[-1]))
 
 
-def _windows(
-    field: _Field, x: Tensor, result: Tensor, k: Pair, s: Pair, p: Pair, d: Pair
-) -> _Field:
-    y_axis = _window(field.axes[0], result.shape[-2], k[0], s[0], p[0], d[0])
-    x_axis = _window(field.axes[1], result.shape[-1], k[1], s[1], p[1], d[1])
-    return _Field((y_axis, x_axis), (result.ndim - 2, result.ndim - 1))
+def _windows(field: _Field, result: Tensor, k: Pair, s: Pair, p: Pair, d: Pair) -> _Field:
+    y = _window(field.axes[0], result.shape[-2], k[0], s[0], p[0], d[0])
+    x = _window(field.axes[1], result.shape[-1], k[1], s[1], p[1], d[1])
+    return _Field((y, x), (result.ndim - 2, result.ndim - 1))
 
 
 def _conv(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field:
@@ -241,17 +239,13 @@ def _conv(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _F
         padding = 0
     elif padding == "same":  # torch puts the odd pixel at the end
         padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
-    return _windows(
-        field, x, result, kernel, _pair(given.get("stride"), 1), _pair(padding), dilation
-    )
+    return _windows(field, result, kernel, _pair(given.get("stride"), 1), _pair(padding), dilation)
 
 
 def _pool(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field:
     kernel = _pair(given["kernel_size"])
-    return _windows(
-        field, x, result, kernel, _pair(given.get("stride"), kernel),
-        _pair(given.get("padding"), 0), _pair(given.get("dilation"), 1),
-    )  # fmt: skip
+    stride, padding = _pair(given.get("stride"), kernel), _pair(given.get("padding"), 0)
+    return _windows(field, result, kernel, stride, padding, _pair(given.get("dilation"), 1))
 
 
 def _adaptive_pool(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field:
@@ -283,17 +277,13 @@ def _pad(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Fi
 def _permute(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field | None:
     if field.dims is None:
         return field
-    dims = given["dims"]
-    dims = [d % x.ndim for d in (dims[0] if isinstance(dims[0], (tuple, list)) else dims)]
-    return _Field(field.axes, (dims.index(field.dims[0]), dims.index(field.dims[1])))
-
-
-def _transpose(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field | None:
-    if field.dims is None:
-        return field
     dims = list(range(x.ndim))
-    a, b = given["dim0"] % x.ndim, given["dim1"] % x.ndim
-    dims[a], dims[b] = dims[b], dims[a]
+    if "dim0" in given:  # transpose
+        a, b = given["dim0"] % x.ndim, given["dim1"] % x.ndim
+        dims[a], dims[b] = b, a
+    else:
+        order = given["dims"]
+        dims = [d % x.ndim for d in (order[0] if isinstance(order[0], (tuple, list)) else order)]
     return _Field(field.axes, (dims.index(field.dims[0]), dims.index(field.dims[1])))
 
 
@@ -308,12 +298,11 @@ def _everything(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any])
     """Statistics over all places: each place then sees what any saw."""
     if field.dims is None:
         return field
-    axes = []
-    for axis in field.axes:
-        one = _collapse(axis)
-        n = axis.places
-        axes.append(Axis(np.repeat(one.first, n), np.repeat(one.last, n), None, whole=True))
-    return _Field((axes[0], axes[1]), field.dims)
+    y, x_ = (
+        Axis(np.full_like(a.first, a.first.min()), np.full_like(a.last, a.last.max()), None, True)
+        for a in field.axes
+    )
+    return _Field((y, x_), field.dims)
 
 
 def _layer_norm(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field | None:
@@ -327,10 +316,6 @@ def _softmax(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) ->
     dim = given.get("dim")
     if field.dims is None or (dim is not None and dim % x.ndim not in field.dims):
         return field
-    return None
-
-
-def _unknown(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Field | None:
     return None
 
 
@@ -360,14 +345,14 @@ _HANDLERS: dict[str, tuple[tuple[str, ...], Handler]] = {
     },
     "pad": (("input", "pad", "mode", "value"), _pad),
     "permute": (("input", "dims"), _permute),
-    "transpose": (("input", "dim0", "dim1"), _transpose),
+    "transpose": (("input", "dim0", "dim1"), _permute),
     "linear": (("input", "weight", "bias"), _linear),
     "group_norm": (("input",), _everything),
     "instance_norm": (("input",), _everything),
     "layer_norm": (("input", "normalized_shape"), _layer_norm),
     "softmax": (("input", "dim"), _softmax),
     "log_softmax": (("input", "dim"), _softmax),
-    **dict.fromkeys(_UNKNOWN, (("input",), _unknown)),
+    **dict.fromkeys(_UNKNOWN, (("input",), lambda x, result, field, given: None)),
 }
 
 

@@ -30,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 
 from zfnet.errors import UserError
 from zfnet.methods._forward import UnsupportedModel, refuse_compiled, undisturbed
+from zfnet.models.hooks import Before, hooked
 
 Rule = Literal["plain", "deconvnet", "guided", "linear"]
 Lrn = Literal["identity", "jacobian"]
@@ -221,10 +222,10 @@ def refuse_unsupported(model: nn.Module, found: Overridden) -> None:
 
 @contextmanager
 def _where(model: nn.Module) -> Iterator[list[str]]:
-    """A stack of the names of the modules that are running, kept by hooks that leave with it."""
+    """A stack of the names of the modules that are running."""
     stack: list[str] = []
 
-    def enter(name: str) -> Callable[[nn.Module, object], None]:
+    def enter(name: str) -> Before:
         def hook(module: nn.Module, args: object) -> None:
             if not name:  # a new pass: a former one may have ended in the middle
                 stack.clear()
@@ -236,15 +237,10 @@ def _where(model: nn.Module) -> Iterator[list[str]]:
         if stack:
             stack.pop()
 
-    handles = []
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(enter(name)))
-            handles.append(module.register_forward_hook(leave))
+    modules = list(model.named_modules())
+    before = [(module, enter(name)) for name, module in modules]
+    with hooked(before, [(module, leave) for _, module in modules]):
         yield stack
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _RuleMode(TorchFunctionMode):
@@ -268,11 +264,12 @@ class _RuleMode(TorchFunctionMode):
         x = args[0] if args else kwargs.get("input")
         tracked = isinstance(x, Tensor) and x.requires_grad and torch.is_grad_enabled()
         plain = self.found.rule == "plain"
-        if tracked and not plain and (reader := _RECTIFIERS.get(name)):
+        if tracked and not plain and (reader := _RECTIFIERS.get(name.removesuffix("_"))):
             call = reader(*args, **kwargs)
             if call is not None:
                 self.found.rectifiers.append(self._place())
-                return _Rectify.apply(x, call.upper, self.masks, call.inplace)
+                inplace = call.inplace or name.endswith("_")
+                return _Rectify.apply(x, call.upper, self.masks, inplace)
         if tracked and name == "local_response_norm":
             self.found.normalisations.append(self._place())
             rest = {key: value for key, value in kwargs.items() if key != "input"}
@@ -307,61 +304,42 @@ class _Call:
     inplace: bool
 
 
-def _interval(lower: Any, upper: Any, inplace: bool) -> _Call | None:
-    """A clamp to [0, upper] is a rectifier; any other clamp is not."""
-    if isinstance(lower, Tensor) or isinstance(upper, Tensor) or lower is None or lower != 0:
-        return None
-    return _Call(None if upper is None or upper == float("inf") else float(upper), inplace)
+def _reads_clamp(low: float | None, high: float | None) -> Reader:
+    """A reader of (x, low, high, inplace) under any of torch's spellings; defaults as given.
 
-
-def _reads_clamp(lower: float | None, upper: float | None, *, always: bool) -> Reader:
-    """A reader of (x, lower, upper, inplace) under any of torch's spellings; defaults as given."""
+    A clamp to [0, high] is a rectifier; any other clamp is not.
+    """
 
     def read(*args: Any, **kwargs: Any) -> _Call | None:
-        given = dict(zip(("x", "low", "high", "inplace"), args, strict=False))
+        given = {"low": low, "high": high, "inplace": False}
+        given |= dict(zip(("x", "low", "high", "inplace"), args, strict=False))
         given |= {_SPELLING.get(key, key): value for key, value in kwargs.items()}
-        inplace = always or bool(given.get("inplace", False))
-        return _interval(given.get("low", lower), given.get("high", upper), inplace)
+        lower, upper = given["low"], given["high"]
+        if isinstance(lower, Tensor) or isinstance(upper, Tensor) or lower is None or lower != 0:
+            return None
+        limit = None if upper is None or upper == float("inf") else float(upper)
+        return _Call(limit, bool(given["inplace"]))
 
     return read
 
 
-def _reads_threshold(*, always: bool) -> Reader:
-    def read(
-        input: Tensor,
-        threshold: float,
-        value: float,
-        inplace: bool = False,
-    ) -> _Call | None:
-        return _Call(None, always or inplace) if threshold == 0 and value == 0 else None
-
-    return read
-
-
-def _reads(upper: float | None, *, always: bool = False) -> Reader:
-    return lambda input, inplace=False: _Call(upper, always or inplace)
+def _reads_threshold(
+    input: Tensor, threshold: float, value: float, inplace: bool = False
+) -> _Call | None:
+    return _Call(None, inplace) if threshold == 0 and value == 0 else None
 
 
 Reader = Callable[..., "_Call | None"]
 _SPELLING = {"min_val": "low", "max_val": "high", "min": "low", "max": "high"}
 
-# Name of the torch function → a reader of its arguments; None from it: not a rectifier after all.
+# Name of the torch function, without the _ of those that work in place → a reader of its arguments;
+# None from it: not a rectifier after all.
 _RECTIFIERS: dict[str, Reader] = {
-    "relu": _reads(None),
-    "relu_": _reads(None, always=True),
-    "relu6": _reads(6.0),
-    "relu6_": _reads(6.0, always=True),
-    "hardtanh": _reads_clamp(-1.0, 1.0, always=False),
-    "hardtanh_": _reads_clamp(-1.0, 1.0, always=True),
-    "clamp": _reads_clamp(None, None, always=False),
-    "clamp_": _reads_clamp(None, None, always=True),
-    "clip": _reads_clamp(None, None, always=False),
-    "clip_": _reads_clamp(None, None, always=True),
-    "clamp_min": _reads_clamp(None, None, always=False),
-    "clamp_min_": _reads_clamp(None, None, always=True),
-    "threshold": _reads_threshold(always=False),
-    "_threshold": _reads_threshold(always=False),
-    "threshold_": _reads_threshold(always=True),
+    "relu": lambda input, inplace=False: _Call(None, inplace),
+    "relu6": lambda input, inplace=False: _Call(6.0, inplace),
+    "hardtanh": _reads_clamp(-1.0, 1.0),
+    **dict.fromkeys(("clamp", "clip", "clamp_min"), _reads_clamp(None, None)),
+    **dict.fromkeys(("threshold", "_threshold"), _reads_threshold),
 }
 
 

@@ -52,11 +52,9 @@ class TopActivations:
             places.gather(1, order[..., None].expand(-1, -1, 2)),
         )
 
-    def to(self, device: torch.device | str) -> TopActivations:
-        """The same on another device."""
-        return TopActivations(
-            self.values.to(device), self.images.to(device), self.places.to(device)
-        )
+    def cpu(self) -> TopActivations:
+        """The same on the CPU."""
+        return TopActivations(self.values.cpu(), self.images.cpu(), self.places.cpu())
 
     def rows(self, chosen: slice | Tensor) -> TopActivations:
         """The same of the chosen rows alone: `top.rows(slice(channels, None))`, the directions."""
@@ -139,7 +137,7 @@ def top_activations(
             run_until_heard(model, images, listened)
     if not best:
         raise UserError("top_activations was given no images")
-    found = {path: _joined(top, along.get(path)).to("cpu") for path, top in best.items()}
+    found = {path: _joined(top, along.get(path)).cpu() for path, top in best.items()}
     return {layer: found[path] for layer, path in paths.items()}
 
 
