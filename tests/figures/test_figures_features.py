@@ -66,7 +66,6 @@ def measured(folder, *, maps=8, shown=(1, 5), directions=3, difference=(0.2, 0.1
     }  # fmt: skip
     if directions:
         per_layer |= {f"purity_directions{end}": 0.35 for end in ("", "_low", "_high")}
-    slope = {"slope": 0.11, "slope_low": 0.1, "slope_high": 0.12}
     found |= {
         "images": Estimate(9, unit="images"),
         "purity_chance": Estimate(0.26),
@@ -79,13 +78,13 @@ def measured(folder, *, maps=8, shown=(1, 5), directions=3, difference=(0.2, 0.1
             "layers": Table.of([{"layer": n} | per_layer for n in (1, 2)]),
             "maps": Table.of(rows),
             "measures": Table.of([{"measure": m} | kinds | ends for m in ("coarse", "colour")]),
-            "slopes": Table.of([{"of": "purity", "layers": "1, 2"} | slope] * 3),
         },
         arrays,
         {
             "split": "val", "input_px": PX, "enlarged": 1.0, "adopted": False, "top_k": K,
             "directions": directions, "choose": "random", "energy": 0.9, "field_limit": 0.75,
             "no_claims": [], "judged": [2], "layers": layers,
+            "directions_slope": {"slope": 0.11, "slope_low": 0.1, "slope_high": 0.12},
         },
     )  # fmt: skip
     save(made, folder / "results" / "features", folder / "features.json")

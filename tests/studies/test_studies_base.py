@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from zfnet.studies import base
-from zfnet.studies.base import Inputs, Windows, strongest
+from zfnet.studies.base import Inputs, Windows, cut_windows, first_filters, strongest
 
 
 def test_no_more_threads_read_than_there_are_allowed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +85,19 @@ def test_windows_move_inwards_at_the_border_and_hold_the_field(probe: Any, deepe
     assert (windows.boxes[..., 2:] <= windows.corners + 3).all()
     deeper.input_px = 5
     assert Windows.of(deeper, "3", torch.tensor([[0, 0]])).canvas == (5, 5)
+
+
+def test_cut_windows_reach_beyond_the_image_as_zeros() -> None:
+    image = torch.arange(16.0).view(1, 1, 4, 4).repeat(3, 1, 1, 1)
+    windows = cut_windows(image, np.array([(-1, -1), (1, 2), (5, 0)]), (3, 3))
+    assert windows[0, 0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 4, 5]]
+    assert windows[1, 0].tolist() == [[6, 7, 0], [10, 11, 0], [14, 15, 0]]
+    assert (windows[2] == 0).all()
+
+
+def test_the_first_convolution_must_read_the_pixels(probe: Any) -> None:
+    filters, stride = first_filters(probe)
+    assert (tuple(filters.shape), stride) == ((4, 3, 3, 3), (1, 1))
+    for model in (nn.Conv2d(1, 4, 3), nn.Sequential(nn.Flatten(), nn.Linear(4, 2))):
+        probe.model = model
+        assert len(first_filters(probe)[0]) == 0

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
 from zfnet.errors import UserError
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.models.checkpoint import load_weights, save_weights
 from zfnet.pipeline.studies import Evolution
-from zfnet.results import Results, save
-from zfnet.studies import convergence, evolution
+from zfnet.results import save
+from zfnet.studies import base, convergence, evolution
 from zfnet.studies.base import Inputs
 from zfnet.studies.convergence import (
+    CONTRAST,
     Trace,
     convergence_index,
     cosine,
-    cut_windows,
     follow,
     read_snapshots,
     shifted_cosine,
@@ -104,19 +105,19 @@ def trace_of(net, marks, snapshots, cfg=ONE):
     ],
 )
 def test_the_papers_epochs_are_scaled_to_the_run(length, columns):
-    assert scaled_epochs(range(1, length + 1), PAPER_EPOCHS, 70) == columns
+    assert scaled_epochs(range(1, length + 1)) == columns
 
 
 def test_the_nearest_snapshot_kept_is_shown_and_the_last_always():
-    assert scaled_epochs((4, 8, 10), PAPER_EPOCHS, 70) == (4, 10)
-    assert scaled_epochs((4, 7, 10), PAPER_EPOCHS, 70) == (4, 7, 10)
-    assert scaled_epochs((2, 7), (1, 70), 70) == (2, 7)
+    assert scaled_epochs((4, 8, 10)) == (4, 10)
+    assert scaled_epochs((4, 7, 10)) == (4, 7, 10)
 
 
-def test_long_runs_are_measured_at_evenly_spaced_epochs_and_the_columns():
+def test_long_runs_are_measured_at_evenly_spaced_epochs_and_the_columns(monkeypatch):
     kept = tuple(range(1, 71))
-    assert measured_epochs(kept, (1, 2, 70), 70) == kept
-    assert measured_epochs(kept, (1, 2, 70), 4) == (1, 2, 24, 47, 70)
+    assert measured_epochs(kept[:24], (1, 2, 24)) == kept[:24]
+    monkeypatch.setattr(evolution, "MAX_EPOCHS", 4)
+    assert measured_epochs(kept, (1, 2, 70)) == (1, 2, 24, 47, 70)
 
 
 def test_snapshots_are_read_and_faults_named(tmp_path):
@@ -158,14 +159,6 @@ def test_shifts_are_allowed_up_to_the_limit_and_nothing_comes_round():
     left[..., 0], right[..., 7] = 1, 1
     assert shifted_cosine(left, right, 4).item() == pytest.approx(0, abs=1e-6)
     assert shifted_cosine(left, torch.zeros_like(left), 2).item() == 0
-
-
-def test_windows_reach_beyond_the_image_as_zeros():
-    image = torch.arange(16.0).view(1, 1, 4, 4).repeat(3, 1, 1, 1)
-    windows = cut_windows(image, [(-1, -1), (1, 2), (5, 0)], (3, 3))
-    assert windows[0, 0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 4, 5]]
-    assert windows[1, 0].tolist() == [[6, 7, 0], [10, 11, 0], [14, 15, 0]]
-    assert (windows[2] == 0).all()
 
 
 def test_a_map_has_converged_from_where_it_stays():
@@ -233,14 +226,11 @@ def test_another_image_alone_unsettles_nothing(marks, probe, keep):
 
         return change
 
-    snapshots = keep(probe, [likes(0.9, 1.0), likes(1.0, 0.9)])
-    trace = trace_of(probe, marks, snapshots)
+    trace = trace_of(probe, marks, keep(probe, [likes(0.9, 1.0), likes(1.0, 0.9)]))
     assert trace.rows[0].tolist() == [28, 27]
     assert trace.changed[0].tolist() == [1]
     assert trace.fixed[0, 0] == pytest.approx(1.8 / 1.81)
-    estimates = measure(inputs_of(marks, probe), snapshots, ONE).estimates
-    assert estimates["layer1_image_changes"].value == pytest.approx(1 / 3)
-    assert estimates["layer1_settled"].value == 1
+    assert rules_of(ONE)[0].epochs(trace)[0] == 1
 
 
 def test_a_map_silent_at_the_final_image_is_not_similar_there(marks, probe, keep):
@@ -323,19 +313,19 @@ def test_small_batches_change_nothing(marks, deeper, keep, monkeypatch):
 
     snapshots = keep(deeper, [moved, moved, moved])
     big = follow(inputs_of(marks, deeper), snapshots, TWO)
-    monkeypatch.setattr(convergence, "BATCH", 3)
+    for module in (base, convergence):
+        monkeypatch.setattr(module, "BATCH", 3)
     small = follow(inputs_of(marks, deeper), snapshots, TWO)
     for a, b in zip(big, small, strict=True):
         for name in ("fixed", "own", "values", "floor"):
             assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-5, nan_ok=True)
-        assert a.pictures.shape[:2] == a.scales.shape == (4, 3)
+        assert a.pictures.shape[:2] == (4, 3)
     # the first layer's filters never moved, the second's did
     assert big[0].fixed == pytest.approx(np.ones((4, 3)), abs=1e-5)
     assert (big[1].fixed[big[1].live, 0] < 0.9999).all()
 
 
 def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, probe, keep):
-    """The picture times its scale is the projection of that epoch's net, from its own place."""
     snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
     inputs = inputs_of(marks, probe)
     (trace,) = follow(inputs, snapshots, ONE)
@@ -346,13 +336,11 @@ def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, p
             place = torch.from_numpy(trace.places[m : m + 1, e])
             image = inputs.batch(trace.rows[m : m + 1, e])
             down = deconvnet(probe.model, image, "relu", m, places=place)[0].permute(1, 2, 0)
-            y, x = trace.corners(trace.places[m, e])
-            part, limit = down[y : y + 3, x : x + 3].numpy(), float(trace.scales[m, e])
-            picture = (trace.pictures[m, e].astype(float) - 128) / 127 * limit
-            # what passes the quantile saturates
-            assert picture == pytest.approx(np.clip(part, -limit, limit), abs=limit / 250)
-    assert (trace.pictures[3, 1] == 128).all()  # dead
-    assert trace.scales[3, 1] == 0
+            y, x = trace.windows(trace.places[m, e]).corners
+            part = down[y : y + 3, x : x + 3].numpy()
+            picture = signed_to_rgb(part, signed_scale(part, CONTRAST)).astype(int)
+            assert trace.pictures[m, e] == pytest.approx(picture, abs=1)
+    assert (trace.pictures[3, 1] == ZERO).all()  # dead
 
 
 def test_too_many_pictures_are_not_kept(marks, probe, keep, monkeypatch):
@@ -433,36 +421,28 @@ def test_censored_medians_are_bounds(marks, deeper, monkeypatch):
 
 
 # ----------------------------------------------------------------------------------------- result
-def test_without_snapshots_there_are_no_numbers(marks, probe, keep, tmp_path):
+def test_without_snapshots_there_are_no_numbers(marks, probe, keep):
     none = measure(inputs_of(marks, probe), {}, ONE)
     assert (none.facts["measured"], none.facts["adopted"], none.estimates) == (False, False, {})
-    save(none, tmp_path / "none", tmp_path / "none.json")
-    assert json.loads((tmp_path / "none.json").read_text()) == {}
     probe.provenance = {"adopted": "yes"}
     assert measure(inputs_of(marks, probe), {}, ONE).facts["adopted"]
     one = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0)]), ONE)
     assert (one.facts["epochs"], one.facts["measured"]) == ([1], False)
 
 
-def test_a_net_whose_maps_are_all_dead_is_saved(marks, probe, keep, tmp_path):
+def test_a_net_whose_maps_are_all_dead_has_counts_alone(marks, probe, keep):
     def dead(model):
         model.conv.bias[:] = -1000.0
 
     found = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0), dead]), ONE)
-    save(found, tmp_path / "out", tmp_path / "out.json")
-    estimates = Results(tmp_path / "out", tmp_path).estimates
-    assert estimates["layer1_dead_maps"].value == 4
-    assert math.isnan(estimates["layer1_settled"].value)
+    assert found.estimates["layer1_dead_maps"].value == 4
+    assert math.isnan(found.estimates["layer1_settled"].value)
 
 
 def test_the_bytes_repeat(marks, probe, keep, tmp_path):
     snapshots = keep(probe, [turned(0, 0.5), turned(0, 0.8), turned(1, 1.0), turned(2, 1.0)])
     for name in ("one", "two"):
-        found = measure(inputs_of(marks, probe), snapshots, ONE)
-        save(found, tmp_path / name, tmp_path / f"{name}.json")
-    assert set(found.tables) == {"layers", "sensitivity", "steps", "maps"}
-    for value in found.estimates.values():
-        assert value.note or value.low is not None
+        save(measure(inputs_of(marks, probe), snapshots, ONE), tmp_path / name, tmp_path / "m.json")
     files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]
     assert len(files) > 10
     for file in files:
@@ -482,8 +462,6 @@ def test_wide_fields_are_marked(marks, deeper, keep, monkeypatch):
 
 
 def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, tmp_path, monkeypatch):
-    from zfnet.studies import base
-
     keep(probe, [turned(0, 0.5), turned(0, 1.0)])
     monkeypatch.setattr(base, "load_net", lambda folder: probe)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)

@@ -97,8 +97,7 @@ def tables(results: Results) -> dict[str, Shown]:
              Column("above_floor", "counted from", words={True: "the floor", False: "0"}),
              Column("lower", f"layers {sides['lower']}: mean epoch"),
              Column("upper", f"layers {sides['upper']}: mean epoch"),
-             Column("difference", "difference, epochs", interval=True),
-             Column("upper_unsettled", "upper maps not settled before the end")],
+             Column("difference", "difference, epochs", interval=True)],
             "Lower against upper layers by the chosen rule (first row) and by others, with 95 % "
             "bootstrap intervals over maps.",
         ),
@@ -112,9 +111,7 @@ def tables(results: Results) -> dict[str, Shown]:
         "maps": Shown(
             [Column("layer", "layer"), Column("map", "map"),
              Column("settled", "settled from epoch"),
-             Column("before_end", "settled before the end"),
-             Column("image_changes", "image changes"),
-             Column("image", "strongest image at the end")],
+             Column("before_end", "settled before the end")],
             "Every measured map; those without an epoch are dead at the last one.",
         ),
     }  # fmt: skip

@@ -9,18 +9,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zfnet.data import datasets
 from zfnet.data.ahead import read_ahead
 from zfnet.data.store import Prepared
 from zfnet.data.views import View
 from zfnet.machine import cores, pick_device
+from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
 from zfnet.models.checkpoint import load_net
 from zfnet.models.net import Net
 from zfnet.progress import progress
+from zfnet.stats.estimate import Estimate
 
 T = TypeVar("T")
 BATCH = 64  # images in one forward pass; halved where the GPU's memory does not suffice
@@ -128,6 +130,15 @@ class Inputs:
         return np.clip(moved, 0, self.net.input_px)
 
 
+def first_filters(net: Net) -> tuple[Tensor, tuple[int, int]]:
+    """The first convolution (C, 3, k, k) and its stride; C = 0 if it does not read the pixels."""
+    first = next((m for m in net.model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None or first.weight.shape[1] != 3:
+        return torch.zeros(0, 3, 1, 1), (1, 1)
+    stride = int(first.stride[0]), int(first.stride[1])
+    return first.weight.detach().cpu().float().contiguous(), stride
+
+
 # ----------------------------------------------------------------------------- what excites a map
 def strongest(
     inputs: Inputs,
@@ -172,12 +183,47 @@ class Windows:
     @staticmethod
     def of(net: Net, path: str, places: Tensor) -> Windows:
         """Those of int64 places (…, 2), row and column, of the module `path`."""
-        px = net.input_px
-        reach = receptive_field(net.model, path, px)
-        canvas = (min(reach.size[0], px), min(reach.size[1], px))
+        return Windows.at(receptive_field(net.model, path, net.input_px), places)
+
+    @staticmethod
+    def at(reach: ReceptiveField, places: Tensor) -> Windows:
+        """The same where the layer's receptive field is known."""
+        canvas = min(reach.size[0], reach.image[0]), min(reach.size[1], reach.image[1])
         fields = reach.boxes(places, clip=False).numpy()[..., :2]
-        corners = np.clip(fields, 0, px - np.array(canvas))
+        corners = np.clip(fields, 0, np.subtract(reach.image, canvas))
         return Windows(reach, reach.boxes(places).numpy(), fields, corners, canvas)
+
+
+def project(
+    inputs: Inputs, path: str, images: Tensor, maps: np.ndarray, places: Tensor, **start: Any
+) -> Tensor:
+    """Projections (n, 3, H, W) of the maps (n,) of `path`, each alone, by the deconvnet.
+
+    images (n, 3, H, W): net input; places (n, 2): where in the maps. `start`: `values` to start
+    from, as in `deconvnet`.
+    """
+    model, units = inputs.net.model, torch.from_numpy(maps)
+    return when_it_fits(
+        lambda size: deconvnet(model, images, path, units, places=places, batch_size=size, **start),
+        BATCH,
+    )
+
+
+def cut_windows(images: Tensor, corners: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Windows of `size` (h, w) of images (n, C, H, W), top left at `corners` (n, 2); 0 outside."""
+    windows = images.new_zeros((len(images), images.shape[1], *size))
+    height, width = images.shape[2:]
+    for window, image, (y, x) in zip(windows, images, corners.tolist(), strict=True):
+        y0, x0 = max(y, 0), max(x, 0)
+        y1, x1 = min(y + size[0], height), min(x + size[1], width)
+        if y1 > y0 and x1 > x0:
+            window[:, y0 - y : y1 - y, x0 - x : x1 - x] = image[:, y0:y1, x0:x1]
+    return windows
+
+
+def with_ends(key: str, estimate: Estimate) -> dict[str, float | None]:
+    """A value and its interval's ends under the keys that a table has for them."""
+    return {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
 
 
 # ------------------------------------------------------------------------------------- running it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,9 @@ from torch import Tensor
 from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
 from zfnet.errors import UserError
 from zfnet.files import read_json
-from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.models.checkpoint import load_weights
-from zfnet.studies.base import BATCH, Inputs, strongest, when_it_fits
+from zfnet.studies.base import BATCH, Inputs, Windows, cut_windows, project, strongest
 
 if TYPE_CHECKING:
     from zfnet.pipeline.studies import Evolution
@@ -55,8 +53,7 @@ class Trace:
     map. fixed, own (C, E): cosine with the last epoch's projection, -1..1, NaN for maps that are
     dead at the last epoch. floor (C,): that of another map's projection from the same place.
     pictured (P,): maps whose pictures are kept; pictures (P, E, h, w, 3) uint8: the projection at
-    each epoch's own place, cut to the field's window, which is moved inwards at the border; 128 is
-    zero, 255 and 1 are plus and minus the one in scales (P, E). final (C, 3, h, w): the last
+    each epoch's own place, cut to the field's window; 128 is zero. final (C, 3, h, w): the last
     epoch's projections.
     """
 
@@ -80,11 +77,9 @@ class Trace:
         self.places = np.zeros((*size, 2), np.int64)
         self.fixed, self.own = np.full(size, np.nan), np.full(size, np.nan)
         self.floor = np.full(len(drawn), np.nan)
-        self.window = min(reach.size[0], reach.image[0]), min(reach.size[1], reach.image[1])
-        fits = 3 * np.prod([*size, *self.window]) <= KEPT_BYTES
-        self.pictured = self.maps if fits else self.shown
-        self.scales = np.zeros((len(self.pictured), len(epochs)), np.float32)
-        self.pictures = np.full((*self.scales.shape, *self.window, 3), ZERO, np.uint8)
+        canvas = self.windows(self.places[:0, 0]).canvas
+        self.pictured = self.maps if 3 * np.prod([*size, *canvas]) <= KEPT_BYTES else self.shown
+        self.pictures = np.full((len(self.pictured), len(epochs), *canvas, 3), ZERO, np.uint8)
         self.final = torch.zeros((0, 3, *reach.size))
 
     @property
@@ -101,25 +96,19 @@ class Trace:
         alive = (self.values[:, 1:] > 0) & (self.values[:, :-1] > 0)
         return np.where(alive, self.rows[:, 1:] != self.rows[:, :-1], np.nan)
 
-    def fields(self, places: np.ndarray) -> np.ndarray:
-        """Top left y, x (…, 2) of the fields of places (…, 2); may lie outside the image."""
-        return np.asarray(self.reach.boxes(torch.from_numpy(places), clip=False)[..., :2])
-
-    def corners(self, places: np.ndarray) -> np.ndarray:
-        """The same of the windows that pictures are cut to, which lie inside."""
-        return np.clip(self.fields(places), 0, np.subtract(self.reach.image, self.window))
+    def windows(self, places: np.ndarray) -> Windows:
+        """What activations at places (…, 2) of this layer see."""
+        return Windows.at(self.reach, torch.from_numpy(places))
 
     def keep_pictures(self, members: np.ndarray, down: Tensor, e: int) -> None:
         """Keep those of `members` (n,) that are pictured; `down` (n, 3, h, w): their fields."""
-        places = self.places[members, e]
-        cut = cut_windows(down, (self.corners(places) - self.fields(places)).tolist(), self.window)
+        windows = self.windows(self.places[members, e])
+        cut = cut_windows(down, windows.corners - windows.fields, windows.canvas)
         for number, window in zip(self.maps[members], cut, strict=True):
             if number in self.pictured:
-                place = np.searchsorted(self.pictured, number)
                 part = window.permute(1, 2, 0).float().cpu().numpy()
-                scale = signed_scale(part, CONTRAST)
-                self.scales[place, e] = scale
-                self.pictures[place, e] = signed_to_rgb(part, scale)
+                place = np.searchsorted(self.pictured, number)
+                self.pictures[place, e] = signed_to_rgb(part, signed_scale(part, CONTRAST))
 
 
 def follow(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> list[Trace]:
@@ -131,11 +120,6 @@ def follow(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> lis
     before = {key: value.clone() for key, value in net.model.state_dict().items()}
     paths = {number: net.tap(number, cfg.tap) for number in cfg.layers}
     traces: list[Trace] = []
-    print(
-        f"evolution: {len(epochs)} epochs x {len(inputs.rows)} images, layers "
-        f"{', '.join(map(str, paths))} on {inputs.device.type}",
-        file=sys.stderr,
-    )
     try:
         for e in [-1, *range(len(epochs) - 1)]:  # the last first: the others are compared with it
             load_weights(net.model, snapshots[epochs[e]])
@@ -203,30 +187,13 @@ def _projections(
     """
     if not len(members):
         return torch.zeros((0, 3, *trace.reach.size), device=inputs.device)
-    batches = inputs.batches(trace.rows[members, e], BATCH)
-    images, places = torch.cat([images for images, _ in batches]), trace.places[members, e]
-    maps = torch.from_numpy(trace.maps[members] if units is None else units)
-
-    def project(size: int) -> Tensor:
-        return deconvnet(
-            inputs.net.model, images, trace.path, maps, places=torch.from_numpy(places),
-            values=None if units is None else 1.0, batch_size=size,
-        )  # fmt: skip
-
-    down = when_it_fits(project, BATCH)
-    return cut_windows(down, trace.fields(places).tolist(), trace.reach.size)
-
-
-def cut_windows(down: Tensor, corners: Sequence[Sequence[int]], size: tuple[int, int]) -> Tensor:
-    """Windows of `size` (h, w) of images (N, C, H, W), top left at `corners` (y, x); 0 outside."""
-    windows = down.new_zeros((len(down), down.shape[1], *size))
-    height, width = down.shape[2:]
-    for window, image, (y, x) in zip(windows, down, corners, strict=True):
-        y0, x0 = max(y, 0), max(x, 0)
-        y1, x1 = min(y + size[0], height), min(x + size[1], width)
-        if y1 > y0 and x1 > x0:
-            window[:, y0 - y : y1 - y, x0 - x : x1 - x] = image[:, y0:y1, x0:x1]
-    return windows
+    images, places = inputs.batch(trace.rows[members, e]), trace.places[members, e]
+    at = torch.from_numpy(places)
+    if units is None:
+        down = project(inputs, trace.path, images, trace.maps[members], at)
+    else:
+        down = project(inputs, trace.path, images, units, at, values=1.0)
+    return cut_windows(down, trace.windows(places).fields, trace.reach.size)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """How features form: each map's strongest activation, projected epoch by epoch (Fig. 4).
 
-The paper shows pictures and judges by eye when they stop changing. Here every map gets an epoch
-from which its projection stays similar to that of the last epoch. What is similar, and what to
-compare when another image becomes the strongest, the paper leaves open. Two measures are taken:
+Every map gets an epoch from which its projection stays similar to that of the last epoch. Two
+measures are taken:
 
 - "fixed": the image and place that are strongest at the last epoch, projected through the net of
   every epoch. Whatever differs is the feature, not the image; a map that is silent there at some
@@ -23,17 +22,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from zfnet.results import Measurement, Table
 from zfnet.stats.bootstrap import bootstrap, bootstrap_mean
 from zfnet.stats.estimate import MAPS, Estimate
 from zfnet.stats.intervals import rate
-from zfnet.studies.base import FIELD_LIMIT, Inputs
+from zfnet.studies.base import FIELD_LIMIT, Inputs, with_ends
 from zfnet.studies.convergence import Trace, convergence_index, follow, read_snapshots
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.stages import Paths
+    from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Evolution
 
 SPLIT = "train"  # as in the paper
@@ -60,14 +58,14 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
         "split": SPLIT,
         "split_images": len(inputs.split),
         "input_px": inputs.net.input_px,
-        "adopted": "adopted" in inputs.net.provenance,
+        "adopted": inputs.adopted,
         "measured": len(snapshots) > 1,
         "epochs": list(snapshots),
     }
     if not facts["measured"]:
         return Measurement(inputs.net.name, cfg.tap, cfg.seed, facts=facts)
-    columns = scaled_epochs(list(snapshots), PAPER_EPOCHS, PAPER_LENGTH)
-    epochs = measured_epochs(list(snapshots), columns, MAX_EPOCHS)
+    columns = scaled_epochs(list(snapshots))
+    epochs = measured_epochs(list(snapshots), columns)
     traces = follow(inputs, {epoch: snapshots[epoch] for epoch in epochs}, cfg)
     rules = rules_of(cfg)
     estimates = _estimates(traces, rules[0], len(inputs.rows), cfg.seed)
@@ -75,7 +73,7 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
         "layers": _layer_table(traces, estimates),
         "sensitivity": _sensitivity_table(traces, rules, cfg.seed),
         "steps": _step_table(traces, rules[0]),
-        "maps": _map_table(traces, rules[0], inputs.split.ids),
+        "maps": _map_table(traces, rules[0]),
     }
     facts |= {
         "epochs": list(epochs),
@@ -87,32 +85,30 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
         "field_limit": FIELD_LIMIT,
         "beyond_field_limit": [trace.number for trace in traces if _beyond_limit(trace)],
         "layers": {
-            trace.number: {"module": trace.path, "maps": trace.total}
-            | {"field": trace.reach.size, "shown": trace.shown}
-            for trace in traces
+            trace.number: {"field": trace.reach.size, "shown": trace.shown} for trace in traces
         },
     }
-    arrays = _arrays(traces)
+    arrays = {name: array for trace in traces for name, array in _arrays(trace).items()}
     return Measurement(inputs.net.name, cfg.tap, cfg.seed, estimates, tables, arrays, facts)
 
 
-def scaled_epochs(kept: Sequence[int], wanted: Sequence[int], length: int) -> tuple[int, ...]:
-    """The figure's columns: `wanted` epochs of a run of `length`, scaled to this run's length.
+def scaled_epochs(kept: Sequence[int]) -> tuple[int, ...]:
+    """The figure's columns: the paper's epochs, scaled to the length of this run.
 
     An epoch is rounded up: the first by whose end that share of the run had passed. The nearest
     snapshot kept is taken; each once, ascending, the last always.
     """
     last = max(kept)
-    scaled = [min(last, max(1, -(-epoch * last // length))) for epoch in wanted]
+    scaled = [min(last, max(1, -(-epoch * last // PAPER_LENGTH))) for epoch in PAPER_EPOCHS]
     nearest = {min(kept, key=lambda have: (abs(have - epoch), have)) for epoch in scaled}
     return tuple(sorted(nearest | {last}))
 
 
-def measured_epochs(kept: Sequence[int], columns: Sequence[int], most: int) -> tuple[int, ...]:
-    """Which snapshots are measured: all, or about `most` evenly spaced ones and the columns."""
-    if len(kept) <= most:
+def measured_epochs(kept: Sequence[int], columns: Sequence[int]) -> tuple[int, ...]:
+    """Which snapshots are measured: all, or about MAX_EPOCHS evenly spaced ones and the columns."""
+    if len(kept) <= MAX_EPOCHS:
         return tuple(kept)
-    spaced = np.linspace(0, len(kept) - 1, most).round().astype(int)
+    spaced = np.linspace(0, len(kept) - 1, MAX_EPOCHS).round().astype(int)
     return tuple(sorted({kept[i] for i in spaced} | set(columns)))
 
 
@@ -147,9 +143,7 @@ def rules_of(cfg: Evolution) -> list[ConvergenceRule]:
     ]
 
 
-def difference(
-    lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: int, note: str = ""
-) -> Estimate:
+def difference(lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: int) -> Estimate:
     """Mean over `upper` layers minus mean over `lower` ones, each layer's epochs (n,) averaged.
 
     Every layer weighs the same, however many maps it has. 95 % percentile bootstrap over the maps
@@ -158,19 +152,21 @@ def difference(
     lower, upper = ([layer for layer in side if len(layer)] for side in (lower, upper))
     n = sum(len(layer) for layer in (*lower, *upper))
     if not lower or not upper:
-        nothing = Estimate(float("nan"), n=n, unit="epochs", note=note, covers=(MAPS,))
-        return nothing.noting("one side has no live maps")
+        note = "one side has no live maps"
+        return Estimate(float("nan"), n=n, unit="epochs", note=note, covers=(MAPS,))
     weights = [*[1 / len(upper)] * len(upper), *[-1 / len(lower)] * len(lower)]
     return bootstrap(
-        [*upper, *lower], (seed, n, 10), weights=weights, unit="epochs", note=note, covers=(MAPS,)
-    )
+        [*upper, *lower], (seed, n, 10), weights=weights, unit="epochs", covers=(MAPS,),
+        note="layers weigh the same; maps that never become similar count at the last epoch",
+    )  # fmt: skip
 
 
-def _epochs_of(
-    traces: Sequence[Trace], layers: Sequence[int], rule: ConvergenceRule
-) -> list[np.ndarray]:
-    """Each map's epoch in those of `layers` that were followed, an array a layer."""
-    return [rule.epochs(trace) for trace in traces if trace.number in layers]
+def _sides(traces: Sequence[Trace], rule: ConvergenceRule) -> list[list[np.ndarray]]:
+    """The epochs of the maps of the lower and of the upper layers, an array a layer."""
+    return [
+        [rule.epochs(trace) for trace in traces if trace.number in layers]
+        for layers in (LOWER, UPPER)
+    ]
 
 
 def _estimates(
@@ -185,9 +181,7 @@ def _estimates(
     for trace in traces:
         for name, estimate in _layer_estimates(trace, rule, seed).items():
             estimates[f"layer{trace.number}_{name}"] = estimate
-    note = "layers weigh the same; maps that never become similar count at the last epoch"
-    lower, upper = (_epochs_of(traces, layers, rule) for layers in (LOWER, UPPER))
-    between = difference(lower, upper, seed, note)
+    between = difference(*_sides(traces, rule), seed)
     share = _share(between, epochs[-1])
     return estimates | {"upper_minus_lower": between, "upper_minus_lower_share": share}
 
@@ -247,8 +241,7 @@ def _layer_table(traces: Sequence[Trace], estimates: Mapping[str, Estimate]) -> 
         own: dict[str, Any] = {"layer": trace.number, "module": trace.path, "maps": trace.total}
         own |= {"measured": len(trace.maps), "field_px": trace.reach.size[0]}
         for name in ("settled", "settled_share", "unsettled", "image_changes", "floor"):
-            one = estimates[f"layer{trace.number}_{name}"]
-            own |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+            own |= with_ends(name, estimates[f"layer{trace.number}_{name}"])
         records.append(own | {"dead_maps": int((~trace.live).sum())})
     return Table.of(records)
 
@@ -259,15 +252,9 @@ def _sensitivity_table(
     """The comparison of lower and upper layers by every rule, the chosen one first."""
     records = []
     for rule in rules:
-        lower, upper = (_epochs_of(traces, layers, rule) for layers in (LOWER, UPPER))
-        between = difference(lower, upper, seed)
-        late = [(layer == traces[0].epochs[-1]).mean() for layer in upper if len(layer)]
-        records.append(
-            rule._asdict()
-            | {"lower": _mean_of(lower), "upper": _mean_of(upper), "difference": between.value}
-            | {"difference_low": between.low, "difference_high": between.high}
-            | {"upper_unsettled": float(np.mean(late)) if late else None}
-        )
+        lower, upper = _sides(traces, rule)
+        record = rule._asdict() | {"lower": _mean_of(lower), "upper": _mean_of(upper)}
+        records.append(record | with_ends("difference", difference(lower, upper, seed)))
     return Table.of(records)
 
 
@@ -292,36 +279,29 @@ def _step_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
     return Table(["layer", "epoch", "fixed", "settled", "own", "changed"], rows)
 
 
-def _map_table(traces: Sequence[Trace], rule: ConvergenceRule, ids: Sequence[str]) -> Table:
+def _map_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
     """Every measured map; those without an epoch are dead at the last one."""
     rows: list[list[Any]] = []
     for trace in traces:
-        settled = dict(zip(np.flatnonzero(trace.live), rule.epochs(trace), strict=True))
-        for i, number in enumerate(trace.maps.tolist()):
-            own: list[Any] = [None] * 4
-            if i in settled:
-                changes, image = int(np.nansum(trace.changed[i])), ids[trace.rows[i, -1]]
-                own = [int(settled[i]), bool(settled[i] < trace.epochs[-1]), changes, image]
-            rows.append([trace.number, number, *own])
-    return Table(["layer", "map", "settled", "before_end", "image_changes", "image"], rows)
+        settled = np.full(len(trace.maps), np.nan)
+        settled[trace.live] = rule.epochs(trace)
+        for number, epoch in zip(trace.maps.tolist(), settled.tolist(), strict=True):
+            known = [None, None] if np.isnan(epoch) else [int(epoch), epoch < trace.epochs[-1]]
+            rows.append([trace.number, number, *known])
+    return Table(["layer", "map", "settled", "before_end"], rows)
 
 
-def _arrays(traces: Sequence[Trace]) -> dict[str, np.ndarray]:
-    arrays = {"epochs": np.array(traces[0].epochs, np.int32)}
-    for trace in traces:
-        boxes = trace.reach.boxes(torch.from_numpy(trace.places)).numpy()
-        own: dict[str, np.ndarray] = {
-            "maps": trace.maps.astype(np.int32),
-            "values": trace.values,
-            "images": trace.rows.astype(np.int32),
-            "places": trace.places.astype(np.int16),
-            "fixed": trace.fixed.astype(np.float32),
-            "own": trace.own.astype(np.float32),
-            "boxes": boxes.astype(np.int16),
-            "corners": trace.corners(trace.places).astype(np.int16),
-            "pictured": trace.pictured.astype(np.int32),
-            "projections": trace.pictures,
-            "scales": trace.scales,
-        }
-        arrays |= {f"layer{trace.number}_{name}": array for name, array in own.items()}
-    return arrays
+def _arrays(trace: Trace) -> dict[str, np.ndarray]:
+    windows = trace.windows(trace.places)
+    own: dict[str, np.ndarray] = {
+        "maps": trace.maps.astype(np.int32),
+        "values": trace.values,
+        "images": trace.rows.astype(np.int32),
+        "fixed": trace.fixed.astype(np.float32),
+        "own": trace.own.astype(np.float32),
+        "boxes": windows.boxes.astype(np.int16),
+        "corners": windows.corners.astype(np.int16),
+        "pictured": trace.pictured.astype(np.int32),
+        "projections": trace.pictures,
+    }
+    return {f"layer{trace.number}_{name}": array for name, array in own.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from zfnet.results import Table
 from zfnet.stats.bootstrap import bootstrap, bootstrap_mean
 from zfnet.stats.estimate import MAPS, Estimate
-from zfnet.studies.base import FIELD_LIMIT
+from zfnet.studies.base import FIELD_LIMIT, with_ends
 from zfnet.studies.similarity import MEASURES
 
 JUDGED = MEASURES[0]
@@ -26,16 +26,15 @@ COMPARED = "1 = as among different maps' pictures"
 class LayerNumbers:
     """The numbers of one layer's C maps; NaN for a map that has none.
 
-    field: px of the receptive field, longer side; share: of it in the input's side. fixed: every
-    projection is the map's own filter, as in the first convolution. By measure (C, 2), of
-    projections and of patches: spread, among a map's pictures; unrelated, among pictures of
-    different maps; moved, of a picture against itself one pixel off. support_px, support_share
-    (C,): side of a projection's support, and against the field's side. purity: of the maps with all
-    k activations above 0; directions: of random directions.
+    share: the receptive field's longer side in the input's. fixed: every projection is the map's
+    own filter, as in the first convolution. By measure (C, 2), of projections and of patches:
+    spread, among a map's pictures; unrelated, among pictures of different maps; moved, of a picture
+    against itself one pixel off. support_px, support_share (C,): side of a projection's support,
+    and against the field's side. purity: of the maps with all k activations above 0; directions: of
+    random directions.
     """
 
     number: int
-    field: int
     share: float
     fixed: bool
     spread: dict[str, np.ndarray]
@@ -87,23 +86,20 @@ def judged(layers: Iterable[LayerNumbers]) -> list[LayerNumbers]:
 def estimates(layers: Sequence[LayerNumbers], seed: int) -> dict[str, Estimate]:
     """Per layer, then over layers; intervals over maps."""
     found: dict[str, Estimate] = {}
+    differing = f"patches − projections, {COMPARED}"
+    square = f"side of the smallest square with {100 * ENERGY:g} % of a projection's energy"
     for layer in layers:
-        both = layer.pairs(JUDGED)
+        both, name = layer.pairs(JUDGED), f"layer{layer.number}_"
         by_filter = "; the projection is the map's filter: 0 by construction" * layer.fixed
-        square = f"smallest square with {100 * ENERGY:g} % of a projection's energy"
-        own = {
-            "spread_projections": mean_of_maps(both[:, 0], seed, COMPARED + by_filter),
-            "spread_patches": mean_of_maps(both[:, 1], seed, COMPARED),
-            "spread_difference": mean_of_maps(
-                layer.difference(JUDGED), seed, f"patches − projections, {COMPARED}"
-            ),
-            "support_share": mean_of_maps(
-                layer.support_share, seed, f"side of the {square}, of the field's side"
-            ),
-            "support_px": mean_of_maps(layer.support_px, seed, f"side of the {square}", "px"),
-        }
         why = "" if layer.claims else f"field above {FIELD_LIMIT:g} of the input's side"
-        found |= {f"layer{layer.number}_{key}": replace(e, invalid=why) for key, e in own.items()}
+        for key, values, note, unit in (
+            ("spread_projections", both[:, 0], COMPARED + by_filter, ""),
+            ("spread_patches", both[:, 1], COMPARED, ""),
+            ("spread_difference", layer.difference(JUDGED), differing, ""),
+            ("support_share", layer.support_share, f"{square}, of the field's side", ""),
+            ("support_px", layer.support_px, square, "px"),
+        ):
+            found[name + key] = replace(mean_of_maps(values, seed, note, unit), invalid=why)
     found["spread_difference"] = spread_difference(layers, JUDGED, seed)
     shares = [_numbers(layer.support_share) for layer in judged(layers)]
     found["support_share"] = _mean_over(shares, seed, "of the field's side; layers alike")
@@ -142,7 +138,7 @@ def purity_slope(layers: Sequence[LayerNumbers], which: str, seed: int) -> Estim
 
 def _mean_over(groups: Sequence[np.ndarray], seed: int, note: str) -> Estimate:
     """Mean of the layers' means, each layer counting alike."""
-    return _over_layers(groups, [1 / len(groups)] * len(groups) if groups else [], seed, note)
+    return _over_layers(groups, [1 / len(groups) for _ in groups], seed, note)
 
 
 def _over_layers(
@@ -156,29 +152,14 @@ def _numbers(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-# -------------------------------------------------------------------------------------- as tables
-def tables(layers: Sequence[LayerNumbers], seed: int) -> dict[str, Table]:
-    """What each measure of spread makes of the judged layers, and the slopes of purity."""
-    measures = []
+def measures_table(layers: Sequence[LayerNumbers], seed: int) -> Table:
+    """What each measure of spread makes of the judged layers."""
+    rows = []
     for measure in MEASURES:
         row: dict[str, Any] = {"measure": measure}
         for kind in ("spread", "unrelated", "moved"):
             means = [layer.means(kind, measure) for layer in judged(layers)]
             both = np.mean(means, axis=0) if means else np.full(2, np.nan)
             row |= {f"{kind}_projections": both[0], f"{kind}_patches": both[1]}
-        measures.append(row | with_ends("difference", spread_difference(layers, measure, seed)))
-    slopes = [
-        {"of": which, "layers": ", ".join(str(layer.number) for layer in some)}
-        | with_ends("slope", purity_slope(some, which, seed))
-        for which, some in (
-            ("purity", layers),
-            ("purity", [layer for layer in layers if layer.claims]),
-            ("directions", layers),
-        )
-    ]
-    return {"measures": Table.of(measures), "slopes": Table.of(slopes)}
-
-
-def with_ends(key: str, estimate: Estimate) -> dict[str, float | None]:
-    """A value and its interval's ends under the keys that a table has for them."""
-    return {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+        rows.append(row | with_ends("difference", spread_difference(layers, measure, seed)))
+    return Table.of(rows)

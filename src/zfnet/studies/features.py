@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
+from zfnet.data.signed import signed_scale, signed_to_rgb
 from zfnet.errors import UserError
-from zfnet.methods.gradients import deconvnet
 from zfnet.methods.top_activations import top_activations
 from zfnet.models.net import Net
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.studies import feature_numbers
-from zfnet.studies.base import BATCH, FIELD_LIMIT, Inputs, Windows, ahead, strongest, when_it_fits
-from zfnet.studies.feature_numbers import ENERGY, JUDGED, LayerNumbers, mean_of_maps, with_ends
+from zfnet.studies.base import (
+    BATCH,
+    FIELD_LIMIT,
+    Inputs,
+    Windows,
+    ahead,
+    first_filters,
+    project,
+    strongest,
+    with_ends,
+)
+from zfnet.studies.feature_numbers import ENERGY, JUDGED, LayerNumbers, mean_of_maps, purity_slope
 from zfnet.studies.similarity import MEASURES, Pictures, moved, overlay, spreads, support_side
 
 if TYPE_CHECKING:
@@ -30,7 +39,6 @@ if TYPE_CHECKING:
 
 SPLIT = "val"  # images that the net was not trained on
 CHANCE_DRAWS = 4000
-COUNTED = ("maps", "dead_maps", "field_px", "field_share")  # of a layer: no interval
 MIN_OVERLAP = 0.25  # of the field (of the input, if smaller): pairs at the border share less
 UNRELATED_RANKS = 3  # groups of different maps' pictures, one of each rank, that are compared
 
@@ -48,40 +56,39 @@ def study(inputs: Inputs, cfg: Features) -> Measurement:
         )
     layers = scan(inputs, cfg)
     first = min(layers, key=lambda layer: layer.number)
-    filters = first_filters(inputs.net, first)
+    filters = filters_of(first, inputs.net)
     numbers: list[LayerNumbers] = []
     arrays: dict[str, np.ndarray | Sequence[np.ndarray]] = {}
     for layer in layers:
-        measured, own = project(inputs, layer, layer is first and filters is not None)
+        measured, projections = project_layer(inputs, layer, layer is first and filters is not None)
         numbers.append(measured)
-        name = f"layer{layer.number}"
-        arrays |= {f"{name}_{key}": array for key, array in own.items()}
-        # Written map by map: they may be larger than the memory.
-        arrays[f"{name}_projections"] = np.array_split(own["projections"], len(layer.values))
+        own: dict[str, np.ndarray | Sequence[np.ndarray]] = {
+            "values": layer.values.astype(np.float32),
+            "images": layer.rows.astype(np.int32),
+            "boxes": layer.windows.boxes.astype(np.int16),
+            "corners": layer.windows.corners.astype(np.int16),
+            # Written map by map: they may be larger than the memory.
+            "projections": np.array_split(projections, len(projections)),
+        }
+        arrays |= {f"layer{layer.number}_{key}": array for key, array in own.items()}
     if filters is not None:
         scales = np.abs(filters).max((1, 2, 3)).astype(np.float32)
         pictures = [signed_to_rgb(*one) for one in zip(filters, scales.tolist(), strict=True)]
         arrays[f"layer{first.number}_filters"] = np.stack(pictures)
         arrays[f"layer{first.number}_filter_scales"] = scales
-    found = _counts(layers, inputs, cfg) | feature_numbers.estimates(numbers, cfg.seed)
-    return Measurement(
-        net=inputs.net.name,
-        tap=cfg.tap,
-        seed=cfg.seed,
-        estimates=found,
-        tables={
-            "layers": _layers_table(layers, found),
-            "maps": _maps_table(layers, numbers, inputs),
-            **feature_numbers.tables(numbers, cfg.seed),
-        },
-        arrays=arrays,
-        facts=_facts(layers, numbers, inputs, cfg),
-    )
+    estimates = _counts(layers, inputs, cfg) | feature_numbers.estimates(numbers, cfg.seed)
+    tables = {
+        "layers": _layers_table(layers, estimates),
+        "maps": _maps_table(layers, numbers, inputs),
+        "measures": feature_numbers.measures_table(numbers, cfg.seed),
+    }
+    facts = _facts(layers, numbers, inputs, cfg)
+    return Measurement(inputs.net.name, cfg.tap, cfg.seed, estimates, tables, arrays, facts)
 
 
 # -------------------------------------------------------------------------------------- the pass
 @dataclass(frozen=True)
-class Layer:
+class LayerScan:
     """One layer's strongest activations and where they lie.
 
     values (C, k) float32, strongest first; rows (C, k) int64, rows of the split; places (C, k, 2)
@@ -111,7 +118,7 @@ class Layer:
         return ~(self.values[:, 0] > 0)
 
 
-def scan(inputs: Inputs, cfg: Features) -> list[Layer]:
+def scan(inputs: Inputs, cfg: Features) -> list[LayerScan]:
     """One forward pass over the split: maps, and random directions, by their strongest images."""
     net = inputs.net
     paths = {number: net.tap(number, cfg.tap) for number in cfg.layers}
@@ -124,7 +131,7 @@ def scan(inputs: Inputs, cfg: Features) -> list[Layer]:
         top, along = found[path].rows(slice(maps)), found[path].rows(slice(maps, None))
         values, purity = top.values.float().numpy(), top.purity(classes).numpy()
         layers.append(
-            Layer(
+            LayerScan(
                 number=number,
                 path=path,
                 values=values,
@@ -160,7 +167,7 @@ def choose_maps(
 ) -> tuple[int, ...]:
     """Which maps of a layer are drawn, ascending; all of layer 1 (the paper shows its filters).
 
-    values (C, k), purity (C,): see `Layer`. "random" takes dead maps as they come, as a random
+    values (C, k), purity (C,): see `LayerScan`. "random" takes dead maps as they come, as a random
     subset must; "active" and "strongest" leave them out, "specific" all without k activations above
     0. Named maps keep their order; UserError for one that the layer does not have.
     """
@@ -193,62 +200,34 @@ def chance_purity(labels: np.ndarray, k: int, seed: int) -> float:
     return float(drawn.max(1).mean() / k)
 
 
-def first_filters(net: Net, layer: Layer) -> np.ndarray | None:
-    """The first layer's filters (C, k, k, 3), if `layer` is the first convolution of the pixels.
+def filters_of(layer: LayerScan, net: Net) -> np.ndarray | None:
+    """The maps' filters (C, k, k, 3), if `layer` is the first convolution of the pixels.
 
     None where the layer lies deeper: then its maps are shown by projections, as other layers' are.
     """
-    first = next((m for m in net.model.modules() if isinstance(m, nn.Conv2d)), None)
-    if (
-        first is None
-        or first.weight.shape[1] != 3
-        or first.weight.shape[0] != len(layer.values)
-        or tuple(first.kernel_size) != layer.windows.reach.size
-    ):
+    filters, _ = first_filters(net)
+    if (len(filters), *filters.shape[2:]) != (len(layer.values), *layer.windows.reach.size):
         return None
-    return first.weight.detach().cpu().float().permute(0, 2, 3, 1).contiguous().numpy()
+    return filters.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 # ------------------------------------------------------------------------------------ projecting
-def project(
-    inputs: Inputs, layer: Layer, fixed: bool
-) -> tuple[LayerNumbers, dict[str, np.ndarray]]:
-    """Project one layer's strongest activations, each alone, measure and keep them.
+def project_layer(inputs: Inputs, layer: LayerScan, fixed: bool) -> tuple[LayerNumbers, np.ndarray]:
+    """Project one layer's strongest activations, each alone, and measure them.
 
-    fixed: the projections are the maps' filters. Returns the layer's numbers and its arrays by
-    name. "projections" (C, k, h, w, 3) uint8 are cut to their windows: 128 is zero, 255 and 1 are
-    plus and minus `scales` (C, k), the 99.5 % quantile of its absolute values in the field (input
-    units). Maps without k activations above 0 are not measured.
+    fixed: the projections are the maps' filters. Returns the layer's numbers and the projections
+    (C, k, h, w, 3) uint8, cut to their windows: 128 is zero, 255 and 1 are plus and minus the
+    99.5 % quantile of each one's absolute values in its field. Maps without k activations above 0
+    are not measured.
     """
     windows, (maps, k) = layer.windows, layer.values.shape
-    size = max(windows.reach.size)
     numbers = LayerNumbers.blank(
-        maps, number=layer.number, field=size, share=size / inputs.net.input_px, fixed=fixed,
-        purity=layer.purity[layer.full], directions=layer.directions,
+        maps, number=layer.number, share=max(windows.reach.size) / inputs.net.input_px,
+        fixed=fixed, purity=layer.purity[layer.full], directions=layer.directions,
     )  # fmt: skip
     # In a file without a name: those of a wide net may be larger than the memory.
     with tempfile.TemporaryFile() as file:
         crops = np.memmap(file, np.uint8, "w+", shape=(maps, k, *windows.canvas, 3))
-    scales = np.zeros((maps, k), np.float32)
-    for group, down, images in _projected(inputs, layer):
-        for m, projections in zip(group.tolist(), down, strict=True):
-            crops[m], scales[m] = _encoded(projections, layer.windows, m)
-        full = layer.full[group]
-        _measure(numbers, layer, group[full], down[full], images[full])
-    return numbers, {
-        "values": layer.values.astype(np.float32),
-        "images": layer.rows.astype(np.int32),
-        "places": layer.places.numpy().astype(np.int16),
-        "boxes": windows.boxes.astype(np.int16),
-        "corners": windows.corners.astype(np.int16),
-        "projections": crops,
-        "scales": scales,
-    }
-
-
-def _projected(inputs: Inputs, layer: Layer) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Groups of maps (m,), their projections (m, k, H, W, 3) float and images, all in order."""
-    maps, k = layer.values.shape
     groups = np.array_split(np.arange(maps), range(max(1, BATCH // k), maps, max(1, BATCH // k)))
     for group, pixels in progress(
         zip(groups, ahead(lambda g: inputs.pixels(layer.rows[g].reshape(-1)), groups), strict=True),
@@ -256,40 +235,33 @@ def _projected(inputs: Inputs, layer: Layer) -> Iterator[tuple[np.ndarray, np.nd
         desc=f"layer {layer.number}: {maps * k} projections",
         unit="batch",
     ):
-        x, units = inputs.normalised(pixels), torch.from_numpy(np.repeat(group, k))
-        places = layer.places[group].reshape(-1, 2)
-
-        def down(
-            size: int, x: Tensor = x, units: Tensor = units, places: Tensor = places
-        ) -> Tensor:
-            model = inputs.net.model
-            return deconvnet(model, x, layer.path, units, places=places, batch_size=size)
-
-        projected, images = (
+        x, places = inputs.normalised(pixels), layer.places[group].reshape(-1, 2)
+        down, images = (
             each.permute(0, 2, 3, 1).cpu().numpy().reshape(len(group), k, *each.shape[2:], 3)
-            for each in (when_it_fits(down, BATCH), pixels)
+            for each in (project(inputs, layer.path, x, np.repeat(group, k), places), pixels)
         )
-        yield group, projected, images
+        for m, projections in zip(group.tolist(), down, strict=True):
+            crops[m] = _encoded(projections, windows, m)
+        full = layer.full[group]
+        _measure(numbers, windows, group[full], down[full], images[full])
+    return numbers, crops
 
 
-def _encoded(projections: np.ndarray, windows: Windows, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Projections (k, H, W, 3) of map `m` as bytes in their windows, and the scale of each."""
-    crops = np.full((len(projections), *windows.canvas, 3), ZERO, np.uint8)
-    scales = np.zeros(len(projections), np.float32)
-    for i, ((y0, x0, y1, x1), (top, left)) in enumerate(
-        zip(windows.boxes[m], windows.corners[m], strict=True)
+def _encoded(projections: np.ndarray, windows: Windows, m: int) -> np.ndarray:
+    """Projections (k, H, W, 3) of map `m` as bytes in their windows."""
+    (height, width), crops = windows.canvas, []
+    for one, (y0, x0, y1, x1), (top, left) in zip(
+        projections, windows.boxes[m], windows.corners[m], strict=True
     ):
-        part = projections[i, y0:y1, x0:x1]
-        scales[i] = signed_scale(part)
-        crops[i, y0 - top : y1 - top, x0 - left : x1 - left] = signed_to_rgb(part, scales[i])
-    return crops, scales
+        scale = signed_scale(one[y0:y1, x0:x1])
+        crops.append(signed_to_rgb(one[top : top + height, left : left + width], scale))
+    return np.stack(crops)
 
 
 def _measure(
-    numbers: LayerNumbers, layer: Layer, maps: np.ndarray, down: np.ndarray, images: np.ndarray
+    numbers: LayerNumbers, windows: Windows, maps: np.ndarray, down: np.ndarray, images: np.ndarray
 ) -> None:
     """Measure some maps' projections and images, both (m, k, H, W, 3)."""
-    windows = layer.windows
     least = MIN_OVERLAP * windows.canvas[0] * windows.canvas[1]
 
     def laid(pictures: np.ndarray, at: Any) -> Pictures:
@@ -321,46 +293,44 @@ def _measure(
 
 
 # ------------------------------------------------------------------------------------ as a result
-def _counts(layers: Sequence[Layer], inputs: Inputs, cfg: Features) -> dict[str, Estimate]:
+def _counts(layers: Sequence[LayerScan], inputs: Inputs, cfg: Features) -> dict[str, Estimate]:
     chance = chance_purity(inputs.labels[inputs.rows], cfg.top_k, cfg.seed)
     found = {
         "images": Estimate(len(inputs.rows), unit="images", note="counted"),
         "purity_chance": Estimate(chance, note=f"{CHANCE_DRAWS} draws of {cfg.top_k} images"),
     }
     for layer in layers:
-        maps, field = len(layer.values), layer.windows.reach.size[0]
-        counted = f"all with {cfg.top_k} activations above 0"
+        maps, dead, field = len(layer.values), int(layer.dead.sum()), layer.windows.reach.size[0]
+        share, counted = field / inputs.net.input_px, f"all with {cfg.top_k} activations above 0"
         own = {
             "maps": Estimate(maps, unit="maps", note="counted"),
-            "dead_maps": Estimate(int(layer.dead.sum()), n=maps, unit="maps", note="counted"),
-            "purity": mean_of_maps(layer.purity[layer.full], cfg.seed, note=counted),
+            "dead_maps": Estimate(dead, n=maps, unit="maps", note="counted"),
+            "purity": mean_of_maps(layer.purity[layer.full], cfg.seed, counted),
+            "field_px": Estimate(field, unit="px", note="of the architecture"),
+            "field_share": Estimate(share, note="field over input side; may pass 1"),
         }
         if cfg.directions:
-            own["purity_directions"] = mean_of_maps(
-                layer.directions, cfg.seed, note=f"of {cfg.directions}, {counted}"
-            )
-        own["field_px"] = Estimate(field, unit="px", note="of the architecture")
-        own["field_share"] = Estimate(
-            field / inputs.net.input_px, note="field over input side; may pass 1"
-        )
-        found |= {f"layer{layer.number}_{key}": estimate for key, estimate in own.items()}
+            note = f"of {cfg.directions}, {counted}"
+            own["purity_directions"] = mean_of_maps(layer.directions, cfg.seed, note)
+        found |= {f"layer{layer.number}_{key}": one for key, one in own.items()}
     return found
 
 
-def _layers_table(layers: Sequence[Layer], found: Mapping[str, Estimate]) -> Table:
+def _layers_table(layers: Sequence[LayerScan], found: Mapping[str, Estimate]) -> Table:
     """Every layer with all of its estimates."""
     rows = []
     for layer in layers:
         name = f"layer{layer.number}_"
         row: dict[str, Any] = {"layer": layer.number, "module": layer.path}
         for key in [key.removeprefix(name) for key in found if key.startswith(name)]:
-            one = found[name + key]
-            row |= {key: one.value} if key in COUNTED else with_ends(key, one)
+            row |= with_ends(key, found[name + key])
         rows.append(row)
     return Table.of(rows)
 
 
-def _maps_table(layers: Sequence[Layer], numbers: Sequence[LayerNumbers], inputs: Inputs) -> Table:
+def _maps_table(
+    layers: Sequence[LayerScan], numbers: Sequence[LayerNumbers], inputs: Inputs
+) -> Table:
     rows = []
     for layer, measured in zip(layers, numbers, strict=True):
         for m, values in enumerate(layer.values):
@@ -377,7 +347,7 @@ def _maps_table(layers: Sequence[Layer], numbers: Sequence[LayerNumbers], inputs
 
 
 def _facts(
-    layers: Sequence[Layer], numbers: Sequence[LayerNumbers], inputs: Inputs, cfg: Features
+    layers: Sequence[LayerScan], numbers: Sequence[LayerNumbers], inputs: Inputs, cfg: Features
 ) -> dict[str, Any]:
     return {
         "split": SPLIT,
@@ -391,6 +361,7 @@ def _facts(
         "field_limit": FIELD_LIMIT,
         "no_claims": [one.number for one in numbers if not one.claims],
         "judged": [one.number for one in feature_numbers.judged(numbers)],
+        "directions_slope": with_ends("slope", purity_slope(numbers, "directions", cfg.seed)),
         "layers": {
             str(layer.number): {
                 "maps": len(layer.values),

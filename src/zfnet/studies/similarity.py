@@ -42,7 +42,7 @@ class Pictures:
 
         Where a neighbour is unknown it is not: there the frame would be an edge.
         """
-        grey, known = _sum_of_planes(self.values) / 3, self.known
+        grey, known = self.values @ np.ones(3) / 3, self.known
         down, right = np.diff(grey, axis=1)[:, :, :-1], np.diff(grey, axis=2)[:, :-1]
         inside = known[:, :-1, :-1] & known[:, 1:, :-1] & known[:, :-1, 1:]
         return np.sqrt(down * down + right * right) * inside, inside
@@ -76,21 +76,14 @@ def correlations(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     rows = values.reshape(len(values), -1)
     squares = np.einsum("kpc,kpc->kp", values, values)
     count = values.shape[2] * (common @ common.T)
-    first = _sum_of_planes(values) @ common.T  # first[i, j]: the sum of i where j is known
+    sums = values @ np.ones(values.shape[2])  # many times as fast as numpy's over so few planes
+    first = sums @ common.T  # first[i, j]: the sum of i where j is known
     second = squares @ common.T
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = second - first**2 / count
         variance[~(variance > FLAT * second)] = np.nan
         covariance = rows @ rows.T - first * first.T / count
         return np.clip(covariance / np.sqrt(variance * variance.T), -1, 1)
-
-
-def _sum_of_planes(values: np.ndarray) -> np.ndarray:
-    """Sum over the last axis; for so few planes several times as fast as numpy's."""
-    total = values[..., 0].copy()
-    for plane in range(1, values.shape[-1]):
-        total += values[..., plane]
-    return total
 
 
 def cell_means(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
