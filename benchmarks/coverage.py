@@ -91,7 +91,7 @@ def operations(names: list[str]) -> str:
 def load(row: Row) -> Net:
     """The bundle with random weights, at the size that the row will name."""
     from zfnet.data.sample import ClassInfo
-    from zfnet.models.external import torchvision_net
+    from zfnet.models.foreign import torchvision_net
 
     classes = [ClassInfo(i, f"class{i}", f"class {i}") for i in range(10)]
     if not row.name.startswith(OWN_SIZE):

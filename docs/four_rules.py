@@ -58,7 +58,7 @@ def project_all(net_folder: Path, data: Path, image: str, layer: str, unit: int 
     from zfnet.data.datasets import centre_crop, pixels
     from zfnet.data.store import Prepared
     from zfnet.methods import project, receptive_field, top_activations
-    from zfnet.models.net import load_net
+    from zfnet.models.checkpoint import load_net
 
     net, prepared = load_net(net_folder), Prepared.open(data)
     split = prepared.split("val")

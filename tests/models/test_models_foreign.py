@@ -46,8 +46,9 @@ def test_names_are_torchvisions():
 
 @torch.no_grad()
 def test_random_weights_have_the_datas_classes_and_come_from_the_seed(tmp_path):
-    net = torchvision_net("torchvision/resnet18", "random", PETS, seed=3, input_px=64)
-    again = torchvision_net("resnet18", "random", PETS, seed=3, input_px=64)
+    net = torchvision_net("torchvision/resnet18", "random", PETS, input_px=64)
+    torch.rand(1)
+    again = torchvision_net("resnet18", "random", PETS, input_px=64)
     pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     x = net.normalise(pixels)
     logits = net.model(x)
@@ -124,20 +125,6 @@ def test_maps_are_the_last_rectified_of_each_resolution():
     assert not any(m._forward_hooks for m in model.modules())
 
 
-def test_hooks_leave_when_the_model_fails():
-    model = Pyramid()
-    with pytest.raises(RuntimeError):
-        automatic_taps(model, 2)
-    assert not any(m._forward_hooks for m in model.modules())
-
-
-def test_a_transformer_has_no_layers_to_number():
-    net = torchvision_net("vit_b_32", "random", PETS)
-    with pytest.raises(UserError, match=r"vit_b_32.*no feature maps to number"):
-        net.tap(5)
-    assert net.tap("encoder.ln") == "encoder.ln"
-
-
 def small_transformer(name, num_classes, draw=True):
     """A vision transformer as torchvision builds them: for images of 224 px alone."""
     from torchvision.models import VisionTransformer
@@ -145,15 +132,13 @@ def small_transformer(name, num_classes, draw=True):
     return VisionTransformer(224, 32, 1, 2, 16, 16, num_classes=num_classes).eval()
 
 
-def test_random_weights_take_the_size_that_the_transformer_is_built_for(monkeypatch):
+def test_a_transformer_takes_the_size_that_it_is_built_for_and_no_other(monkeypatch):
     monkeypatch.setattr(foreign, "build_model", small_transformer)
     net = torchvision_net("vit_h_14", "random", PETS)  # its usual weights are for 518 px
     assert net.input_px == net.normalise.input_px == 224
-    assert net.model(torch.zeros(1, 3, 224, 224)).shape == (1, 3)
-
-
-def test_an_input_side_that_a_model_refuses_is_named(monkeypatch):
-    monkeypatch.setattr(foreign, "build_model", small_transformer)
+    with pytest.raises(UserError, match=r"vit_h_14.*no feature maps to number"):
+        net.tap(5)
+    assert net.tap("encoder.ln") == "encoder.ln"
     says = r"input_px: vit_h_14 .* 518 px \(Wrong image height.*\); give another"
     with pytest.raises(UserError, match=says):
         torchvision_net("vit_h_14", "random", PETS, input_px=518)
@@ -240,19 +225,12 @@ def test_inception_takes_its_own_size():
         ("resnet81", {}, "no classifier 'resnet81'; did you mean 'resnet18'"),
         ("resnet18", {"weights": None}, "needs weights; give a file .* IMAGENET1K_V1, .*random"),
         ("resnet18", {"weights": "IMAGENET1K_V7"}, "unknown; did you mean 'IMAGENET1K_V1'"),
-        ("resnet18", {"weights": "no/such.pth"}, "no/such.pth: no such file"),
         ("resnet18", {"layers": {5: "layre4"}}, "layers.5: .* did you mean 'layer4'"),
-        ("resnet18", {"layers": {9: "layer4"}}, "9 is not a layer of the paper"),
     ],
 )
 def test_errors_say_what_to_give(name, options, says):
     with pytest.raises(UserError, match=says):
         torchvision_net(name, **{"weights": "random", "data_classes": PETS, **options})
-
-
-def test_weights_of_another_net_are_named(squeezenet_file):
-    with pytest.raises(UserError, match=r"mine\.pth: these weights belong to another net; missing"):
-        torchvision_net("resnet18", squeezenet_file, PETS)
 
 
 def test_without_a_network_the_file_to_fetch_is_named(monkeypatch):

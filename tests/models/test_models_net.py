@@ -75,14 +75,6 @@ def test_sizes_that_do_not_match_are_errors():
         Normalise.mean_image(torch.zeros(3, 12, 13), 10)
     with pytest.raises(UserError, match=r"\(N, 3, 10, 10\), found \(1, 3, 12, 12\)"):
         Normalise.mean_image(torch.zeros(3, 12, 12), 10)(torch.zeros(1, 3, 12, 12))
-    with pytest.raises(UserError, match=r"found \(1, 1, 10, 10\)"):
-        Normalise.standardise([0, 0, 0], [1, 1, 1], 10)(torch.zeros(1, 1, 10, 10))
-
-
-def test_normalisation_moves_with_the_net(net):
-    net.to("meta")
-    assert net.normalise.mean.is_meta
-    assert not net.normalise.state_dict()  # nothing to save: it has its own file
 
 
 def test_tap_accepts_numbers_taps_and_paths(net):
@@ -155,13 +147,6 @@ def test_weights_of_an_epoch_load_into_the_net(net, tmp_path):
     assert torch.equal(kept, net.model.layer1.conv.weight)
 
 
-def test_weights_go_into_an_open_file_too(net, tmp_path):
-    with (tmp_path / "partial").open("wb") as file:
-        save_weights(net.model, file)
-    state = read_state(tmp_path / "partial")
-    assert all(torch.equal(value, state[key]) for key, value in net.model.state_dict().items())
-
-
 def damage_json(folder: Path) -> None:
     (folder / "net.json").write_text("{")
 
@@ -194,7 +179,6 @@ def other_format(folder: Path) -> None:
         (lambda f: (f / "weights.pt").unlink(), r"weights\.pt: no such file"),
         (lambda f: (f / "mean.npy").unlink(), r"mean\.npy: not found"),
         (lambda f: (f / "mean.npy").write_bytes(b"x"), r"mean\.npy: damaged"),
-        (lambda f: (f / "weights.pt").write_bytes(b""), r"weights\.pt: cannot be read"),
         (damage_json, r"net\.json cannot be read"),
         (lose_key, r"net\.json: not a complete description.*classes"),
         (other_format, r"not a net of format 1"),

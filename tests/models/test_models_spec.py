@@ -7,15 +7,7 @@ import sys
 import pytest
 
 from zfnet.errors import UserError
-from zfnet.models.spec import (
-    ALEXNET,
-    Conv,
-    Linear,
-    NetSpec,
-    build_spec,
-    output_shapes,
-    taps,
-)
+from zfnet.models.spec import Linear, NetSpec, build_spec, output_shapes, taps
 
 
 def sides(spec, kinds=("conv", "out")):
@@ -36,30 +28,26 @@ def test_alexnet_map_sizes_and_order_of_normalisation():
     assert output_shapes(build_spec("zfnet"))["1.norm"] == (96, 55, 55)  # after its pool from 110
 
 
-def test_width_scales_maps_and_hidden_units_but_not_classes():
+def test_width_scales_what_the_paper_gives_but_not_the_classes():
     spec = build_spec("zfnet", width=0.25, num_classes=13)
     assert [spec.layer(n).maps for n in range(1, 6)] == [24, 64, 96, 96, 64]
     assert spec.layer(6) == Linear(1024, dropout=0.5)
     assert spec.num_classes == 13
-
-
-def test_width_rounds_to_multiples_of_8_and_never_below():
-    spec = build_spec("zfnet", width=0.15)
-    assert [spec.layer(n).maps for n in range(1, 6)] == [16, 40, 56, 56, 40]
-    assert spec.layer(6).units == 616
+    rounded = build_spec("zfnet", width=0.15)  # to multiples of 8
+    assert [rounded.layer(n).maps for n in range(1, 6)] == [16, 40, 56, 56, 40]
     assert build_spec("zfnet", width=0.001).layer(1).maps == 8
+    wide = build_spec("zfnet", width=0.5, fc_units=2048, middle_maps=[512, 1024, 512], without=[3])
+    assert [wide.layer(n).maps for n in (4, 5)] == [512, 256]
+    assert wide.layer(7).units == 1024
+    assert wide.numbers == (1, 2, 4, 5, 6, 7, 8)
 
 
-def test_modifications_are_given_at_paper_width():
-    spec = build_spec("zfnet", width=0.5, fc_units=2048, middle_maps=[512, 1024, 512])
-    assert [spec.layer(n).maps for n in (3, 4, 5)] == [256, 512, 256]
-    assert spec.layer(7).units == 1024
-
-
-def test_without_keeps_the_papers_numbers():
-    spec = build_spec("zfnet", without=[3, 4])
-    assert spec.numbers == (1, 2, 5, 6, 7, 8)
-    assert output_shapes(spec)["5.conv"] == (256, 13, 13)
+def test_constants_dropout_and_groups():
+    spec = build_spec("alexnet", lrn={"size": 3, "k": 1.0}, dropout=0.25, grouped=False)
+    assert (spec.norm.size, spec.norm.k, spec.norm.alpha) == (3, 1.0, 1e-4)
+    assert [spec.layer(n).dropout for n in (6, 7, 8)] == [0.25, 0.25, 0]
+    assert [spec.layer(n).groups for n in (2, 4, 5)] == [1, 1, 1]
+    assert [build_spec("alexnet").layer(n).groups for n in (2, 4, 5)] == [2, 2, 2]
 
 
 def test_changes_alter_one_layer_whatever_the_type_of_its_key():
@@ -69,20 +57,6 @@ def test_changes_alter_one_layer_whatever_the_type_of_its_key():
     assert spec.layer(1).pool.ceil is False
     assert build_spec("zfnet", changes=json.loads(json.dumps(early))) == spec
     assert build_spec("zfnet", changes={5: {"pool": None}}).layer(5).pool is None
-
-
-def test_lrn_constants_and_dropout():
-    spec = build_spec("zfnet", lrn={"size": 3, "k": 1}, dropout=0.25)
-    assert (spec.norm.size, spec.norm.k, spec.norm.alpha) == (3, 1.0, 1e-4)
-    assert spec.layer(6).dropout == spec.layer(7).dropout == 0.25
-    assert spec.layer(8).dropout == 0
-
-
-def test_groups_joined_on_request():
-    assert [build_spec("alexnet").layer(n).groups for n in (2, 4, 5)] == [2, 2, 2]
-    joined = build_spec("alexnet", grouped=False)
-    assert [joined.layer(n).groups for n in (2, 4, 5)] == [1, 1, 1]
-    assert build_spec("zfnet", grouped=False) == build_spec("zfnet")
 
 
 def test_spec_survives_json():
@@ -110,16 +84,11 @@ def test_taps_name_what_each_layer_hands_on():
     ("options", "says"),
     [
         ({"arch": "zfnett"}, "did you mean 'zfnet'"),
-        ({"without": [9]}, "no layer 9; its layers are 1, 2"),
-        ({"without": ["conv3"]}, "no layer 'conv3'"),
-        ({"without": [True]}, "no layer True"),
-        ({"without": [8]}, "layer 8 is the classifier"),
         ({"without": [1, 2, 3, 4, 5]}, "convolutional layers 1 to 5 must stay"),
         ({"changes": {1: {"kernal": 3}}}, "changes.1.kernal: no such .* did you mean 'kernel'"),
-        ({"changes": {1: {"pool": {"siel": True}}}}, "changes.1.pool.siel: .*ceil"),
         ({"changes": {1: {"kernel": "7"}}}, "changes.1.kernel: expected a whole number"),
         ({"changes": {1: 3}}, "changes.1: expected field: value"),
-        ({"changes": {3: {"maps": 8}}, "without": [3]}, "layer 3 is left out"),
+        ({"changes": {3: {"maps": 8}}, "without": [3]}, "no layer 3 to change; there are 1, 2, 4"),
         ({"changes": {3: {"maps": 8}}, "middle_maps": [1, 2, 3]}, "give one"),
         ({"changes": {8: {"units": 3}}}, "num_classes"),
         ({"changes": {2: {"groups": 5}}}, "layer 2: its 5 groups do not divide"),
@@ -135,14 +104,6 @@ def test_taps_name_what_each_layer_hands_on():
 def test_errors_name_the_key_and_the_cure(options, says):
     with pytest.raises(UserError, match=says):
         build_spec(**options)
-
-
-def test_tables_are_not_changed_by_use():
-    before = ALEXNET
-    build_spec("alexnet", width=0.1, changes={1: {"maps": 8}}, grouped=False)
-    assert before == ALEXNET
-    assert isinstance(ALEXNET.layers[0][1], Conv)
-    assert ALEXNET.layers[0][1].maps == 96
 
 
 def test_spec_and_names_need_no_torch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.files import read_json, write_json
+from zfnet.files import read_json, write_json, write_whole
 from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import MEAN_IMAGE, STANDARDISE, Net, Normalise
 from zfnet.models.spec import Linear, NetSpec
@@ -35,7 +36,8 @@ def save_net(net: Net, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     normalise: dict[str, Any] = {"kind": net.normalise.kind}
     if net.normalise.kind == MEAN_IMAGE:
-        np.save(folder / "mean.npy", net.normalise.mean.cpu().numpy())
+        mean = net.normalise.mean.cpu().numpy()
+        write_whole(folder / "mean.npy", lambda file: np.save(file, mean))
     else:
         normalise["mean"] = net.normalise.mean.tolist()
         normalise["std"] = net.normalise.std.tolist()
@@ -53,6 +55,8 @@ def save_net(net: Net, folder: str | Path) -> None:
     }
     write_json(folder / "net.json", record, sort_keys=False)
     save_weights(net.model, folder / "weights.pt")
+    with (folder / "weights.pt").open("rb") as file:
+        os.fsync(file.fileno())  # a training's checkpoints are deleted next
 
 
 def load_net(folder: str | Path, device: str | torch.device = "cpu") -> Net:

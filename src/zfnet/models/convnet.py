@@ -10,11 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from zfnet.errors import UserError
 from zfnet.models import spec as specs
 from zfnet.models.spec import Conv, NetSpec, Norm
-
-INITS = ("paper", "scaled", "he")
 
 
 class ConvNet(nn.Module):
@@ -108,13 +105,8 @@ def init_weights(
     "paper": N(0, 0.01²) (section 3 gives 10⁻² without naming the distribution). "scaled":
     N(0, (0.01/√width)²), for nets below paper size, where the constant never leaves chance.
     "he": N(0, 2/fan-in) (He et al. 2015). Depends on `seed` alone, not on the global
-    generator or the device. Raises UserError for another `kind`.
+    generator or the device.
     """
-    if kind not in INITS:
-        raise UserError(
-            f"init: there is no initialisation {kind!r}{specs.nearest(kind, INITS)} There are "
-            f"{', '.join(INITS)}"
-        )
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import urllib.error
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from zfnet.errors import UserError
 from zfnet.models.checkpoint import fit_state, read_state
+from zfnet.models.hooks import hooked
 from zfnet.models.net import Net, Normalise
 from zfnet.models.spec import nearest
 from zfnet.models.torchvision_names import TORCHVISION_NAMES
@@ -54,7 +55,6 @@ def torchvision_net(
     *,
     layers: Mapping[Any, str] | None = None,
     input_px: int | None = None,
-    seed: int = 0,
 ) -> Net:
     """A torchvision classifier with its own normalisation and input size, in evaluation mode.
 
@@ -63,24 +63,28 @@ def torchvision_net(
         weights: a file with a state dict; a name such as "DEFAULT" or "IMAGENET1K_V1", which
             torchvision downloads or finds in its cache; or "random" for untrained weights.
         data_classes: the data's classes by label, each with `id` (such as "n01440764") and `name`
-            ("tench"). Outputs are matched to them by WordNet id when
-            there are 1000, else by name; a file whose number of outputs is the data's number of
-            classes is taken to be fine-tuned on them, in their order.
+            ("tench"). Outputs are matched to them by WordNet id when there are 1000, else by name;
+            a file with as many outputs as classes is taken to be fine-tuned on them, in their
+            order.
         layers: module paths for layers of the paper, {5: "features.11"}, over the automatic ones.
         input_px: another input side than the weights' own, for nets that accept one.
-        seed: of the weights "random".
 
     Raises:
         UserError: no such model, weights or layer, weights that do not fit, or no way to match.
     """
-    name = known_name(name)
+    name = name.removeprefix(PREFIX)
+    if name not in TORCHVISION_NAMES:
+        raise UserError(
+            f"arch: torchvision has no classifier {name!r}{nearest(name, TORCHVISION_NAMES)} "
+            "`zfnet.models.torchvision_names` lists them"
+        )
     source = _find_weights(name, weights)
     views = source.entry.transforms()
     px = input_px or int(views.crop_size[0])
     if source.label == RANDOM:
         outputs, class_index = len(data_classes), None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(0)
             model = build_model(name, outputs)
         if not input_px:  # a vision transformer is built for one side, whatever its weights' is
             px = getattr(model, "image_size", px)
@@ -103,17 +107,6 @@ def torchvision_net(
     )
 
 
-def known_name(name: str) -> str:
-    """`name` without its prefix; UserError with the nearest name if torchvision has none such."""
-    bare = name.removeprefix(PREFIX)
-    if bare not in TORCHVISION_NAMES:
-        raise UserError(
-            f"arch: torchvision has no classifier {bare!r}{nearest(bare, TORCHVISION_NAMES)} "
-            "`zfnet.models.torchvision_names` lists them"
-        )
-    return bare
-
-
 def build_model(name: str, num_classes: int, draw: bool = True) -> nn.Module:
     """The model without auxiliary heads, in evaluation mode, with torchvision's random weights.
 
@@ -128,9 +121,7 @@ def build_model(name: str, num_classes: int, draw: bool = True) -> nn.Module:
         # draw, from a truncated normal, takes minutes.
         options = {"aux_logits": False, "transform_input": True, "init_weights": False}
     with nullcontext() if draw else _Undrawn():
-        model = torchvision.models.get_model(
-            known_name(name), weights=None, num_classes=num_classes, **options
-        )
+        model = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
     return model.eval()
 
 
@@ -180,7 +171,7 @@ def _taps_at(model: nn.Module, px: int, name: str) -> dict[str, str]:
 
 
 @dataclass
-class _Call:
+class _Output:
     """One module's output in the recording pass; modules that put out one tensor share `group`."""
 
     path: str
@@ -196,11 +187,10 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
-def _record(model: nn.Module, input_px: int) -> list[_Call]:
+def _record(model: nn.Module, input_px: int) -> list[_Output]:
     """Calls of modules that run exactly once, in the order in which they end."""
-    calls: list[_Call] = []
+    calls: list[_Output] = []
     alive: list[Tensor] = []  # so that no address is used twice
-    handles = []
 
     def watch(path: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -210,7 +200,7 @@ def _record(model: nn.Module, input_px: int) -> list[_Call]:
                 pools = isinstance(module, _POOLS)
                 shape = tuple(output.shape)
                 sequence = isinstance(module, nn.Sequential)
-                calls.append(_Call(path, shape, rectified, works, pools, sequence, id(output)))
+                calls.append(_Output(path, shape, rectified, works, pools, sequence, id(output)))
                 alive.append(output)
 
         return hook
@@ -219,21 +209,15 @@ def _record(model: nn.Module, input_px: int) -> list[_Call]:
     device = next(model.parameters()).device
     was_training = model.training
     try:
-        for path, module in model.named_modules():
-            if path:
-                handles.append(module.register_forward_hook(watch(path)))
-        model.eval()(noise.to(device))
+        with hooked(after=[(each, watch(path)) for path, each in model.named_modules() if path]):
+            model.eval()(noise.to(device))
     finally:
-        for handle in handles:
-            handle.remove()
         model.train(was_training)
-    times: dict[str, int] = {}
-    for call in calls:
-        times[call.path] = times.get(call.path, 0) + 1
+    times = Counter(call.path for call in calls)
     return [call for call in calls if times[call.path] == 1]
 
 
-def _pick_maps(calls: list[_Call]) -> list[str]:
+def _pick_maps(calls: list[_Output]) -> list[str]:
     square = [c for c in calls if len(c.shape) == 4 and c.shape[2] == c.shape[3] > 1]
     # a resolution reached by pooling alone has no map of its own
     sides = dict.fromkeys(c.shape[2] for c in square if c.works)
@@ -271,7 +255,7 @@ def _outermost(paths: list[str]) -> str:
     return min(paths, key=lambda path: (path.count("."), len(path)))
 
 
-def _pick_hidden(model: nn.Module, calls: list[_Call]) -> dict[int, str]:
+def _pick_hidden(model: nn.Module, calls: list[_Output]) -> dict[int, str]:
     """Layers 6 and 7: rectified vectors before the classifier, or its pooled input as 7."""
     vectors = [
         c.path

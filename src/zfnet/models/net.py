@@ -184,10 +184,3 @@ def convnet_net(
 
 def _per_channel(values: Tensor) -> Tensor:
     return values.view(1, 3, 1, 1)
-
-
-def __getattr__(name: str) -> Any:
-    """Names that moved to `checkpoint`, until every room has followed."""
-    import importlib
-
-    return getattr(importlib.import_module("zfnet.models.checkpoint"), name)

@@ -67,51 +67,6 @@ Layer = Conv | Linear
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A published net: its input size in pixels and its layers by the paper's number."""
-
-    input_px: int
-    layers: tuple[tuple[int, Layer], ...]
-
-
-# Zeiler & Fergus 2014, Fig. 3. Pad 1 in layer 1 and ceil in the pools are what its sizes 110, 55,
-# 26, 13, 6 imply; the text states neither.
-ZFNET = Architecture(
-    input_px=224,
-    layers=(
-        (1, Conv(96, kernel=7, stride=2, pad=1, pool=Pool(ceil=True), norm=True)),
-        (2, Conv(256, kernel=5, stride=2, pad=0, pool=Pool(ceil=True), norm=True)),
-        (3, Conv(384, kernel=3, pad=1)),
-        (4, Conv(384, kernel=3, pad=1)),
-        (5, Conv(256, kernel=3, pad=1, pool=Pool(ceil=True))),
-        (6, Linear(4096, dropout=0.5)),
-        (7, Linear(4096, dropout=0.5)),
-        (8, Linear(1000)),
-    ),
-)
-
-# Krizhevsky et al. 2012, sections 3.3 to 3.5: groups of 2 where the two GPUs did not talk,
-# normalisation before the pool. Its printed sizes need an input of 227, not the 224 of its text.
-ALEXNET = Architecture(
-    input_px=227,
-    layers=(
-        (1, Conv(96, kernel=11, stride=4, pool=Pool(), norm=True, norm_before_pool=True)),
-        (2, Conv(256, kernel=5, pad=2, groups=2, pool=Pool(), norm=True, norm_before_pool=True)),
-        (3, Conv(384, kernel=3, pad=1)),
-        (4, Conv(384, kernel=3, pad=1, groups=2)),
-        (5, Conv(256, kernel=3, pad=1, groups=2, pool=Pool())),
-        (6, Linear(4096, dropout=0.5)),
-        (7, Linear(4096, dropout=0.5)),
-        (8, Linear(1000)),
-    ),
-)
-
-ARCHITECTURES: dict[str, Architecture] = {"zfnet": ZFNET, "alexnet": ALEXNET}
-CLASSIFIER = 8
-MIDDLE_LAYERS = (3, 4, 5)
-
-
-@dataclass(frozen=True)
 class NetSpec:
     """One net, complete: what `convnet.ConvNet` builds and `net.json` records.
 
@@ -172,15 +127,48 @@ class NetSpec:
             entry = dict(entry)
             number, kind = entry.pop("number"), entry.pop("type")
             empty: Layer = Conv(1, 1) if kind == "conv" else Linear(1)
-            layers.append((int(number), _altered(empty, entry, f"layer {number}")))
-        norm = _altered(Norm(), record["norm"], "norm")
-        return cls(
-            str(record["arch"]),
-            int(record["input_px"]),
-            tuple(layers),
-            norm,
-            float(record["width"]),
-        )
+            layers.append((number, _altered(empty, entry, f"layer {number}")))
+        norm = Norm(**record["norm"])
+        return cls(record["arch"], record["input_px"], tuple(layers), norm, record["width"])
+
+
+# Zeiler & Fergus 2014, Fig. 3. Pad 1 in layer 1 and ceil in the pools are what its sizes 110, 55,
+# 26, 13, 6 imply; the text states neither.
+ZFNET = NetSpec(
+    "zfnet",
+    input_px=224,
+    layers=(
+        (1, Conv(96, kernel=7, stride=2, pad=1, pool=Pool(ceil=True), norm=True)),
+        (2, Conv(256, kernel=5, stride=2, pad=0, pool=Pool(ceil=True), norm=True)),
+        (3, Conv(384, kernel=3, pad=1)),
+        (4, Conv(384, kernel=3, pad=1)),
+        (5, Conv(256, kernel=3, pad=1, pool=Pool(ceil=True))),
+        (6, Linear(4096, dropout=0.5)),
+        (7, Linear(4096, dropout=0.5)),
+        (8, Linear(1000)),
+    ),
+)
+
+# Krizhevsky et al. 2012, sections 3.3 to 3.5: groups of 2 where the two GPUs did not talk,
+# normalisation before the pool. Its printed sizes need an input of 227, not the 224 of its text.
+ALEXNET = NetSpec(
+    "alexnet",
+    input_px=227,
+    layers=(
+        (1, Conv(96, kernel=11, stride=4, pool=Pool(), norm=True, norm_before_pool=True)),
+        (2, Conv(256, kernel=5, pad=2, groups=2, pool=Pool(), norm=True, norm_before_pool=True)),
+        (3, Conv(384, kernel=3, pad=1)),
+        (4, Conv(384, kernel=3, pad=1, groups=2)),
+        (5, Conv(256, kernel=3, pad=1, groups=2, pool=Pool())),
+        (6, Linear(4096, dropout=0.5)),
+        (7, Linear(4096, dropout=0.5)),
+        (8, Linear(1000)),
+    ),
+)
+
+ARCHITECTURES = {"zfnet": ZFNET, "alexnet": ALEXNET}
+CLASSIFIER = 8
+MIDDLE_LAYERS = (3, 4, 5)
 
 
 def build_spec(
@@ -199,8 +187,8 @@ def build_spec(
 ) -> NetSpec:
     """The layer list of `arch`, modified; None keeps the published value.
 
-    Numbers are taken to be of the right kind, as options have them; `changes`, which is free, is
-    checked here.
+    Values are taken to be of the right kind and range, as the config's options are; `changes`,
+    which is free there, is checked here.
 
     Args:
         arch: "zfnet" or "alexnet".
@@ -221,15 +209,23 @@ def build_spec(
         UserError: names the key at fault and the nearest right one, or the layer that the input is
             too small for and the smallest input that works.
     """
-    base = _architecture(arch)
+    if arch not in ARCHITECTURES:
+        raise UserError(
+            f"arch: there is no architecture {arch!r}{nearest(arch, ARCHITECTURES)} There are "
+            f"{', '.join(ARCHITECTURES)}, and torchvision/<name> for a torchvision model"
+        )
+    base = ARCHITECTURES[arch]
     layers = dict(base.layers)
     if grouped and all(getattr(layer, "groups", 1) == 1 for layer in layers.values()):
         raise UserError(
             f"grouped: {arch} has no groups, only alexnet has; for others use "
             "changes: {2: {groups: 2}}"
         )
-    removed = _removed(without, layers, arch)
-    altered = _by_layer(changes or {}, layers, removed)
+    for number in without:
+        del layers[number]
+    if not any(isinstance(layer, Conv) for layer in layers.values()):
+        raise UserError("without: at least one of the convolutional layers 1 to 5 must stay")
+    altered = _by_layer(changes or {}, layers)
     for number, layer in layers.items():
         if isinstance(layer, Conv) and grouped is False:
             layer = replace(layer, groups=1)
@@ -241,12 +237,12 @@ def build_spec(
         for number, maps in zip(MIDDLE_LAYERS, middle_maps, strict=True):
             if "maps" in altered.get(number, {}):
                 raise UserError(f"changes.{number}.maps: middle_maps sets the same value; give one")
-            layers[number] = _altered(layers[number], {"maps": maps}, "middle_maps")
+            if number in layers:
+                layers[number] = _altered(layers[number], {"maps": maps}, "middle_maps")
     layers = {number: _scaled(layer, width) for number, layer in layers.items()}
     layers[CLASSIFIER] = Linear(num_classes)
     px = base.input_px if input_px is None else input_px
-    left = tuple((number, layer) for number, layer in layers.items() if number not in removed)
-    spec = NetSpec(arch, px, left, replace(Norm(), **(lrn or {})), float(width))
+    spec = NetSpec(arch, px, tuple(layers.items()), Norm(**(lrn or {})), float(width))
     output_shapes(spec)  # raises where the input is too small or the groups do not divide
     return spec
 
@@ -350,45 +346,17 @@ def _pooled(side: int, pool: Pool) -> int:
     return out - 1 if pool.ceil and (out - 1) * pool.stride >= side else out
 
 
-def _architecture(arch: str) -> Architecture:
-    if arch not in ARCHITECTURES:
-        raise UserError(
-            f"arch: there is no architecture {arch!r}{nearest(arch, ARCHITECTURES)} There are "
-            f"{', '.join(ARCHITECTURES)}, and torchvision/<name> for a torchvision model"
-        )
-    return ARCHITECTURES[arch]
-
-
-def _removed(without: Sequence[int], layers: Mapping[int, Layer], arch: str) -> set[int]:
-    removed = {_layer_number(entry, layers, "without", arch) for entry in without}
-    if CLASSIFIER in removed:
-        raise UserError("without: layer 8 is the classifier and cannot be left out")
-    if not any(isinstance(layer, Conv) for n, layer in layers.items() if n not in removed):
-        raise UserError("without: at least one of the convolutional layers 1 to 5 must stay")
-    return removed
-
-
-def _layer_number(key: object, layers: Mapping[int, Layer], where: str, arch: str) -> int:
-    text = str(key)
-    if isinstance(key, bool) or not text.isdigit() or int(text) not in layers:
-        raise UserError(
-            f"{where}: {arch} has no layer {key!r}; its layers are "
-            f"{', '.join(str(number) for number in layers)}"
-        )
-    return int(text)
-
-
 def _by_layer(
-    changes: Mapping[Any, Mapping[str, Any]], layers: Mapping[int, Layer], removed: set[int]
+    changes: Mapping[Any, Mapping[str, Any]], layers: Mapping[int, Layer]
 ) -> dict[int, Mapping[str, Any]]:
     """The alterations asked for, by the layer's number."""
     for key, values in changes.items():
-        at = _layer_number(key, layers, "changes", "the net")
-        if at in removed:
-            raise UserError(f"changes.{at}: layer {at} is left out by 'without'")
+        if str(key) not in map(str, layers):
+            there = ", ".join(map(str, layers))
+            raise UserError(f"changes: there is no layer {key!r} to change; there are {there}")
         if not isinstance(values, Mapping):
-            raise UserError(f"changes.{at}: expected field: value pairs, found {values!r}")
-        if at == CLASSIFIER and "units" in values:
+            raise UserError(f"changes.{key}: expected field: value pairs, found {values!r}")
+        if int(key) == CLASSIFIER and "units" in values:
             raise UserError("changes.8.units: the outputs are the data's classes; set num_classes")
     return {int(key): values for key, values in changes.items()}
 
