@@ -165,14 +165,13 @@ def test_the_evidence_is_one_click_away(site):
     assert list(rows) == list(made.CLAIMS)
     assert "Hiding &lt;the object&gt; &amp; its parts hurts." in rows["evidence_drops"]
     for href in (
-        "studies/features.html#number-purity_slope", "studies/features.html#figure-layer_4",
-        "studies/features.html#figure-layer_2", "studies/features.html", "run.html#config",
-        "../results/features/",
+        "studies/features.html#number-purity_slope", "studies/features.html#figure-layer_3",
+        "studies/features.html", "run.html#config", "../results/features/",
     ):  # fmt: skip
         assert f'href="{href}"' in rows["hierarchy"], href
     assert 'src="studies/features/card.webp"' in rows["hierarchy"]
     assert "figure-maps" in rows["evidence_drops"]
-    assert "figure-layer_4" in rows["evidence_drops"]
+    assert "figure-layer_3" in rows["evidence_drops"]
     assert 'href="training.html#number-zfnet-val_top1_error"' in rows["nets_learn"]
     assert 'href="../models/zfnet/final/"' in rows["nets_learn"]
     assert 'href="training.html"' in rows["wider"]

@@ -11,12 +11,10 @@ import fabricate_explorers
 import no_network
 import numpy as np
 import pytest
-from PIL import Image
 
 from zfnet.errors import UserError
 from zfnet.report import evolution_panels, records, track
 from zfnet.report.gather import gather
-from zfnet.report.pictures import LARGE_PNG
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 
@@ -328,19 +326,6 @@ def test_every_number_stands_in_a_table_with_its_unit(tmp_path):
     assert found["probe"].summary == {}
     table = found["features"].tables["tables/purity"]  # as measured, to be computed with
     assert (table.columns, table.rows[0]) == (["layer", "maps", "purity"], ["1", 24, 0.21])
-
-
-def test_a_large_png_is_sent_as_the_site_shows_it(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
-    large, small = tmp_path / "large.png", tmp_path / "small.png"
-    Image.fromarray(noise).save(large)
-    Image.fromarray(noise[:100, :100]).save(small)
-    assert large.stat().st_size > LARGE_PNG
-    (tmp_path / "scratch").mkdir()
-    sent = track._smaller(large, tmp_path / "scratch")
-    assert sent.suffix == ".webp"
-    assert sent.stat().st_size < large.stat().st_size
-    assert track._smaller(small, tmp_path / "scratch") == small
 
 
 def test_what_an_older_replay_of_the_same_group_left_goes_and_other_groups_stay(tmp_path):

@@ -46,7 +46,6 @@ class StudyLinks:
 
     page: Link
     numbers: Mapping[str, str] = field(default_factory=dict)
-    figures: Sequence[Link] = ()
     figure: str = ""
     picture: Placed | None = None
     explorer: Link | None = None

@@ -68,23 +68,14 @@ def _data_words(evidence: Evidence) -> str:
 
 
 def glance(evidence: Evidence) -> list[dict[str, Any]]:
-    """The facts in the strip under the title."""
+    """The facts in the strip under the title: the main net's error, epochs, the time."""
     facts = []
-    if evidence.data:
-        meta = evidence.data.meta
-        source, splits = str(meta.get("source")), meta.get("splits", {})
-        counts = [formats.number(splits.get(name)) for name in ("train", "val")]
-        note = f"{counts[0]} to train, {counts[1]} to validate"
-        facts.append(fact("Data", SOURCES.get(source, source), note))
-    if evidence.nets:
-        epochs = sorted({net.epochs for net in evidence.nets if net.history})
-        note = f"{in_words(list(map(str, epochs)))} epochs" if epochs else "none trained here"
-        facts.append(fact("Nets", in_words(named(evidence.nets)), note))
-        main = evidence.nets[0]
-        error, chance = validation_error(main), chance_error(evidence)
-        if error:
-            note = "" if chance is None else f"chance is {formats.number(chance)} %"
-            facts.append(fact(f"Validation error, {main.title}", text(error), note))
+    error = validation_error(evidence.nets[0]) if evidence.nets else None
+    if error:
+        main, chance = evidence.nets[0], chance_error(evidence)
+        note = "" if chance is None else f"chance is {formats.number(chance)} %"
+        facts.append(fact(f"Validation error, {main.title}", text(error), note))
+        facts.append(fact("Epochs", main.epochs or "adopted"))
     if evidence.timings:
         hosts = host_groups(evidence.timings)
         note = hosts[0]["short"] if len(hosts) == 1 else f"{len(hosts)} machines"

@@ -1,13 +1,13 @@
-"""Copies figures into the site, with their sizes, and makes the small ones for the first page."""
+"""Copies figures into the site, and makes the small ones for the first page."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-LARGE_PNG = 1_500_000  # bytes; above, a page is better served by WebP
-WEBP_SIDE = 16_383  # px: no WebP is larger
 CARD = (720, 450)
 WIDE = 2.2
 
@@ -26,30 +26,16 @@ class Placed:
         return self.width > WIDE * self.height
 
 
-def place(source: Path, site: Path, folder: str) -> Placed:
-    """Copy `source` to `site`/`folder`; a large PNG becomes a WebP if that is smaller.
-
-    The original remains in results/.
-    """
-    from PIL import Image
-
-    target = site / folder / source.name
+def place(figure: Mapping[str, Any], site: Path, folder: str) -> Placed:
+    """Copy a figure, as the stage figures lists it, to `site`/`folder`."""
+    target = site / folder / figure["file"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    with Image.open(source) as image:
-        width, height = image.size
-        large = source.suffix == ".png" and target.stat().st_size > LARGE_PNG
-        if large and max(width, height) <= WEBP_SIDE:
-            smaller = target.with_suffix(".webp")
-            image.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
-            loser = max(smaller, target, key=lambda file: file.stat().st_size)
-            loser.unlink()
-            target = target if loser is smaller else smaller
-    return Placed(target.relative_to(site).as_posix(), width, height)
+    shutil.copyfile(figure["path"], target)
+    return Placed(target.relative_to(site).as_posix(), figure["width"], figure["height"])
 
 
 def card(source: Path, site: Path, folder: str) -> Placed:
-    """Write a figure as the WebP of a card: at the card's width, cut at its lower edge."""
+    """Write a figure as a card's WebP into a folder of the site: as wide, cut at its lower edge."""
     from PIL import Image
 
     width, height = CARD
@@ -61,6 +47,5 @@ def card(source: Path, site: Path, folder: str) -> Placed:
     sheet = Image.new("RGB", CARD, "white")
     sheet.paste(picture, (0, (height - scaled) // 2))
     target = site / folder / "card.webp"
-    target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target, "WEBP", quality=84, method=4)
     return Placed(target.relative_to(site).as_posix(), width, height)

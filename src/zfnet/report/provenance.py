@@ -115,12 +115,12 @@ def host_groups(timings: Timings) -> list[dict[str, Any]]:
         group["stages"].append(str(timing.get("stage", name)))
     return [
         {
-            "name": chr(ord("A") + index),
+            "name": f"Machine {index}",
             "stages": group["stages"],
             "facts": _host_facts(group["host"]),
             "short": _host_words(group["host"]),
         }
-        for index, group in enumerate(groups.values())
+        for index, group in enumerate(groups.values(), start=1)
     ]
 
 

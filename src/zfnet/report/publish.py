@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from zfnet.errors import UserError
 from zfnet.files import read_json, write_json
@@ -27,22 +27,6 @@ AGAIN = "uv run dvc repro -f -s track"  # also where DVC sees nothing new
 REMEMBERED = "published.json"  # in wandb/: where each group's report is, so that it is rewritten
 
 
-class Service(Protocol):
-    """What publishing asks of W&B."""
-
-    def reports(self) -> Any:
-        """The module whose classes a report is made of. Raises UserError if it is missing."""
-
-    def login(self) -> str:
-        """The name of the account's default entity. Raises UserError if nobody is logged in."""
-
-    def sync(self, folders: Sequence[Path], entity: str, project: str) -> None:
-        """Upload offline runs, but for those uploaded before. Raises UserError if one was not."""
-
-    def save(self, report: Any, draft: bool) -> None:
-        """Save the report, which then has an id and a url. Raises UserError if that fails."""
-
-
 class _PublishParser(argparse.ArgumentParser):
     """Faults of the command line end like every other fault of what was asked for."""
 
@@ -50,7 +34,7 @@ class _PublishParser(argparse.ArgumentParser):
         raise UserError(f"zfnet publish: {message}")
 
 
-def main(argv: Sequence[str], root: Path, main_root: Path, service: Service | None = None) -> int:
+def main(argv: Sequence[str], root: Path, main_root: Path, service: Wandb | None = None) -> int:
     """Publish the results in the checkout `root`; W&B's folder lies in `main_root`.
 
     Prints the report's address. Raises UserError as the module says.
@@ -69,7 +53,7 @@ def main(argv: Sequence[str], root: Path, main_root: Path, service: Service | No
     return 0
 
 
-def publish(root: Path, main_root: Path, service: Service, draft: bool = False) -> str:
+def publish(root: Path, main_root: Path, service: Wandb, draft: bool = False) -> str:
     """Upload, write the report and return its address; a report of the same group is rewritten."""
     evidence = gather(root)
     tracking = _replayed(evidence)
@@ -122,7 +106,7 @@ def _folders(main_root: Path, runs: dict[str, str]) -> list[Path]:
     return [folders[-1] for folders in found.values()]
 
 
-def _save(service: Service, report: Any, place: Destination, file: Path, draft: bool) -> str:
+def _save(service: Wandb, report: Any, place: Destination, file: Path, draft: bool) -> str:
     """Save the report, in place of the one that this group had, and remember where it is."""
     known = read_json(file, missing_ok=True)
     key = "/".join((place.entity, place.project, place.group))
@@ -140,7 +124,7 @@ class Wandb:
         self.main_root = main_root
 
     def reports(self) -> Any:
-        """wandb_workspaces.reports.v2; see `Service`."""
+        """The module whose classes a report is made of. Raises UserError if it is missing."""
         try:
             import wandb_workspaces.reports.v2 as module
         except ModuleNotFoundError as error:
@@ -153,7 +137,7 @@ class Wandb:
         return module
 
     def login(self) -> str:
-        """See `Service`. The key is tried at the server."""
+        """The account's default entity. Raises UserError if the server does not take the key."""
         with wandb_folder(self.main_root):
             instead = "browse without one: `uv run wandb leet wandb/`"
             need_login("`zfnet publish`", instead)
@@ -165,7 +149,7 @@ class Wandb:
         return str(entity)
 
     def sync(self, folders: Sequence[Path], entity: str, project: str) -> None:
-        """`wandb sync`, which shows what it does; see `Service`."""
+        """Upload offline runs, but for those uploaded before. Raises UserError if one was not."""
         with wandb_folder(self.main_root):
             environment = {k: v for k, v in os.environ.items() if k != "WANDB_SILENT"}
         command = [sys.executable, "-m", "wandb", "sync", "--entity", entity, "--project", project]
@@ -179,7 +163,7 @@ class Wandb:
             )
 
     def save(self, report: Any, draft: bool) -> None:
-        """See `Service`."""
+        """Save the report, which then has an id and a url. Raises UserError if that fails."""
         try:
             with wandb_folder(self.main_root):
                 report.save(draft=draft)

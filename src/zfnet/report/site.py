@@ -163,8 +163,7 @@ class _Site:
         study = self.evidence.studies[name]
         names = list(self.evidence.studies)
         place = names.index(name)
-        unfolded = [item for item in self.figures[name] if not item["folded"]]
-        card = next((item for item in unfolded if item["name"] == study["card"]), None)
+        figures = _card_first(study, self.figures[name])
         self._write(
             f"studies/{name}.html",
             "study.html.j2",
@@ -172,8 +171,8 @@ class _Site:
             name=name,
             description=study["answer"].split("\n\n")[0][:200],
             facts=facts.study_facts(study, self.evidence),
-            card=card or (unfolded[0] if unfolded else None),
-            figures=[item for item in unfolded if item is not (card or unfolded[0])],
+            card=figures[0] if figures else None,
+            figures=figures[1:],
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
             metrics=facts.study_metrics(study),
@@ -235,7 +234,7 @@ class _Site:
                 **figure,
                 "title": facts.words(figure["name"]),
                 "anchor": f"figure-{figure['name']}",
-                "picture": pictures.place(figure["path"], self.out, f"studies/{name}"),
+                "picture": pictures.place(figure, self.out, f"studies/{name}"),
             }
             for figure in self.evidence.studies[name]["figures"]
         ]
@@ -251,13 +250,11 @@ class _Site:
 
     def _study_links(self, name: str) -> StudyLinks:
         page, card, explorer = self._page(name), self.cards[name], self._explorer(name)
-        shown = [item for item in self.figures[name] if not item["folded"]]
         metrics = facts.study_metrics(self.evidence.studies[name])
         there = explorer is not None and explorer.href is not None
         return StudyLinks(
             page=page,
             numbers={item["key"]: f"{page.href}#{item['id']}" for item in metrics},
-            figures=[Link(f"{page.href}#{item['anchor']}", item["title"]) for item in shown],
             figure=card["figure"],
             picture=card["picture"],
             explorer=Link(explorer.href or "", explorer.title) if explorer and there else None,
@@ -282,9 +279,7 @@ class _Site:
 
     def _card(self, name: str) -> dict[str, Any]:
         study, href = self.evidence.studies[name], f"studies/{name}.html"
-        figures = [item for item in study["figures"] if not item["folded"]]
-        chosen = next((f for f in figures if f["name"] == study["card"]), None)
-        chosen = chosen or (figures[0] if figures else None)
+        chosen = next(iter(_card_first(study, study["figures"])), None)
         return {
             "href": href,
             "figure": f"{href}#figure-{chosen['name']}" if chosen else href,
@@ -309,6 +304,12 @@ class _Site:
             "numeric": facts.numeric_columns(rows),
             "href": href,
         }
+
+
+def _card_first(study: Mapping[str, Any], figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures that are not folded away, the one that stands for the study first."""
+    shown = [item for item in figures if not item["folded"]]
+    return sorted(shown, key=lambda item: item["name"] != study["card"])
 
 
 def _array_row(study: str, name: str, item: Mapping[str, Any]) -> list[str]:

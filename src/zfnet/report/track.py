@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from zfnet.errors import UserError
 from zfnet.files import read_json, write_json
 from zfnet.report.gather import gather
-from zfnet.report.pictures import LARGE_PNG, place
 from zfnet.report.records import (
     FIGURES,
     Record,
@@ -205,8 +204,8 @@ def _replay(
             steps.setdefault(step, {})[key] = picture
         last = steps.setdefault(max(steps, default=1), {})
         for figure in record.figures:
-            file = _smaller(figure["path"], Path(scratch))
-            last[f"{FIGURES}/{figure['name']}"] = wandb.Image(str(file), caption=figure["caption"])
+            image = wandb.Image(str(figure["path"]), caption=figure["caption"])
+            last[f"{FIGURES}/{figure['name']}"] = image
         for name, table in record.tables.items():
             rows = [list(row) for row in table.rows[:LARGEST_TABLE]]
             columns: list[str | int] = [*table.columns]
@@ -228,10 +227,3 @@ def _panels(record: Record, scratch: Path) -> Iterator[tuple[int, str, Any]]:
             yield step, key, wandb.Image(str(file), caption=panel.caption)
     except UserError as error:  # the numbers do not depend on the pictures
         print(f"zfnet: no pictures by epoch in W&B: {error}", file=sys.stderr)
-
-
-def _smaller(file: Path, scratch: Path) -> Path:
-    """A large PNG as the site would show it, else the file itself."""
-    if file.suffix != ".png" or file.stat().st_size <= LARGE_PNG:
-        return file
-    return scratch / place(file, scratch, FIGURES).href
