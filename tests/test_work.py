@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, write_json, write_text, write_whole
-from zfnet.work import WAITS, WorkFolder, key_of, name_others
+from zfnet.work import WAITS, TakenError, WorkFolder, key_of, name_others
 
 FACTS = {"model": {"width": 0.25}, "seed": 0, "data": "abc"}
 
@@ -17,7 +18,7 @@ def test_the_key_follows_the_facts_and_not_their_order() -> None:
     assert key_of(FACTS) != key_of(FACTS | {"model": {"width": 0.5}})
 
 
-def test_one_folder_serves_one_process(tmp_path: Path) -> None:
+def test_one_folder_serves_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (WorkFolder(tmp_path, "zfnet", key_of(FACTS)) for _ in range(2))
     with first.locked():
         with (
@@ -27,8 +28,21 @@ def test_one_folder_serves_one_process(tmp_path: Path) -> None:
             pass
         other_key = WorkFolder(tmp_path, "zfnet", key_of({}))
         assert other_key.others() == []  # in use: not an abandoned one
+    removed: list[str] = []
+
+    def meanwhile(path: Path) -> None:
+        with pytest.raises(TakenError), first.locked():  # not before all is gone
+            pass
+        removed.append(path.name)
+        rmtree(path)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    write_text(second.checkpoint(1), "weights")
     with second.locked():
         second.remove()
+    assert removed == ["checkpoints"]
+    assert not second.path.exists()
     assert tmp_path.is_dir()  # another training may be about to make its folder there
     with first.locked():
         assert first.path.is_dir()

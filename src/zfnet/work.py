@@ -6,17 +6,17 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from zfnet.errors import UserError
 
 KEY_DIGITS = 12
+KEYS = "[0-9a-f]" * KEY_DIGITS  # as a glob
 LOCK = "lock"
 WAITS = "-done"  # ends the name of a finished training that waits to be published
 
@@ -59,13 +59,8 @@ class WorkFolder:
 
     def others(self) -> list[Path]:
         """Return the folders of the same net with another key, those in use left out."""
-        pattern = re.compile(rf"{re.escape(self.net)}-[0-9a-f]{{{KEY_DIGITS}}}")
-        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [
-            folder
-            for folder in folders
-            if folder != self.path and pattern.fullmatch(folder.name) and not _in_use(folder)
-        ]
+        folders = sorted(self.root.glob(f"{self.net}-{KEYS}"))
+        return [folder for folder in folders if folder != self.path and not _in_use(folder)]
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest full checkpoint, or None."""
@@ -85,8 +80,18 @@ class WorkFolder:
             path.unlink()
 
     def remove(self) -> None:
-        """Delete the folder, after its results were published; `root` stays, others may use it."""
-        shutil.rmtree(self.path)
+        """Delete the folder, after its results were published; `root` stays, others may use it.
+
+        The lock goes last: until then nobody else begins here, on what is half deleted.
+        """
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != LOCK:
+                entry.unlink()
+        (self.path / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # another process has just begun anew
+            self.path.rmdir()
 
     def _lock(self) -> IO[str]:
         while True:
@@ -104,8 +109,9 @@ class WorkFolder:
                     f"{self.path}: another process works here on the very same; wait for it, or "
                     "stop it"
                 ) from error
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                    return file
             file.close()  # locked a file that its last holder had already removed
 
 
@@ -115,17 +121,15 @@ def name_others(works: Sequence[WorkFolder]) -> None:
     It is unfinished, or finished and not yet published. works: those of one name that are wanted.
     """
     first, ours = works[0], {work.path.name for work in works}
-    waiting = f"{first.net}-{'[0-9a-f]' * KEY_DIGITS}{WAITS}"
-    for folder in (*first.others(), *sorted(first.root.glob(waiting))):
+    for folder in (*first.others(), *sorted(first.root.glob(f"{first.net}-{KEYS}{WAITS}"))):
         if folder.name.removesuffix(WAITS) in ours:
             continue
         epochs = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
         state = f"stopped after epoch {int(epochs[-1].stem[6:])}" if epochs else "unfinished"
         state = "finished" if folder.name.endswith(WAITS) else state
-        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 2**20
         print(
-            f"kept: {folder}, {first.net} with other settings, {state} ({size:.0f} MiB); "
-            "delete it when no longer wanted",
+            f"kept: {folder}, {first.net} with other settings, {state}; delete it when no longer "
+            "wanted (`zfnet doctor` says how large it is)",
             file=sys.stderr,
         )
 
