@@ -6,7 +6,6 @@ import pickle
 import shutil
 import tarfile
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -101,17 +100,6 @@ def test_wrong_folder_says_which_was_meant(tmp_path: Path, val_fraction: float |
             folder_source(wrong, val_fraction=val_fraction)
         assert "looked for" in str(error.value)
         assert "found" in str(error.value)
-
-
-def test_missing_folder_and_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"data.path: no folder at .*nowhere"):
-        folder_source(tmp_path / "nowhere")
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is a file, not a folder"):
-        folder_source(tmp_path / "file")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"looked for train/ and val/ .* found nothing"):
-        folder_source(tmp_path / "empty")
 
 
 def test_flat_tree_without_val_fraction_is_explained(tmp_path: Path) -> None:
@@ -279,19 +267,6 @@ def imagenette_archive(raw: Path, name: str = "imagenette2-320") -> Path:
     return raw / "imagenette2-320.tgz"
 
 
-def test_imagenette_from_an_archive_put_there(tmp_path: Path, torchvision_imagenette: type) -> None:
-    torchvision_imagenette.fails = AssertionError("no download")  # type: ignore[attr-defined]
-    archive = imagenette_archive(tmp_path / "raw")
-    for download in (False, True):
-        config = data_config(source="imagenette", root=str(tmp_path), download=download)
-        assert len(build_source(config).splits()["train"]) == 20
-        assert sorted(path.name for path in archive.parent.iterdir()) == [
-            "imagenette2-320",
-            "imagenette2-320.tgz",
-        ]
-        shutil.rmtree(archive.parent / "imagenette2-320")
-
-
 def test_interrupted_unpacking_is_not_taken_for_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,28 +285,6 @@ def test_interrupted_unpacking_is_not_taken_for_the_whole(
     assert not (tmp_path / "raw/imagenette2-320").exists()
     (tmp_path / "raw/.imagenette2-320.partial/imagenette2-320/train/n00000000").mkdir()
     assert len(build_source(config).splits()["train"]) == 20
-
-
-def test_broken_imagenette_archives_are_named(tmp_path: Path) -> None:
-    config = data_config(source="imagenette", root=str(tmp_path), download=True)
-    archive = imagenette_archive(tmp_path / "raw", name="photos")
-    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: holds no imagenette2-320"):
-        build_source(config)
-    archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: cannot be unpacked"):
-        build_source(config)
-    archive.write_text("an error page")
-    with pytest.raises(UserError, match=r"imagenette2-320\.tgz: cannot be unpacked"):
-        build_source(config)
-
-
-@pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("File not found")])
-def test_imagenette_offline(tmp_path: Path, torchvision_imagenette: type, error: Exception) -> None:
-    torchvision_imagenette.fails = error  # type: ignore[attr-defined]
-    with pytest.raises(
-        UserError, match=r"By hand: fetch imagenette2-320\.tgz from .* and put it at"
-    ):
-        build_source(data_config(source="imagenette", root=str(tmp_path), download=True))
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ from zfnet.methods.rules import (
     refuse_unsupported,
 )
 
+Layers = Layer | Sequence[Layer]
+Units = int | Tensor
 Places = Tensor | Literal["all"] | None
 
 
@@ -45,11 +47,7 @@ class Projection(TypedDict, total=False):
 
 
 def deconvnet(
-    model: nn.Module,
-    images: Tensor,
-    layer: Layer | Sequence[Layer],
-    units: int | Tensor,
-    **options: Unpack[Projection],
+    model: nn.Module, images: Tensor, layer: Layers, units: Units, **options: Unpack[Projection]
 ) -> Tensor:
     """Project one unit per image back to the pixels (Zeiler & Fergus 2014, section 2.1).
 
@@ -61,22 +59,14 @@ def deconvnet(
 
 
 def guided_backprop(
-    model: nn.Module,
-    images: Tensor,
-    layer: Layer | Sequence[Layer],
-    units: int | Tensor,
-    **options: Unpack[Projection],
+    model: nn.Module, images: Tensor, layer: Layers, units: Units, **options: Unpack[Projection]
 ) -> Tensor:
     """As `deconvnet`, but the rectifiers keep their forward mask too (Springenberg et al. 2015)."""
     return project(model, images, layer, units, rule="guided", **options)
 
 
 def gradient(
-    model: nn.Module,
-    images: Tensor,
-    layer: Layer | Sequence[Layer],
-    units: int | Tensor,
-    **options: Unpack[Projection],
+    model: nn.Module, images: Tensor, layer: Layers, units: Units, **options: Unpack[Projection]
 ) -> Tensor:
     """The derivative of a unit with respect to the pixels (Simonyan et al. 2014, section 3).
 
@@ -97,8 +87,8 @@ def saliency(gradients: Tensor) -> Tensor:
 def project(
     model: nn.Module,
     images: Tensor,
-    layer: Layer | Sequence[Layer],
-    units: int | Tensor,
+    layer: Layers,
+    units: Units,
     *,
     rule: Rule,
     places: Places = None,
