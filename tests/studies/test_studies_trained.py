@@ -15,13 +15,12 @@ from zfnet.models.spec import build_spec
 from zfnet.models.trained import (
     TrainedNet,
     count_parameters,
-    in_common,
-    marked,
     read_history,
     read_nets,
 )
 from zfnet.stats.chance import at_chance
 from zfnet.stats.estimate import Estimate
+from zfnet.studies.error_rates import in_common, marked
 
 LABEL = np.arange(60, dtype=np.int64) % 12
 
@@ -116,7 +115,7 @@ def test_a_net_at_chance_is_marked_by_the_rule_of_training(tmp_path):
     wide = TrainedNet.open("zfnet_wide", some)
     assert wide.facts["at_chance"] == [1]
     estimate = Estimate(3.0, note="a")
-    assert marked(estimate, wide.only([0, 2]).trainings) == estimate
+    assert marked(estimate, wide.trainings[::2]) == estimate
     found = marked(estimate, [*wide.trainings, *net.trainings])
     assert found.invalid == "at chance"
     assert "alexnet and zfnet_wide" in found.note

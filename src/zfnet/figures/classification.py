@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from zfnet import paper
-from zfnet.figures.kit.differences import EXPLAINED, VIEWS, compared, remark
+from zfnet.figures.kit.differences import EXPLAINED, compared, remark
+from zfnet.figures.kit.dots import FAINT_HEX, TEXT_POINTS, DotPanel, Dots, dot_chart, points
 from zfnet.figures.kit.show import Column, Figure, Shown
-from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure
+from zfnet.figures.kit.style import CATEGORICAL, figure
+from zfnet.models.trained import VIEWS
 from zfnet.results import Results, Table
 
 CARD = "classification_errors"
-TEXT_POINTS = 11
 NUMBERED = 20  # classes up to which each field of the confusion matrix bears its number
 NAMED = 60  # classes up to which they are named along the axes
-FAINT_HEX = "#{:02x}{:02x}{:02x}".format(*FAINT)
-OURS = {"centre": (CATEGORICAL[0], "o", -0.17), "ten": (CATEGORICAL[2], "s", 0.17)}
+OURS = {"centre": (CATEGORICAL[0], "o", -0.24), "ten": (CATEGORICAL[2], "s", 0.02)}
 # The rows that are the paper's own nets, in its order, and what to say where an average is missing.
 LABELS = {
     "alexnet": "AlexNet, 1 net",
@@ -121,14 +121,12 @@ def joined(results: Results) -> list[dict[str, Any]]:
         for view in VIEWS:
             row = measured.get((key, view), dict.fromkeys(table.columns) | {"nets": 0})
             label, note = words.replace("several", str(row["nets"] or "several")), ""
-            if key in nets:
-                note, arch = remark(nets[key]), nets[key]["arch"]
-                if arch != key.partition("_")[0]:  # what stands in one of our nets' place is named
-                    label = f"{arch} as {key}, 1 net"
-            elif row["nets"]:
+            if key in MISSING and row["nets"]:
                 note = "averages a net at chance" if results[f"top1_{key}"].invalid else ""
             else:
-                note = MISSING.get(key, f"not trained here: nets.{key}.seeds=1")
+                note = MISSING.get(key) or remark(nets, key)
+            if key in nets and nets[key]["arch"] != key.partition("_")[0]:
+                label = f"{nets[key]['arch']} as {key}, 1 net"  # what stands in our net's place
             own = {"row": key, "view": view, "label": label, "note": note}
             columns = {each: reported.value(key, each) for each in reported.columns}
             if view != "centre":
@@ -147,71 +145,27 @@ def printed_gap(reported: paper.PaperTable, difference: str) -> float | None:
 def error_chart(results: Results) -> Any:
     """Error rates from the top row down, one panel a measure; matplotlib figure."""
     rows = joined(results)
-    labels = {row["row"]: row["label"] for row in rows}
-    panels = (1, 5) if any(row["top5"] is not None for row in rows) else (1,)
-    height = 1.55 + 0.62 * len(labels)
-    drawn = figure(4.3 + 3.4 * len(panels), height)
-    axes = drawn.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    first = [row for row in rows if row["view"] == "centre"]
+    place = {row["row"]: number for number, row in enumerate(first)}
+    many = {name: len(net["seeds"]) > 1 for name, net in results.facts["nets"].items()}
     single = results.tables["trainings"].records()
-    for axis, top in zip(axes, panels, strict=True):
-        for row in rows:
+    panels = []
+    for top in (1, 5) if any(row["top5"] is not None for row in rows) else (1,):
+        ours, ticks = [], []
+        for view, (colour, marker, shift) in OURS.items():
+            own = [row for row in rows if row["view"] == view]
+            ours.append(Dots(VIEWS[view], marker, colour, points(own, f"top{top}"), shift))
             errors = [
-                each["error"] for each in single
-                if (each["row"], each["view"], each["top"]) == (row["row"], row["view"], top)
+                (place[each["row"]], each["error"]) for each in single
+                if (each["view"], each["top"]) == (view, top) and many[each["row"]]
             ]  # fmt: skip
-            _row(axis, list(labels).index(row["row"]), row, f"top{top}", errors)
-        axis.set_title(f"top-{top} error", fontsize=TEXT_POINTS + 1.5)
-        axis.set_xlabel("%", fontsize=TEXT_POINTS)
-        axis.set_xlim(left=0)
-        axis.margins(x=0.06)
-        axis.grid(axis="x", alpha=0.3)
-        axis.tick_params(labelsize=TEXT_POINTS - 0.5, length=3)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(labels)), list(labels.values()), fontsize=TEXT_POINTS)
-    axes[0].set_ylim(len(labels) - 0.45, -0.55)
-    _legend(drawn, several=any(len(net["seeds"]) > 1 for net in results.facts["nets"].values()))
-    drawn.tight_layout(rect=(0, 0.42 / height, 1, 1))
-    return drawn
-
-
-def _row(
-    axis: Any, place: int, row: Mapping[str, Any], measure: str, single: Sequence[float]
-) -> None:
-    colour, marker, shift = OURS[row["view"]]
-    value, y = row[measure], place + shift
-    if value is not None:
-        ends = [row[f"{measure}_low"], row[f"{measure}_high"]]
-        axis.plot(ends, [y, y], color=colour, linewidth=2.4, alpha=0.6, zorder=2)
-        axis.plot(value, y, marker, color=colour, markersize=6.5, zorder=3)
-    if len(single) > 1:
-        look = {"color": colour, "markersize": 6, "alpha": 0.8, "zorder": 3}
-        axis.plot(single, np.full(len(single), y + 0.14), "|", **look)
-    if row.get(f"val_{measure}") is not None:
-        x = row[f"val_{measure}"]
-        axis.plot(x, place, "x", color=CATEGORICAL[1], markersize=7.5, markeredgewidth=2)
-    if row["note"]:
-        style = {"color": MARK} if row["nets"] else {"color": FAINT_HEX, "style": "italic"}
-        axis.text(
-            0.02, place - 0.37 * bool(row["nets"]), row["note"].partition(":")[0], va="center",
-            fontsize=TEXT_POINTS - 1.5, transform=axis.get_yaxis_transform(), **style,
-        )  # fmt: skip
-
-
-def _legend(drawn: Any, several: bool) -> None:
-    from matplotlib.lines import Line2D
-
-    look: dict[str, Any] = {"linestyle": "none", "markersize": 7.5}
-    entries = [
-        Line2D([], [], marker=marker, color=colour, label=VIEWS[view], **look)
-        for view, (colour, marker, _) in OURS.items()
-    ]
-    look["markeredgewidth"] = 2
-    paper_s = Line2D([], [], marker="x", color=CATEGORICAL[1], label="the paper's Table 2", **look)
-    entries.append(paper_s)
-    if several:
-        one = Line2D([], [], marker="|", color=FAINT_HEX, label="one training each", **look)
-        entries.append(one)
-    drawn.legend(handles=entries, loc="lower center", ncols=4, frameon=False, fontsize=TEXT_POINTS)
+            ticks.append(Dots("one training each", "|", FAINT_HEX, errors, shift + 0.12))
+        printed = points(first, f"val_top{top}")
+        theirs = Dots("the paper's Table 2", "x", CATEGORICAL[1], printed, 0.27)
+        notes = [row["note"].partition(":")[0] for row in first]
+        labels = [row["label"] for row in first]
+        panels.append(DotPanel(f"top-{top} error", labels, [*ours, theirs, *ticks], notes))
+    return dot_chart(panels, "error, %", row_inches=0.58)
 
 
 def confusion_chart(counts: np.ndarray, names: Sequence[str]) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from zfnet.errors import UserError
 from zfnet.files import read_json
 from zfnet.models.spec import Conv, NetSpec, inputs_of
 from zfnet.stats.chance import at_chance
-from zfnet.stats.estimate import AT_CHANCE, Estimate, in_words
 
 VIEWS = {"centre": "centre crop", "ten": "ten crops"}  # of an image; of ten the mean softmax
 TOP = 5  # guesses an image that the paper's second error rate allows
@@ -164,10 +163,6 @@ class TrainedNet:
             "arch": self.arch, "adopted": self.adopted, "seeds": self.seeds, "at_chance": stuck,
         }  # fmt: skip
 
-    def only(self, places: Sequence[int]) -> TrainedNet:
-        """The net with the trainings at `places` alone."""
-        return replace(self, trainings=[self.trainings[place] for place in places])
-
     def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
         """(S, N) bool, a row a training."""
         return np.stack([training.wrong(view, guesses) for training in self.trainings])
@@ -201,23 +196,9 @@ def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[st
     return nets
 
 
-def in_common(*nets: TrainedNet) -> list[TrainedNet]:
-    """The nets with the trainings of the seeds that all share; without any, the first of each."""
-    shared = [seed for seed in nets[0].seeds if all(seed in net.seeds for net in nets)]
-    return [net.only([net.seeds.index(seed) for seed in shared] or [0]) for net in nets]
-
-
 def missed(top: np.ndarray, label: np.ndarray, guesses: int = 1) -> np.ndarray:
     """(N,) bool: whether `label` (N,) is not among the first `guesses` of `top` (N, K)."""
     return ~(top[:, :guesses] == label[:, None]).any(1)
-
-
-def marked(estimate: Estimate, trainings: Iterable[Training]) -> Estimate:
-    """The estimate, invalid where one of the trainings behind it stayed at chance."""
-    nets = sorted({training.net for training in trainings if training.at_chance})
-    if not nets:
-        return estimate
-    return replace(estimate, invalid=AT_CHANCE).noting(f"{in_words(nets)} stayed at chance")
 
 
 def count_parameters(spec: NetSpec) -> int:

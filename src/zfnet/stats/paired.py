@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +77,13 @@ class Difference:
         """The interval that holds for new images, and for new trainings where several are known."""
         return self.both or self.images
 
-    def record(self) -> dict[str, float | None]:
+    def record(self) -> dict[str, Any]:
         """As a row of a table: `images`, `trainings` and `both`, each with its ends; the test."""
-        estimates = cells("images", self.images) | cells("trainings", self.trainings)
-        only = {"only_first": self.only_first, "only_second": self.only_second}
-        return estimates | cells("both", self.both) | only | {"p": self.p}
+        record: dict[str, Any] = {}
+        for name in ("images", "trainings", "both"):
+            record |= cells(name, getattr(self, name))
+        record |= {"only_first": self.only_first, "only_second": self.only_second, "p": self.p}
+        return record | {"invalid": self.widest.invalid}
 
 
 def cells(name: str, estimate: Estimate | None) -> dict[str, float | None]:

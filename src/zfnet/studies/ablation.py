@@ -15,7 +15,6 @@ weights), nor how many nets stand behind a row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,15 +24,13 @@ from zfnet.models.trained import (
     TOP,
     VIEWS,
     TrainedNet,
-    Training,
-    in_common,
-    marked,
     read_nets,
 )
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import holm, wilson
-from zfnet.stats.paired import Difference, cells, combination, difference, error_rate, spread
+from zfnet.stats.paired import Difference, cells, combination, spread
+from zfnet.studies.error_rates import gap_of, in_common, marked, rate_of
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -65,19 +62,6 @@ CONTRASTS: Mapping[str, Mapping[str, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A changed net against its full net; `trainings`: all that stand behind the difference."""
-
-    difference: Difference
-    trainings: list[Training]
-
-    @property
-    def estimate(self) -> Estimate:
-        """With the interval that covers most."""
-        return marked(self.difference.widest, self.trainings)
-
-
 def run(cfg: Ablation, paths: Paths) -> Measurement:
     """Table 3 from the nets that there are."""
     nets = read_nets((*FULL, *CHANGES), paths.folder_of)
@@ -85,20 +69,23 @@ def run(cfg: Ablation, paths: Paths) -> Measurement:
     main = nets.get("zfnet") or next(iter(nets.values()))
     in_training = main.trainings[0].wrong_in_training
     classes = len(np.unique(main.label[main.label >= 0]))
-    rates = {
-        f"val_top1_{name}": marked(
-            error_rate(net.wrong(cfg.view), cfg.seed, VIEWS[cfg.view]), net.trainings
-        )
-        for name, net in nets.items()
-    }
-    costs = {CHANGES[name]: each.estimate for name, each in compared.items()}
+    rates = {name: rate_of(net, cfg.view, cfg.seed) for name, net in nets.items()}
+    costs = {CHANGES[name]: gap.widest for name, gap in compared.items()}
+    errors = {f"val_top1_{name}": rate for name, rate in rates.items()}
+    records = []
+    for name, net in nets.items():
+        top5 = rate_of(net, cfg.view, cfg.seed, TOP) if classes >= ENOUGH_CLASSES else None
+        record: dict[str, Any] = {"net": name, "trainings": len(net.trainings)}
+        record |= cells("train_top1", training_error(net)) | cells("val_top1", rates[name])
+        record |= {"val_top1_sd": spread(net.wrong(cfg.view))} | cells("val_top5", top5)
+        records.append(record | {"parameters": net.parameters})
     return Measurement(
         net=main.name,
         tap="softmax",
         seed=cfg.seed,
-        estimates=costs | contrasts(nets, cfg.view, cfg.seed) | rates,
+        estimates=costs | contrasts(nets, cfg.view, cfg.seed) | errors,
         tables={
-            "table_3": _main_table(nets, cfg.view, classes >= ENOUGH_CLASSES, cfg.seed),
+            "table_3": Table.of(records),
             "against_the_full_net": _difference_table(compared),
         },
         facts={
@@ -111,17 +98,14 @@ def run(cfg: Ablation, paths: Paths) -> Measurement:
     )
 
 
-def compare(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, Comparison]:
-    """Every changed net whose full net is there too, compared over the seeds that both share."""
-    compared = {}
-    for name in CHANGES:
-        full = name.partition("_")[0]
-        if name in nets and full in nets:
-            changed, whole = in_common(nets[name], nets[full])
-            note = f"{name} minus {full}, {VIEWS[view]}"
-            gap = difference(changed.wrong(view), whole.wrong(view), seed, note)
-            compared[name] = Comparison(gap, [*changed.trainings, *whole.trainings])
-    return compared
+def compare(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, Difference]:
+    """Every changed net against its full net, where both are there."""
+    pairs = {name: name.partition("_")[0] for name in CHANGES if name in nets}
+    return {
+        name: gap_of(nets[name], nets[full], view, seed, f"{name} minus {full}")
+        for name, full in pairs.items()
+        if full in nets
+    }
 
 
 def contrasts(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, Estimate]:
@@ -157,27 +141,12 @@ def training_error(net: TrainedNet) -> Estimate | None:
     return Estimate(value, float(low), float(high), len(wrong[0]), "%", trainings=len(wrong))
 
 
-def _main_table(nets: Mapping[str, TrainedNet], view: str, top5: bool, seed: int) -> Table:
-    records = []
-    for name, net in nets.items():
-        wrong = net.wrong(view)
-        record: dict[str, Any] = {"net": name, "trainings": len(net.trainings)}
-        record |= cells("train_top1", training_error(net))
-        record |= cells("val_top1", error_rate(wrong, seed)) | {"val_top1_sd": spread(wrong)}
-        record |= cells("val_top5", error_rate(net.wrong(view, TOP), seed) if top5 else None)
-        records.append(record | {"parameters": net.parameters})
-    return Table.of(records)
-
-
-def _difference_table(compared: Mapping[str, Comparison]) -> Table:
+def _difference_table(compared: Mapping[str, Difference]) -> Table:
     """With Holm's correction over the paper's rows."""
-    family = [name for name in compared if name != REMEDY]
-    adjusted = holm([compared[name].difference.p for name in family])
-    corrected = dict(zip(family, adjusted, strict=True))
+    family = {name: gap.p for name, gap in compared.items() if name != REMEDY}
+    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
     records = [
-        {"net": name}
-        | each.difference.record()
-        | {"p_holm": corrected.get(name), "invalid": each.estimate.invalid}
-        for name, each in compared.items()
+        {"net": name} | gap.record() | {"p_holm": adjusted.get(name)}
+        for name, gap in compared.items()
     ]
     return Table.of(records, () if records else ("net",))

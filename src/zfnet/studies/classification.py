@@ -23,14 +23,12 @@ from zfnet.models.trained import (
     VIEWS,
     TrainedNet,
     Training,
-    in_common,
-    marked,
     missed,
     read_nets,
 )
 from zfnet.results import Measurement, Table
-from zfnet.stats.estimate import Estimate
-from zfnet.stats.paired import Difference, cells, difference, error_rate, mean_top, spread
+from zfnet.stats.paired import Difference, cells, difference, mean_top, spread
+from zfnet.studies.error_rates import Errors, gap_of, marked, rate_of
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -47,7 +45,7 @@ PAIRS = {
     "both_minus_ensemble": (BOTH, ENSEMBLE),
 }
 MOST_CONFUSIONS = 15  # listed; all are in the array
-Guesses = Sequence[int]
+Rows = Mapping[str, Errors]
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,6 @@ class Ensemble:
         return missed(self.top[view], self.trainings[0].label, guesses)[None]
 
 
-Rows = Mapping[str, TrainedNet | Ensemble]  # in the paper's order
-
-
 def run(cfg: Classification, paths: Paths) -> Measurement:
     """Table 2 from the nets that there are."""
     nets = read_nets((ZFNET, ALEXNET, WIDE), paths.folder_of)
@@ -86,15 +81,31 @@ def run(cfg: Classification, paths: Paths) -> Measurement:
     confusion = confusions(first.label, first.trainings[0].top(cfg.view)[:, 0])
     names = [first.classes[i] for i in np.unique(first.label[first.label >= 0])]
     guesses = (1, TOP) if len(names) >= ENOUGH_CLASSES else (1,)
+    gaps = {view: compare(rows, view, cfg.seed) for view in VIEWS}
+    estimates = {
+        f"top{count}_{key}": rate_of(row, cfg.view, cfg.seed, count)
+        for key, row in rows.items()
+        for count in guesses
+    }
+    estimates |= {name: gap.widest for name, gap in gaps[cfg.view].items()}
+    if ZFNET in nets:
+        net = nets[ZFNET]
+        crops = difference(net.wrong("ten"), net.wrong("centre"), cfg.seed, ZFNET)
+        estimates["ten_crops_minus_centre"] = marked(crops.widest, net.trainings)
+    differences = [
+        {"difference": name, "view": view} | gap.record()
+        for view in VIEWS
+        for name, gap in gaps[view].items()
+    ]
     return Measurement(
         net=first.name,
         tap="softmax",
         seed=cfg.seed,
-        estimates=_estimates(rows, guesses, cfg.view, cfg.seed),
+        estimates=estimates,
         tables={
             "table_2": _main_table(rows, guesses, cfg.seed),
-            "trainings": _trainings_table(rows, guesses),
-            "differences": _difference_table(rows, cfg.seed),
+            "trainings": _trainings_table(nets, guesses),
+            "differences": Table.of(differences, () if differences else ("difference", "view")),
             "confusions": _confusion_table(confusion, names),
         },
         arrays={"confusion": confusion},
@@ -108,14 +119,13 @@ def run(cfg: Classification, paths: Paths) -> Measurement:
     )
 
 
-# --------------------------------------------------------------------------------------- rows
 def table_rows(nets: Mapping[str, TrainedNet]) -> Rows:
-    """The rows that can be made of these nets.
+    """The rows that can be made of these nets, in the paper's order.
 
     (a) averages all trainings of ZFNet, of which there must be two; the last row adds one of the
     wider net to them, as in the paper.
     """
-    rows: dict[str, TrainedNet | Ensemble] = dict(nets)
+    rows: dict[str, Errors] = dict(nets)
     if ZFNET in nets and len(nets[ZFNET].trainings) > 1:
         rows[ENSEMBLE] = Ensemble.of(nets[ZFNET].trainings)
         if WIDE in nets:
@@ -123,78 +133,42 @@ def table_rows(nets: Mapping[str, TrainedNet]) -> Rows:
     return {key: rows[key] for key in ROWS if key in rows}
 
 
-# ------------------------------------------------------------------------------------ numbers
-def compare(rows: Rows, view: str, seed: int) -> dict[str, tuple[Difference, list[Training]]]:
-    """The differences of PAIRS whose two rows are there, and the trainings behind each.
+def compare(rows: Rows, view: str, seed: int) -> dict[str, Difference]:
+    """The differences of PAIRS whose two rows are there.
 
-    Single nets are paired by their seed. There is one ensemble of each kind, made of the very nets
-    that it is compared with: its differences have no interval over trainings.
+    There is one ensemble of each kind, made of the very nets that it is compared with: its
+    differences have no interval over trainings.
     """
-    compared = {}
-    for name, (one, other) in PAIRS.items():
-        if one not in rows or other not in rows:
-            continue
-        first, second, note = rows[one], rows[other], f"{one} minus {other}, {VIEWS[view]}"
-        if isinstance(first, TrainedNet) and isinstance(second, TrainedNet):
-            first, second = in_common(first, second)
-        else:
-            note += ", for these very nets"
-        gap = difference(first.wrong(view), second.wrong(view), seed, note)
-        compared[name] = gap, [*first.trainings, *second.trainings]
-    return compared
+    return {
+        name: gap_of(rows[one], rows[other], view, seed, f"{one} minus {other}")
+        for name, (one, other) in PAIRS.items()
+        if one in rows and other in rows
+    }
 
 
-def _estimates(rows: Rows, guesses: Guesses, view: str, seed: int) -> dict[str, Estimate]:
-    estimates = {}
-    for key, row in rows.items():
-        for count in guesses:
-            rate = error_rate(row.wrong(view, count), seed, VIEWS[view])
-            estimates[f"top{count}_{key}"] = marked(rate, row.trainings)
-    for name, (gap, trainings) in compare(rows, view, seed).items():
-        estimates[name] = marked(gap.widest, trainings)
-    zfnet = rows.get(ZFNET)
-    if zfnet is not None:
-        crops = difference(zfnet.wrong("ten"), zfnet.wrong("centre"), seed, "zfnet")
-        estimates["ten_crops_minus_centre"] = marked(crops.widest, zfnet.trainings)
-    return estimates
-
-
-def _main_table(rows: Rows, guesses: Guesses, seed: int) -> Table:
+def _main_table(rows: Rows, guesses: Sequence[int], seed: int) -> Table:
     records = []
     for key, row in rows.items():
         for view in VIEWS:
             record: dict[str, Any] = {"row": key, "view": view, "nets": len(row.trainings)}
             for count in (1, TOP):
-                rate = error_rate(row.wrong(view, count), seed) if count in guesses else None
+                rate = rate_of(row, view, seed, count) if count in guesses else None
                 record |= cells(f"top{count}", rate)
             records.append(record | {"top1_sd": spread(row.wrong(view))})
     return Table.of(records)
 
 
-def _trainings_table(rows: Rows, guesses: Guesses) -> Table:
+def _trainings_table(nets: Mapping[str, TrainedNet], guesses: Sequence[int]) -> Table:
     records = [
         {"row": key, "seed": training.seed, "view": view, "top": count, "error": error}
-        for key, row in rows.items()
-        if isinstance(row, TrainedNet)
+        for key, net in nets.items()
         for view in VIEWS
         for count in guesses
-        for training, error in zip(row.trainings, 100 * row.wrong(view, count).mean(1), strict=True)
+        for training, error in zip(net.trainings, 100 * net.wrong(view, count).mean(1), strict=True)
     ]
     return Table.of(records)
 
 
-def _difference_table(rows: Rows, seed: int) -> Table:
-    records = [
-        {"difference": name, "view": view}
-        | gap.record()
-        | {"invalid": marked(gap.widest, trainings).invalid}
-        for view in VIEWS
-        for name, (gap, trainings) in compare(rows, view, seed).items()
-    ]
-    return Table.of(records, () if records else ("difference", "view"))
-
-
-# ---------------------------------------------------------------------------------- confusion
 def confusions(label: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """(R, K) int32: how often each true class (rows) was predicted as each class (columns).
 
@@ -205,11 +179,9 @@ def confusions(label: np.ndarray, guess: np.ndarray) -> np.ndarray:
     classes, true = np.unique(label[known], return_inverse=True)
     place = np.minimum(np.searchsorted(classes, guess[known]), len(classes) - 1)
     predicted = np.where(classes[place] == guess[known], place, len(classes))
-    counts = np.zeros(
-        (len(classes), max(len(classes), int(predicted.max(initial=-1)) + 1)), np.int32
-    )
+    counts = np.zeros((len(classes), len(classes) + 1), np.int32)
     np.add.at(counts, (true, predicted), 1)
-    return counts
+    return counts if counts[:, -1].any() else counts[:, :-1]
 
 
 def _confusion_table(counts: np.ndarray, names: Sequence[str]) -> Table:

@@ -12,7 +12,6 @@ from zfnet.figures.kit.show import Column, Shown
 from zfnet.results import Table
 from zfnet.stats.estimate import Estimate
 
-VIEWS = {"centre": "centre crop", "ten": "ten crops"}
 EXPLAINED = (
     "In brackets are 95 % intervals: over images (bootstrap, for these very nets), over trainings "
     "(Student's, over pairs of one seed, for these very images), over both (analysis of variance "
@@ -75,8 +74,10 @@ def widest(record: Mapping[str, Any]) -> Estimate:
     return Estimate(value, low, high, unit="points", invalid=record["invalid"])
 
 
-def remark(net: Mapping[str, Any]) -> str:
-    """What a reader must know of a net, from its facts: adopted, or at chance how often."""
-    stuck, of = len(net["at_chance"]), len(net["seeds"])
+def remark(nets: Mapping[str, Any], net: str) -> str:
+    """What a reader must know of a net, from the facts of all: adopted, or at chance how often."""
+    if net not in nets:
+        return f"not trained here: nets.{net}.seeds=1"
+    stuck, of = len(nets[net]["at_chance"]), len(nets[net]["seeds"])
     chance = f"stayed at chance{f' in {stuck} of {of} trainings' * (of > 1)}" if stuck else ""
-    return "; ".join(filter(None, ["adopted, not trained here" * net["adopted"], chance]))
+    return "; ".join(filter(None, ["adopted, not trained here" * nets[net]["adopted"], chance]))
