@@ -123,18 +123,14 @@ class CentreViews:
     """Centre crops of a split for evaluation, read by lists of indices; batches as in training."""
 
     def __init__(self, split: PreparedSplit, px: int) -> None:
-        self.split = split
-        self.px = px
-        self._offset = np.full(2, centre_offset(split.size, px), np.int32)
+        self._views = TrainingViews(split, px, "centre", flip=False)
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self._views)
 
     def __getitems__(self, items: Sequence[int]) -> Batch:
         """Return the batch of the given indices, in their order."""
-        index = np.array(items, np.int64)
-        offset = np.tile(self._offset, (len(index), 1))
-        return _read(self.split, index, offset, np.zeros(len(index), bool), self.px)
+        return self._views.__getitems__([(index, 0) for index in items])
 
 
 def _read(

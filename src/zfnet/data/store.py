@@ -102,12 +102,12 @@ class SplitWriter:
         self._writer.close()
 
 
+@dataclass(eq=False)
 class Prepared:
     """A prepared folder, as stage prepare writes it. Opening reads meta.json only."""
 
-    def __init__(self, path: Path, meta: Meta) -> None:
-        self.path = path
-        self.meta = meta
+    path: Path
+    meta: Meta
 
     @classmethod
     def open(cls, path: Path | str) -> Prepared:

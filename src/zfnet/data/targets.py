@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import Source
-from zfnet.data.sources import data_folder
+from zfnet.data.sources.files import data_folder
 from zfnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,23 +74,15 @@ def _caltech(target: TargetOptions, data_root: Path, section: str) -> Source:
     from zfnet.data.sources import caltech, fetched
 
     edition = caltech.CALTECH_101 if target.source == "caltech101" else caltech.CALTECH_256
-    if target.path is not None:
-        folder = data_folder(data_root, target.path, f"{section}.path")
-    else:
-        part = caltech.to_fetch(edition)
-        folder = fetched.find(data_root / "raw", part, download=target.download, section=section)
+    folder = fetched.place(target, data_root, [caltech.to_fetch(edition)], section)
     return caltech.caltech_source(folder, edition, background=target.background, section=section)
 
 
 def _voc(target: TargetOptions, data_root: Path, section: str) -> Source:
     from zfnet.data.sources import fetched, voc
 
-    folder = data_root / "raw"
-    if target.path is not None:
-        folder = data_folder(data_root, target.path, f"{section}.path")
-    else:
-        for part in voc.to_fetch(target.year):
-            fetched.find(folder, part, download=target.download, section=section)
+    found = fetched.place(target, data_root, voc.to_fetch(target.year), section)
+    folder = found if target.path is not None else data_root / "raw"
     return voc.voc_source(folder, target.year, section=section)
 
 

@@ -398,7 +398,7 @@ class _FieldMode(TorchFunctionMode):
             new = handler(x, result, field, given)
         else:
             new = field if len(sources) == 1 else _merge(sources)
-            new = new and _reshaped(new, x, result, name, args)
+            new = new and _reshaped(new, x, result)
         if new is None:
             raise UnsupportedModel(
                 f"receptive field: what {name!r} makes of {tuple(x.shape)} "
@@ -446,9 +446,7 @@ def _merge(sources: list[Tensor]) -> _Field | None:
     return merged
 
 
-def _reshaped(
-    field: _Field, x: Tensor, result: Tensor, name: str, args: tuple[Any, ...]
-) -> _Field | None:
+def _reshaped(field: _Field, x: Tensor, result: Tensor) -> _Field | None:
     """The field of a result that keeps rows and columns, or joins them all; else None."""
     if field.dims is None:
         return field

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -42,23 +42,30 @@ class TopActivations:
     def merge(self, other: TopActivations, k: int | None = None) -> TopActivations:
         """The k strongest of both (default: the larger of the two k); the order does not matter."""
         k = k or max(self.values.shape[1], other.values.shape[1])
-        values = torch.cat([self.values, other.values], dim=1)
-        images = torch.cat([self.images, other.images], dim=1)
-        places = torch.cat([self.places, other.places], dim=1)
-        order = _ranking(values, images)[:, :k]
+        both = self._each(lambda *parts: torch.cat(parts, dim=1), other)
+        order = _ranking(both.values, both.images)[:, :k]
         return TopActivations(
-            values.gather(1, order),
-            images.gather(1, order),
-            places.gather(1, order[..., None].expand(-1, -1, 2)),
+            both.values.gather(1, order),
+            both.images.gather(1, order),
+            both.places.gather(1, order[..., None].expand(-1, -1, 2)),
         )
 
     def cpu(self) -> TopActivations:
         """The same on the CPU."""
-        return TopActivations(self.values.cpu(), self.images.cpu(), self.places.cpu())
+        return self._each(Tensor.cpu)
 
     def rows(self, chosen: slice | Tensor) -> TopActivations:
         """The same of the chosen rows alone: `top.rows(slice(channels, None))`, the directions."""
-        return TopActivations(self.values[chosen], self.images[chosen], self.places[chosen])
+        return self._each(lambda part: part[chosen])
+
+    def _each(self, change: Callable[..., Tensor], *others: TopActivations) -> TopActivations:
+        """`change` of the values, images and places, with those of `others` behind them."""
+        tops = (self, *others)
+        return TopActivations(
+            change(*(top.values for top in tops)),
+            change(*(top.images for top in tops)),
+            change(*(top.places for top in tops)),
+        )
 
     def purity(self, labels: Tensor) -> Tensor:
         """Share of each row's images that belong to its commonest class: (C,) float64, 0..1.
@@ -137,7 +144,9 @@ def top_activations(
             run_until_heard(model, images, listened)
     if not best:
         raise UserError("top_activations was given no images")
-    found = {path: _joined(top, along.get(path)).cpu() for path, top in best.items()}
+    for path, top in along.items():
+        best[path] = best[path]._each(lambda *parts: torch.cat(parts), top)
+    found = {path: top.cpu() for path, top in best.items()}
     return {layer: found[path] for layer, path in paths.items()}
 
 
@@ -150,17 +159,6 @@ def _projected(maps: Tensor, vectors: Tensor, layer: str) -> Tensor:
         )
     # With the channels last this is one product of matrices, and nothing is copied.
     return F.linear(maps.permute(0, 2, 3, 1), vectors.to(maps)).permute(0, 3, 1, 2)
-
-
-def _joined(channels: TopActivations, directions: TopActivations | None) -> TopActivations:
-    """The rows of both, one behind the other."""
-    if directions is None:
-        return channels
-    return TopActivations(
-        torch.cat([channels.values, directions.values]),
-        torch.cat([channels.images, directions.images]),
-        torch.cat([channels.places, directions.places]),
-    )
 
 
 def _update(
@@ -190,11 +188,7 @@ def _update(
     if best is None or not full:
         return new if best is None else best.merge(new, k)
     part = best.rows(channels).merge(new, k)
-    return TopActivations(
-        best.values.index_copy(0, channels, part.values),
-        best.images.index_copy(0, channels, part.images),
-        best.places.index_copy(0, channels, part.places),
-    )
+    return best._each(lambda old, changed: old.index_copy(0, channels, changed), part)
 
 
 def _scores(maps: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zfnet.data.sample import Source
-from zfnet.data.sources.files import require_folder
+from zfnet.data.sources.files import data_folder
 from zfnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,33 +42,14 @@ def _folder(cfg: DataOptions) -> Source:
 def _imagenette(cfg: DataOptions) -> Source:
     from zfnet.data.sources import fetched, imagenette
 
-    if cfg.path is not None:
-        return imagenette.imagenette_source(data_folder(cfg.root, cfg.path))
     part = imagenette.to_fetch("320px" if cfg.size <= 320 else "full")
-    raw = Path(cfg.root) / "raw"
-    folder = fetched.find(raw, part, download=cfg.download, section="data")
-    return imagenette.imagenette_source(folder)
+    return imagenette.imagenette_source(fetched.place(cfg, Path(cfg.root), [part], "data"))
 
 
 def _imagenet(cfg: DataOptions) -> Source:
     from zfnet.data.sources.imagenet import imagenet_source
 
     return imagenet_source(data_folder(cfg.root, cfg.path or "imagenet"))
-
-
-def data_folder(root: str | Path, path: str, setting: str = "data.path") -> Path:
-    """Find the folder `path`: absolute, or under root/raw, or under root.
-
-    Raises `UserError`, naming the key `setting`, if it is in none of them.
-    """
-    given = Path(path).expanduser()
-    places = [given] if given.is_absolute() else [Path(root) / "raw" / given, Path(root) / given]
-    for place in places:
-        if place.is_dir():
-            return place
-    existing = next((place for place in places if place.exists()), places[0])
-    require_folder(existing, setting, [existing] if existing.exists() else places)
-    return existing
 
 
 SOURCES: dict[str, Callable[[DataOptions], Source]] = {

@@ -10,9 +10,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zfnet.data.sources.files import is_litter
+from zfnet.data.sources.files import data_folder, is_litter
 from zfnet.errors import UserError
+
+if TYPE_CHECKING:
+    from zfnet.pipeline.options import DataOptions, TargetOptions
 
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -44,6 +48,18 @@ def by_torchvision(name: str, **options: object) -> Callable[[Path], None]:
         getattr(known, name)(root=str(raw), download=True, **options)
 
     return fetch
+
+
+def place(
+    cfg: DataOptions | TargetOptions, root: Path, parts: Sequence[Fetched], section: str
+) -> Path:
+    """Return the folder that `cfg.path` names, or the last of `parts` found below root/raw.
+
+    `section` holds the keys that errors name. Raises `UserError` as `data_folder` and `find` do.
+    """
+    if cfg.path is not None:
+        return data_folder(root, cfg.path, f"{section}.path")
+    return [find(root / "raw", part, download=cfg.download, section=section) for part in parts][-1]
 
 
 def find(raw: Path, part: Fetched, *, download: bool, section: str) -> Path:

@@ -131,6 +131,21 @@ def require_folder(folder: Path, setting: str, looked: Sequence[Path] = ()) -> N
     raise UserError(f"{setting}: no folder at {places}. Put the data there or change {setting}.")
 
 
+def data_folder(root: str | Path, path: str, setting: str = "data.path") -> Path:
+    """Find the folder `path`: absolute, or under root/raw, or under root.
+
+    Raises `UserError`, naming the key `setting`, if it is in none of them.
+    """
+    given = Path(path).expanduser()
+    places = [given] if given.is_absolute() else [Path(root) / "raw" / given, Path(root) / given]
+    for place in places:
+        if place.is_dir():
+            return place
+    existing = next((place for place in places if place.exists()), places[0])
+    require_folder(existing, setting, [existing] if existing.exists() else places)
+    return existing
+
+
 def require_splits(folder: Path, setting: str) -> list[str]:
     """Check that a folder holds train/<class>/ and val/<class>/; return the class folder names.
 
