@@ -54,16 +54,14 @@ def test_the_table_is_summed_up(document):
     )
     assert [word for word, _ in claims.legend(document)] == ["out of scale", "not measured"]
     notes = claims.notes({**document, "edits": [{"date": "2026-11-23", "reason": "A slip."}]})
-    assert notes[0] == "Holm Claims judged here: 2."
-    assert "prove nothing about photographs" in notes[1]
-    assert notes[2] == "Rules edited on 2026-11-23: A slip."
-    photos = {**document, "run": {**document["run"], "rendered": False}}
-    assert len(claims.notes(photos)) == 1
+    assert notes == ["Holm Claims judged here: 2.", "Rules edited on 2026-11-23: A slip."]
+    assert "prove nothing about photographs" in claims.caution(document)
+    assert claims.caution({**document, "run": {**document["run"], "rendered": False}}) == ""
 
 
 def test_without_a_document_there_is_no_table():
     assert claims.rows(None, {}) == claims.notes(None) == claims.legend(None) == []
-    assert claims.lead(None) == ""
+    assert claims.lead(None) == claims.caution(None) == ""
 
 
 def test_a_row_leads_to_its_numbers_and_marks_the_one_that_decides(document):

@@ -234,6 +234,16 @@ def test_a_net_trained_beside_others_shows_its_own_time():
     assert facts.own_seconds({}) is None
 
 
+def test_the_run_page_names_the_runs_in_wandb(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    runs = [{"id": "0123abcd", "name": "train zfnet", "group": "g"}]
+    write_json(root / "results" / "track.json", {"mode": "offline", "group": "g", "runs": runs})
+    build(gather(root), tmp_path / "reports")
+    text = Words(page(tmp_path / "reports", "run.html")).text
+    assert "Run Id train zfnet 0123abcd" in text
+    assert "Nothing was sent." in text
+
+
 def test_the_run_page_says_that_a_stage_trained_for_later_ones(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     file = root / "timing" / "train_zfnet.json"

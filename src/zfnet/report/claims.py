@@ -77,17 +77,22 @@ def legend(document: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return [(word, meaning) for word, meaning in LEGEND if counts.get(word)]
 
 
+def caution(document: Mapping[str, Any] | None) -> str:
+    """What the verdicts of rendered images do not show; "" of photographs."""
+    if not document or not document["run"]["rendered"]:
+        return ""
+    return (
+        "The images of this run are rendered: “holds here” and “fails here” are about them, and "
+        "prove nothing about photographs."
+    )
+
+
 def notes(document: Mapping[str, Any] | None) -> list[str]:
-    """What holds for the whole table: correction, rendered images, later edits of the rules."""
+    """How all were judged: the correction, later edits of the rules."""
     if not document:
         return []
-    found = [f"{document['correction']} Claims judged here: {document['family']}."]
-    if document["run"]["rendered"]:
-        found.append(
-            "The images of this run are rendered: “holds here” and “fails here” are about them, "
-            "and prove nothing about photographs."
-        )
-    return [*found, *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"])]
+    first = f"{document['correction']} Claims judged here: {document['family']}."
+    return [first, *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"])]
 
 
 def measured(entry: Mapping[str, Any]) -> str:

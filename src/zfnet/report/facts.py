@@ -75,7 +75,7 @@ def glance(evidence: Evidence) -> list[dict[str, Any]]:
         main, chance = evidence.nets[0], chance_error(evidence)
         note = "" if chance is None else f"chance is {formats.number(chance)} %"
         facts.append(fact(f"Validation error, {main.title}", text(error), note))
-        facts.append(fact("Epochs", main.epochs or "adopted"))
+        facts.append(fact(f"Epochs, {main.title}", main.epochs or "adopted"))
     if evidence.timings:
         hosts = host_groups(evidence.timings)
         note = hosts[0]["short"] if len(hosts) == 1 else f"{len(hosts)} machines"

@@ -105,6 +105,7 @@ class _Site:
             claims=claims.rows(evidence.claims, self._links()),
             claims_lead=claims.lead(evidence.claims),
             claims_legend=claims.legend(evidence.claims),
+            claims_caution=claims.caution(evidence.claims),
             claims_notes=claims.notes(evidence.claims),
             glance=facts.glance(evidence),
             errors=rows,
@@ -155,6 +156,7 @@ class _Site:
             code_facts=provenance.code_facts(evidence),
             packages=sorted(evidence.code.packages.items()),
             tracking=evidence.tracking,
+            runs=[[run["name"], run["id"]] for run in (evidence.tracking or {}).get("runs", [])],
             config_text=provenance.config_text(evidence),
         )
 

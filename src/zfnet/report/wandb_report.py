@@ -76,7 +76,7 @@ class _Book:
             self.wr.H1(text=VERDICTS_HEADING),
             self._text(claims.lead(document)),
             self._table(["Claim", "Estimate", "Paper", "Verdict"], rows),
-            *map(self._text, claims.notes(document)),
+            *map(self._text, filter(None, [claims.caution(document), *claims.notes(document)])),
             *self._panels([VERDICTS], [self._logged_table(CLAIMS)]),
         ]
 
