@@ -278,15 +278,13 @@ def test_a_training_is_bit_for_bit_that_of_the_train_stage(
     steps = 2 * 3  # 44 images in batches of 16
     training = cfg.training.model_dump() | {"epochs": steps, "normalise": "mean_image"}
     rows = np.arange(len(split))
-    model, normalise = scratch.first_net(net, split, rows, CLASSES, training, cfg.seed)
-    assert torch.allclose(normalise.mean, net.normalise.mean, atol=1e-4)
-    normalise.mean.copy_(net.normalise.mean)  # one sums in whole numbers, the other in float64
-    model.to(memory_format=torch.channels_last)
-    loss = scratch.fit(
-        model, normalise, split, rows, training, cfg.seed, torch.device("cpu"), "test"
-    )
+    drawn = scratch.first_net(net, split, rows, net.classes, training, cfg.seed)
+    assert torch.allclose(drawn.normalise.mean, net.normalise.mean, atol=1e-4)
+    drawn.normalise.mean.copy_(net.normalise.mean)  # one sums whole numbers, the other float64
+    drawn.model.to(memory_format=torch.channels_last)
+    loss = scratch.fit(drawn, split, rows, training, cfg.seed, torch.device("cpu"), "test")
     state = net.model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, state[name]) for name, value in drawn.model.state_dict().items())
     history = (paths.final / "history.csv").read_text().splitlines()
     assert loss == pytest.approx(float(history[-1].split(",")[2]), rel=0.05)  # batches weigh alike
 
@@ -318,12 +316,12 @@ def test_options_go_before_the_nets_recipe(targets: Path, places: Callable[..., 
         (0.1, "standardise", 0.1, "standardise"),
     ):
         training = scratch.recipe_of(net, config(dropout=dropout, normalise=normalise))
-        model, made = scratch.first_net(net, split, rows, CLASSES, training, 0)
-        found = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        drawn = scratch.first_net(net, split, rows, list("abcdef"), training, 0)
+        found = {m.p for m in drawn.model.modules() if isinstance(m, torch.nn.Dropout)}
         assert (training["lr"], training["schedule"]) == (TRAINING["lr"], "steps")
-        assert (found, made.kind) == ({p}, kind)
+        assert (found, drawn.normalise.kind) == ({p}, kind)
         pixels = split.images(rows)[:, 3:36, 3:36].astype(np.float32)
-        x = made(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        x = drawn.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
         assert abs(float(x.mean())) < (0.3 if kind == "standardise" else 1e-3)
 
 
@@ -359,7 +357,8 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     rows = np.array([0, 3, 5])
     split = prepared.split("train")
     training = {**TRAINING, "normalise": "standardise"}
-    _, normalise = scratch.first_net(load_net(paths.net), split, rows, CLASSES, training, 0)
+    drawn = scratch.first_net(load_net(paths.net), split, rows, list("abcdef"), training, 0)
+    normalise = drawn.normalise
     pixels = split.images(rows) / 255
     assert torch.allclose(normalise.mean, torch.tensor(pixels.mean((0, 1, 2))).float(), atol=1e-5)
     assert torch.allclose(normalise.std, torch.tensor(pixels.std((0, 1, 2))).float(), atol=1e-5)

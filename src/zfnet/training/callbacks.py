@@ -20,10 +20,10 @@ from zfnet.stats.chance import at_chance
 from zfnet.training.history import Row, epoch_line, history_csv, say
 from zfnet.training.module import NEVER, Classifier
 from zfnet.training.processes import Live
+from zfnet.training.step import LOOK_EVERY
 from zfnet.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
-GPU_CHECK_STEPS = 50  # on a GPU the loss is looked at this often, to keep it busy
 ADVICE = (
     "try a lower training.lr, or training.init=scaled below the paper's width; "
     "training.max_filter_rms=0.1 keeps single filters from running away"
@@ -176,7 +176,7 @@ class LossWatch(Callback):
         batch_idx: int,
     ) -> None:
         """Look at once on a CPU, every so many steps on a GPU."""
-        if pl_module.device.type == "cpu" or batch_idx % GPU_CHECK_STEPS == GPU_CHECK_STEPS - 1:
+        if pl_module.device.type == "cpu" or batch_idx % LOOK_EVERY == LOOK_EVERY - 1:
             assert isinstance(pl_module, Classifier)
             check_loss(trainer, pl_module)
 

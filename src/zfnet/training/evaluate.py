@@ -30,7 +30,7 @@ def predict(net: Net, split: PreparedSplit, device: torch.device) -> dict[str, n
     their ten crops are the image and its mirror image. The paper does not say which of the two its
     error rates use.
     """
-    return _predict(net, split, np.arange(len(split)), device, ("centre", "ten"))
+    return classify(net, split, np.arange(len(split)), device, ("centre", "ten"))
 
 
 def predict_training(
@@ -43,15 +43,19 @@ def predict_training(
     rows = np.arange(len(split))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng([seed, 7]).permutation(rows)[:most])
-    predictions = _predict(net, split, rows, device, ("centre",))
+    predictions = classify(net, split, rows, device, ("centre",))
     predictions.pop("centre_probs")
     return {"row": rows.astype(np.int32), **predictions}
 
 
 @torch.inference_mode()
-def _predict(
+def classify(
     net: Net, split: PreparedSplit, rows: np.ndarray, device: torch.device, views: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
+    """What `predict` says of the images `rows`, by some of its views; the model is left evaluating.
+
+    Its weights are left contiguous, as they are saved.
+    """
     net.to(device)
     net.model.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     net.model.eval()
@@ -77,7 +81,7 @@ def _predict(
             p_true = each.gather(1, true.clamp_min(0)[:, None])[:, 0] * (true >= 0)
             for key, value in (("top", top), ("top_p", top_p), ("p", p_true), ("probs", each)):
                 columns.setdefault(f"{name}_{key}", []).append(value.cpu())
-    net.model.to(memory_format=torch.contiguous_format)  # as its weights are saved
+    net.model.to(memory_format=torch.contiguous_format)
     stacked = {key: torch.cat(parts).numpy() for key, parts in columns.items()}
     narrow = {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in stacked.items()}
     return {"label": labels.astype(np.int32), **narrow}

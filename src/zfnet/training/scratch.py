@@ -24,11 +24,12 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
+from zfnet.data.datasets import EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, read_json, write_json
@@ -50,13 +51,14 @@ from zfnet.pipeline.closure import closure_hash
 from zfnet.progress import progress
 from zfnet.stats.chance import at_chance
 from zfnet.stats.folds import Fold, draw_folds
-from zfnet.training.evaluate import save_predictions
+from zfnet.training.evaluate import classify, save_predictions
 from zfnet.training.history import say
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.processes import at_once, end_with, use_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
 from zfnet.training.step import (
+    LOOK_EVERY,
     make_optimizer,
     memory_format_of,
     net_input,
@@ -71,8 +73,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 STAGE = "scratch"
-EVALUATED_AT_ONCE = 64
-LOOK_EVERY = 50  # on a GPU the loss is looked at this often, to keep it busy
 PER_CLASS = "per_class"  # the protocol of Tables 4 and 5; PASCAL has no such net in the paper
 OWN_CHOICES = ("batch_size", "lr", "init", "dropout", "normalise")  # of study.scratch, if not null
 Recipe = dict[str, Any]  # a training section, whose `epochs` are steps, and `normalise`
@@ -89,8 +89,6 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
     device = pick_device(cfg.device)  # first: a missing GPU is named before anything is read
     net = load_net(paths.net)
     recipe = recipe_of(net, cfg)
-    targets = chosen_targets(cfg.targets)
-    sets = {name: Prepared.open(Path(paths.targets) / name) for name in targets}
     shared = {
         "net": net.rebuild,
         "training": recipe,
@@ -100,22 +98,21 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
         "foreign_code": "" if ours(net) else closure_hash(FOREIGN),
         "torch": torch.__version__,
     }
-    works = {
-        name: WorkFolder(
-            Path(paths.work),
-            f"{STAGE}_{name}",
-            key_of({**shared, "target": depends_on(targets[name], sets[name])}),
-        )
-        for name in targets
-    }
+    works: list[WorkFolder] = []
+    drafts: list[Draft] = []
+    for name, target in cfg.targets.items():
+        if target.run and target.protocol == PER_CLASS and target.scratch_folds > 0:
+            prepared = Prepared.open(paths.targets / name)
+            key = key_of({**shared, "target": depends_on(target, prepared)})
+            works.append(WorkFolder(paths.work, f"{STAGE}_{name}", key))
+            drafts += plan(target, prepared, cfg.seed, works[-1])
     with ExitStack() as locks:
-        for work in works.values():
+        for work in works:
             locks.enter_context(work.locked())
             name_others([work])
-        drafts = [d for name in targets for d in plan(name, targets[name], sets[name], cfg.seed)]
-        times = do_all(drafts, paths, recipe, device, works)
-        publish(drafts, net, recipe, works, Path(paths.work), Path(paths.results))
-        for work in works.values():
+        times = do_all(drafts, paths.net, recipe, device)
+        publish(drafts, net, recipe, paths.work, paths.results)
+        for work in works:
             work.remove()
     return {
         "trainings": [time for time in times if time],
@@ -155,57 +152,47 @@ def depends_on(target: TargetOptions, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def chosen_targets(targets: Mapping[str, TargetOptions]) -> dict[str, TargetOptions]:
-    """The targets that get nets from scratch, by name."""
-    return {
-        name: target
-        for name, target in targets.items()
-        if target.run and target.protocol == PER_CLASS and target.scratch_folds > 0
-    }
-
-
 @dataclass(frozen=True)
 class Draft:
-    """One training to do: `size` images a class of fold number `number` (from 0) of a target."""
+    """One training to do: `size` images a class of fold number `number` (from 0) of a target.
 
-    target: str
+    target: folder of the prepared set.
+    """
+
+    target: Path
     number: int
     size: int
     fold: Fold
     seed: int
-    head: str = ""  # begins the lines that it prints
+    work: WorkFolder
 
     @property
-    def name(self) -> str:
-        """Name of its file, without the ending."""
-        return f"fold{self.number}_n{self.size}"
-
-    def finished(self, work: WorkFolder) -> Path:
+    def finished(self) -> Path:
         """Where its predictions wait to be published; their presence means: finished."""
-        return work.final / f"{self.name}.npz"
+        return self.work.path / f"fold{self.number}_n{self.size}.npz"
 
-    def record(self, work: WorkFolder) -> Path:
+    @property
+    def record(self) -> Path:
         """Where its facts wait for scratch.json."""
-        return work.path / "records" / f"{self.name}.json"
+        return self.finished.with_suffix(".json")
 
 
-def plan(name: str, target: TargetOptions, prepared: Prepared, seed: int) -> list[Draft]:
+def plan(target: TargetOptions, prepared: Prepared, seed: int, work: WorkFolder) -> list[Draft]:
     """The trainings of one target: its first `scratch_folds` folds, each size of its tables.
 
     The folds are those of the study `transfer`: the same seed, and the same sizes drawn together.
     """
-    labels = prepared.split("train").labels
-    sizes = sorted({*target.train_per_class, *target.curve_per_class})
     folds = draw_folds(
-        labels,
-        sizes,
+        prepared.split("train").labels,
+        sorted({*target.train_per_class, *target.curve_per_class}),
         target.test_per_class,
         target.folds,
         seed,
         names=[entry.name for entry in prepared.classes],
     )
+    path = prepared.path
     return [
-        Draft(name, number, size, fold, seed_of(seed, name, number, size))
+        Draft(path, number, size, fold, seed_of(seed, path.name, number, size), work)
         for number, fold in enumerate(folds[: target.scratch_folds])
         for size in sorted(target.train_per_class)
     ]
@@ -218,32 +205,26 @@ def seed_of(seed: int, target: str, fold: int, size: int) -> int:
 
 
 def do_all(
-    drafts: Sequence[Draft],
-    paths: Any,
-    recipe: Recipe,
-    device: torch.device,
-    works: Mapping[str, WorkFolder],
+    drafts: Sequence[Draft], studied: Path, recipe: Recipe, device: torch.device
 ) -> list[dict[str, Any] | None]:
     """Do the trainings, at the same time where cores are left; what `do` returns of each."""
     calls = []
     for number, draft in enumerate(drafts, 1):
-        place = f"({number} of {len(drafts)})"
-        head = f"{draft.target}, fold {draft.number + 1}, {draft.size} a class {place}"
-        target, work = Path(paths.targets) / draft.target, works[draft.target]
-        calls.append((replace(draft, head=head), target, Path(paths.net), recipe, device, work))
-    left = sum(not draft.finished(works[draft.target]).is_file() for draft in drafts)
-    count = min(at_once(recipe, device), left)
-    if count < 2:
+        place = f"fold {draft.number + 1}, {draft.size} a class ({number} of {len(drafts)})"
+        calls.append((draft, f"{draft.target.name}, {place}", studied, recipe, device))
+    left = sum(not draft.finished.is_file() for draft in drafts)
+    together = min(at_once(recipe, device), left)
+    if together < 2:
         return [do(*call) for call in calls]
-    say(f"scratch: {left} trainings, {count} at the same time")
+    say(f"scratch: {left} trainings, {together} at the same time")
     # new processes: one forked from a process whose threads hold locks may wait for ever
-    with ProcessPoolExecutor(count, get_context("spawn"), begin, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(together, get_context("spawn"), begin, (os.getpid(),)) as pool:
         futures = [pool.submit(do, *call) for call in calls]
         try:
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise UserError(
-                f"scratch: one of {count} processes was ended from outside, perhaps for want of "
+                f"scratch: one of {together} processes was ended from outside, perhaps for want of "
                 "memory; run again to go on (with ZFNET_AT_ONCE=1 in the environment one at a time)"
             ) from error
         except BaseException:
@@ -259,75 +240,77 @@ def begin(parent: int) -> None:
 
 
 def do(
-    draft: Draft,
-    target: Path,
-    studied: Path,
-    recipe: Recipe,
-    device: torch.device,
-    work: WorkFolder,
+    draft: Draft, head: str, studied: Path, recipe: Recipe, device: torch.device
 ) -> dict[str, Any] | None:
     """Do one training and keep its results; None if an earlier run of the stage did it.
 
-    target: folder of the prepared set; studied: of the net whose architecture is trained.
+    head: begins the lines that it prints; studied: folder of the net whose architecture is trained.
     """
-    file = draft.finished(work)
-    if file.is_file():
-        say(f"{draft.head}: finished before")
+    if draft.finished.is_file():
+        say(f"{head}: finished before")
         return None
     started = time.perf_counter()
     use_threads(device, recipe["threads"])
-    prepared, net = Prepared.open(target), load_net(studied)
+    prepared = Prepared.open(draft.target)
     split = prepared.split("train")
-    rows, steps = draft.fold.train[draft.size], recipe["epochs"]
-    model, normalise = first_net(net, split, rows, len(prepared.classes), recipe, draft.seed)
-    model.to(device).to(memory_format=memory_format_of(recipe))
-    normalise.to(device)
-    loss = fit(model, normalise, split, rows, recipe, draft.seed, device, draft.head)
+    rows, test, steps = draft.fold.train[draft.size], draft.fold.test, recipe["epochs"]
+    classes = [entry.name for entry in prepared.classes]
+    net = first_net(load_net(studied), split, rows, classes, recipe, draft.seed).to(device)
+    net.model.to(memory_format=memory_format_of(recipe))
+    loss = fit(net, split, rows, recipe, draft.seed, device, head)
     seconds = time.perf_counter() - started
-    predicted = classify(model, normalise, split, draft.fold.test, device)
-    wrong = classify(model, normalise, split, rows, device) != split.labels[rows]
-    guessing = at_chance(loss, len(prepared.classes))
+    predicted, again = (
+        classify(net, split, each, device, ("centre",))["centre_top"][:, 0].astype(np.int64)
+        for each in (test, rows)
+    )
+    wrong = again != split.labels[rows]
+    guessing = at_chance(loss, len(classes))
     record = {
-        "file": f"{draft.target}/{draft.name}.npz",
+        "file": f"{draft.target.name}/{draft.finished.name}",
         "fold": draft.number,
         "size": draft.size,
         "images": len(rows),
-        "test_images": len(draft.fold.test),
+        "test_images": len(test),
         "steps": steps,
         "epochs": round(steps * min(recipe["batch_size"], len(rows)) / len(rows), 1),
         "train_loss": float(f"{loss:.6g}"),
         "train_error": float(f"{wrong.mean():.6g}"),
         "at_chance": guessing,
     }
-    write_json(draft.record(work), record)
+    write_json(draft.record, record)
     arrays = {
-        "test": draft.fold.test.astype(np.int64),
-        "predicted": predicted.astype(np.int64),
-        "true": split.labels[draft.fold.test],
+        "test": test.astype(np.int64),
+        "predicted": predicted,
+        "true": split.labels[test],
         "train_error": np.float64(wrong.mean()),
     }
-    save_predictions(file, arrays)  # last: its presence means a finished training
+    save_predictions(draft.finished, arrays)  # last: its presence means a finished training
     right = 100 * (predicted == arrays["true"]).mean()
     say(
-        f"{draft.head}: {len(rows)} images, {steps} steps, loss {loss:.3f}, train error "
+        f"{head}: {len(rows)} images, {steps} steps, loss {loss:.3f}, train error "
         f"{100 * wrong.mean():.1f} %, {right:.1f} % of {len(predicted)} test images right, "
         f"{seconds:.1f} s"
     )
     if guessing:
         drawn = recipe["init"] is None  # by torchvision
-        other = "another lr" if drawn else "init=he, normalise=standardise and dropout=0"
+        other = "lr" if drawn else "init=he, normalise=standardise and dropout=0"
         say(
-            f"WARNING: {draft.head}: this net ended at chance; scratch.json records it. Try a "
-            f"larger study.scratch.steps, or its {other}"
+            f"WARNING: {head}: this net ended at chance; scratch.json records it. Try a larger "
+            f"study.scratch.steps, or another {other}"
         )
     return {"file": record["file"], "seconds": round(seconds, 2)}
 
 
 # -------------------------------------------------------------------------------------- training
 def first_net(
-    net: Net, split: PreparedSplit, rows: np.ndarray, classes: int, recipe: Recipe, seed: int
-) -> tuple[nn.Module, Normalise]:
-    """The architecture of `net` for `classes` classes with weights drawn anew, and its input.
+    net: Net,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    classes: list[str],
+    recipe: Recipe,
+    seed: int,
+) -> Net:
+    """The architecture of `net` for other classes with weights drawn anew, and its input.
 
     The numbers of the normalisation are those of the images `rows`. Raises UserError if the
     target's images are smaller than the net's input.
@@ -344,11 +327,11 @@ def first_net(
         normalise = Normalise.standardise(channels, (deviation / 255).tolist(), px)
     else:
         normalise = Normalise.mean_image(mean.astype(np.float32), px)
-    model = draw_anew(net.rebuild, recipe["init"], seed, classes)
+    model = draw_anew(net.rebuild, recipe["init"], seed, len(classes))
     for module in model.modules():
         if isinstance(module, nn.Dropout) and recipe["dropout"] is not None:
             module.p = recipe["dropout"]
-    return model, normalise
+    return replace(net, model=model, normalise=normalise, classes=classes, class_index=None)
 
 
 def statistics_of(split: PreparedSplit, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -365,8 +348,7 @@ def statistics_of(split: PreparedSplit, rows: np.ndarray) -> tuple[np.ndarray, n
 
 
 def fit(
-    model: nn.Module,
-    normalise: Normalise,
+    net: Net,
     split: PreparedSplit,
     rows: np.ndarray,
     recipe: Recipe,
@@ -374,11 +356,12 @@ def fit(
     device: torch.device,
     head: str,
 ) -> float:
-    """Train `model` on the images `rows`; return the mean loss (nat) of its last pass over them.
+    """Train `net` on the images `rows`; return the mean loss (nat) of its last pass over them.
 
     One step is that of the train stage: cross-entropy, SGD, then the filter rule. Raises UserError
     if the loss is no longer a number.
     """
+    model = net.model
     optimizer = make_optimizer(model, recipe)
     filters = [weight for _, weight in conv_weights(model)] if isinstance(model, ConvNet) else []
     memory_format = memory_format_of(recipe)
@@ -386,13 +369,13 @@ def fit(
     steps = recipe["epochs"]  # the schedule counts in steps here
     model.train()
     losses: list[Tensor] = []
-    loader = batches(split, rows, normalise.input_px, recipe, seed, device)
+    loader = batches(split, rows, net.input_px, recipe, seed, device)
     for step, batch in enumerate(progress(loader, total=steps, desc=head, unit="step")):
         set_rate(optimizer, learning_rate(recipe, step + 1, ()))
         torch.manual_seed(step_seed(seed, step, 0))  # dropout's
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with autocast:
-            logits = model(net_input(batch, normalise, memory_format))
+            logits = model(net_input(batch, net.normalise, memory_format))
             loss = F.cross_entropy(logits, batch["label"])
         optimizer.zero_grad()
         loss.backward()
@@ -400,18 +383,14 @@ def fit(
         if filters:
             rescale_filters(filters, recipe["max_filter_rms"])
         losses.append(loss.detach())
-        if device.type == "cpu" or step % LOOK_EVERY == LOOK_EVERY - 1 or step == steps - 1:
-            _check_loss(losses[-LOOK_EVERY:], step, recipe)
+        look = device.type == "cpu" or step % LOOK_EVERY == LOOK_EVERY - 1 or step == steps - 1
+        if look and not torch.stack(losses[-LOOK_EVERY:]).isfinite().all():
+            raise UserError(
+                f"a net from scratch diverged by step {step + 1}: the loss is no longer a number "
+                f"at learning rate {recipe['lr']:g}; lower study.scratch.lr"
+            )
     last = math.ceil(len(rows) / min(recipe["batch_size"], len(rows)))
     return float(torch.stack(losses[-last:]).double().mean())
-
-
-def _check_loss(losses: Sequence[Tensor], step: int, recipe: Recipe) -> None:
-    if not math.isfinite(float(torch.stack(list(losses)).sum())):
-        raise UserError(
-            f"a net from scratch diverged by step {step + 1}: the loss is no longer a number at "
-            f"learning rate {recipe['lr']:g}; lower study.scratch.lr"
-        )
 
 
 def batches(
@@ -428,67 +407,34 @@ def batches(
     sampler = EpochSampler(len(rows), views.views, size, seed=seed)
 
     def lists() -> Iterator[list[tuple[int, int]]]:
-        left, epoch = recipe["epochs"], 0
-        while left:
+        for epoch in count():
             sampler.set_epoch(epoch)
             for items in sampler:
-                if len(items) == 1 < size:  # batch normalisation cannot learn from one image
-                    continue
-                yield [(int(rows[index]), view) for index, view in items]
-                left -= 1
-                if not left:
-                    return
-            epoch += 1
+                if size == 1 or len(items) > 1:  # batch normalisation cannot learn from one image
+                    yield [(int(rows[index]), view) for index, view in items]
 
-    threads = reading_threads(split.meta.store, device)
-    return Loader(views.__getitems__, lists, recipe["epochs"], threads, device.type == "cuda")
-
-
-@torch.inference_mode()
-def classify(
-    model: nn.Module,
-    normalise: Normalise,
-    split: PreparedSplit,
-    rows: np.ndarray,
-    device: torch.device,
-) -> np.ndarray:
-    """Labels (n,) that the model gives to the centre crops of `rows`; it is left in eval mode."""
-    model.eval()
-    views = CentreViews(split, normalise.input_px)
-    starts = range(0, len(rows), EVALUATED_AT_ONCE)
-    parts = [rows[start : start + EVALUATED_AT_ONCE].tolist() for start in starts]
-    threads = reading_threads(split.meta.store, device)
-    labels = []
-    for batch in Loader(views.__getitems__, lambda: parts, len(parts), threads):
-        batch = {name: value.to(device) for name, value in batch.items()}
-        labels.append(model(net_input(batch, normalise, torch.channels_last)).argmax(1).cpu())
-    return torch.cat(labels).numpy()
+    steps, threads = recipe["epochs"], reading_threads(split.meta.store, device)
+    return Loader(
+        views.__getitems__, lambda: islice(lists(), steps), steps, threads, device.type == "cuda"
+    )
 
 
 # ------------------------------------------------------------------------------------ publishing
-def publish(
-    drafts: Sequence[Draft],
-    net: Net,
-    recipe: Recipe,
-    works: Mapping[str, WorkFolder],
-    root: Path,
-    out: Path,
-) -> None:
+def publish(drafts: Sequence[Draft], net: Net, recipe: Recipe, root: Path, out: Path) -> None:
     """Put the predictions of `drafts` and scratch.json where they belong, in one step.
 
-    works: by target; root: the folder of work folders, where they are put together.
+    root: the folder of work folders, where they are put together.
     """
     listed: dict[str, list[Any]] = {}
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{STAGE}.", dir=root) as folder:
         built = Path(folder)
         for draft in drafts:
-            work = works[draft.target]
-            record = read_json(draft.record(work))
-            listed.setdefault(draft.target, []).append(record)
+            record = read_json(draft.record)
+            listed.setdefault(draft.target.name, []).append(record)
             place = built / record["file"]
             place.parent.mkdir(exist_ok=True)
-            shutil.copyfile(draft.finished(work), place)
+            shutil.copyfile(draft.finished, place)
         left_out = ("epochs", "plateau")
         write_json(
             built / "scratch.json",

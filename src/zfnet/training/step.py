@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zfnet.models.net import Normalise
 
+LOOK_EVERY = 50  # on a GPU the loss is looked at every so many steps, to keep it busy
 Batch = dict[str, Tensor]
 
 
