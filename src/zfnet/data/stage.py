@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sources import build_source
 
+if TYPE_CHECKING:
+    from zfnet.pipeline.paths import Paths
 
-def run(cfg: Any, paths: Any) -> dict[str, Any]:
+
+def run(cfg: Any, paths: Paths) -> dict[str, Any]:
     """Prepare the data that `cfg.data` names; return the counts and the fingerprint.
 
     Writes the folder `paths.prepared` and the file `paths.scan`. Raises `UserError` for whatever is
