@@ -5,6 +5,8 @@ Everything follows from the numbers of layer, map, rank and image, so that tests
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -202,3 +204,10 @@ def tree(root: Path) -> Path:
     evolution(root)
     occlusion(root)
     return root
+
+
+def handed(site: Path, name: str) -> Any:
+    """What a data script hands to its page: (key, value)."""
+    text = (site / "explore" / f"{name}.js").read_text(encoding="utf-8")
+    body = re.fullmatch(r"window\.zfnet\w+\((.*)\);\n", text, re.DOTALL).group(1)
+    return json.loads(f"[{body}]")

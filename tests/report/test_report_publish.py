@@ -2,7 +2,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
@@ -10,10 +9,8 @@ import fabricate_claims
 import fabricate_explorers
 import pytest
 
-from zfnet import cli
 from zfnet.errors import UserError
 from zfnet.files import write_json
-from zfnet.pipeline.studies import STUDIES
 from zfnet.report import publish, records, track, wandb_report
 from zfnet.report.gather import gather
 
@@ -123,31 +120,6 @@ def test_the_report_of_a_group_is_rewritten_and_another_groups_is_not(root):
     publish.publish(root, root, third)
     assert third.before == ""
     assert len(json.loads((root / "wandb" / publish.REMEMBERED).read_text())) == 2
-
-
-# ------------------------------------------------------------------------------ the report's blocks
-def test_the_report_has_the_chapters_of_the_site_in_its_order(root):
-    replay(root)
-    service = Service()
-    publish.publish(root, root, service)
-    report = service.report
-    assert (report.entity, report.project) == ("someone", "zfnet")
-    assert report.title.endswith("run again (quick)")
-    assert [block.text for block in report.blocks if block.kind == "H1"] == [
-        "Does the paper hold up?",
-        "Do the nets work?",
-        *(f"{STUDIES[name].title} ({STUDIES[name].place})" for name in ("features", "occlusion")),
-        "Run",
-    ]
-    assert report.blocks[0].kind == "TableOfContents"
-
-
-def test_headings_are_those_of_the_sites_pages():
-    templates = Path(wandb_report.__file__).parent / "templates"
-    index = (templates / "index.html.j2").read_text(encoding="utf-8")
-    assert f"<h1>{wandb_report.TITLE}</h1>" in index
-    for heading in (wandb_report.VERDICTS_HEADING, wandb_report.NETS_HEADING):
-        assert f">{heading}</h2>" in index
 
 
 def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
@@ -296,25 +268,6 @@ def test_what_wandb_sync_left_undone_is_named(root, monkeypatch):
         "-m", "wandb", "sync", "--entity", "someone", "--project", "zfnet",
     ]  # fmt: skip
     assert commands[0][8:] == [str(folder) for folder in folders]
-
-
-# ------------------------------------------------------------------------------------ command line
-def test_the_command_line_imports_no_wandb_for_help():
-    code = (
-        "import sys; from zfnet import cli\n"
-        "try: cli._dispatch(['publish', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'wandb', 'wandb_workspaces', 'torch'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0].startswith("usage: zfnet publish")
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_the_command_line_knows_publish():
-    assert "zfnet publish" in cli.HELP
-    with pytest.raises(UserError, match="unrecognized arguments: --drafts"):
-        cli._dispatch(["publish", "--drafts"])
 
 
 # --------------------------------------------------------------------------------- the real classes

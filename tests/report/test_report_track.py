@@ -380,19 +380,3 @@ def test_a_studys_id_follows_what_it_measured(tmp_path):
     fabricate.features(root, more=1)
     assert id_of("features") != before
     assert id_of("occlusion") == other
-
-
-def test_the_group_is_the_experiment_or_the_configuration(monkeypatch):
-    assert records.group_of("a: 1") == records.group_of("a: 1") != records.group_of("a: 2")
-    monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
-    assert records.group_of("a: 1") == "puffy-daks"
-
-
-def test_every_name_is_documented(root):
-    """docs/wandb.md names each kind of key that a run can hold."""
-    text = (root / "docs" / "wandb.md").read_text(encoding="utf-8")
-    for name in (records.FIGURES, records.TABLES, "evolution/layer_<n>", "verdict/<claim>",
-                 "count/<verdict>"):  # fmt: skip
-        assert f"`{name}" in text, name
-    for name in (records.NUMBERS, records.CLAIMS, records.VERDICTS):
-        assert f"`{name}`" in text, name

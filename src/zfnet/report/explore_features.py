@@ -159,9 +159,6 @@ class FollowedLayer:
         return load_array(self.study, f"layer{self.number}_{name}")
 
 
-Layer = FollowedLayer  # the name by which evolution_panels imports it
-
-
 def _account(evolution: dict[str, Any] | None) -> dict[str, Any]:
     """The study's own account; empty without the study, or where the net had no snapshots."""
     facts: dict[str, Any] = evolution["results"].facts if evolution else {}

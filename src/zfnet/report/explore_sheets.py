@@ -22,7 +22,6 @@ from zfnet.results import Results
 
 WEBP_SIDE = 16_383  # px: no WebP is larger
 QUALITY = 72
-View = NetView  # the name by which evolution_panels and explore_occlusion import it
 
 
 @dataclass(frozen=True)
