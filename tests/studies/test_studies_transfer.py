@@ -19,6 +19,7 @@ from zfnet.stats.folds import draw_folds
 from zfnet.stats.precision import average_precision
 from zfnet.studies import layer7, pascal, transfer
 from zfnet.studies.feature_store import FeatureStore
+from zfnet.studies.target_sets import LabelledSet
 
 CLASSES = ["ant", "bee", "cat", "dog"]
 TARGET = TargetOptions(
@@ -125,7 +126,8 @@ def saved(measurement, folder, root):
 def measured(folder, strength, scratch, out=()):
     """One target with features of `strength`, without a control."""
     store = write_features(folder, {"pets": {"train": {"trained": features(LABELS, strength, 3)}}})
-    return transfer.measure_per_class("pets", TARGET, LABELS, CLASSES, store, scratch, out, CFG)
+    own = LabelledSet("pets", TARGET, LABELS, CLASSES, out)
+    return transfer.measure_per_class(own, store, scratch, CFG)
 
 
 # --------------------------------------------------------------------------------------- accuracy
@@ -233,11 +235,12 @@ def test_classes_that_lose_their_images_are_named(tmp_path):
     found = measured(tmp_path / "some", 6, None, out)
     left = [len(own - set(out)) for own in ants]
     assert min(left) == 0 < max(left)
-    assert found.short(6)["ant"] == [0, max(left)]
-    assert next(iter(found.short(6))) == "ant"
-    assert "cat" not in found.short(6)
+    short = found.measurement.facts["short"][6]
+    assert short["ant"] == [0, max(left)]
+    assert next(iter(short)) == "ant"
+    assert "cat" not in short
     assert found.untested() == ["bee"]
-    assert not measured(tmp_path / "all", 6, None).short(6)
+    assert not measured(tmp_path / "all", 6, None).measurement.facts["short"]
 
 
 def test_nothing_to_run_is_said(stage, capsys, tmp_path, root):
@@ -399,5 +402,5 @@ def test_table_6_has_the_papers_columns_by_its_own_words(tmp_path, root, monkeyp
     assert (facts["area"]["softmax"] == pytest.approx(own)) == (year == 2012)
     (figure,) = telling.figures(results)
     assert figure.name == f"{name}_precision"
-    lines = figure.draw().axes[0].lines
-    assert [line.get_label() for line in lines][-2] == "the paper: the net trained on ImageNet"
+    (legend,) = figure.draw().legends
+    assert legend.texts[-1].get_text() == "the paper: the net trained on ImageNet"

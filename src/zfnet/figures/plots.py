@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from zfnet import MAIN_NET, paper
+from zfnet import MAIN_NET
+from zfnet.figures.probe import CLASSIFIERS, printed
 from zfnet.files import write_text
 from zfnet.models.trained import TrainedNet
 from zfnet.results import FILE, Results
@@ -37,7 +38,6 @@ TRANSFORMS = {
     "rotation": "rotation, degrees",
     "disc": "rotation of a disc, degrees",
 }
-CLASSIFIERS = {"svm": "linear SVM", "softmax": "softmax"}
 SERIES = {"trained": "trained net", "untrained": "untrained net", "paper": "the paper's"}
 MOST_CLASSES = 30  # of a confusion matrix that can be read
 OTHERS = "other classes"
@@ -106,12 +106,14 @@ def answers(steps: Sequence[dict[str, Any]]) -> Iterator[Row]:
 def by_layer(root: Path) -> Iterator[Row]:
     """Accuracy, %, of a classifier on each layer's features: trained, untrained, the paper's."""
     results = _results(root, "probe")
-    for target, facts in (results.facts["targets"] if results else {}).items():
-        assert results is not None
-        printed = paper.tables(root)["table7"] if facts["paper"] else None
+    if results is None:
+        return
+    for target in results.facts["targets"]:
+        theirs = printed(results, target)
         for row in results.tables[f"{target}_table7"].records():
             name, layer = row["classifier"], row["layer"]
-            row["paper"] = printed.value(f"{name}_{layer}", target) if printed else None
+            cell = theirs.get((name, layer))
+            row["paper"] = cell and cell.value
             for key, series in SERIES.items():
                 if row[key] is not None:
                     yield (target, f"{CLASSIFIERS[name]}, {series}", layer, *_interval(row, key))

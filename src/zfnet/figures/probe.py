@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zfnet import paper
+from zfnet.figures.kit.dots import TEXT_POINTS, accuracy_axes, curve
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.paper import Reported
@@ -19,7 +20,6 @@ CLASSIFIERS = {"svm": "linear SVM", "softmax": "softmax"}
 CHOICES = {
     "svm": "as in the table",
     "unit": "each image divided by its own norm",
-    "centred": "the training images' mean taken off",
     "fixed": "C = 1, not chosen",
 }
 COLUMNS = [
@@ -37,7 +37,6 @@ COLUMNS = [
 COLOURS = {"trained": CATEGORICAL[0], "untrained": CATEGORICAL[7], "paper": CATEGORICAL[5]}
 MARKERS = {"svm": "o", "softmax": "^"}
 PAPER_SHIFT, SOFTMAX_SHIFT = -0.28, 0.14  # side by side at one layer
-TEXT_POINTS = 11.5
 
 
 def figures(results: Results) -> list[Figure]:
@@ -51,7 +50,7 @@ def figures(results: Results) -> list[Figure]:
                 f"probe_{name}",
                 f"Table 7 on {name}: accuracy of linear classifiers on each layer's features. "
                 "Bars: 95 % intervals over test images."
-                + (" Hollow: the paper's numbers with their ±." if _printed(results, name) else ""),
+                + (" Hollow: the paper's numbers with their ±." if printed(results, name) else ""),
                 f"Accuracy by layer on {name}. Trained net, linear SVM: {values}; chance "
                 f"{100 / facts['classes']:.1f} %.",
                 functools.partial(depth_chart, results, name),
@@ -64,16 +63,16 @@ def tables(results: Results) -> dict[str, Shown]:
     """Table 7 with the paper's numbers, and what other choices give."""
     shown = {}
     for name, facts in results.facts["targets"].items():
-        printed = _printed(results, name)
+        theirs = printed(results, name)
         records = [
-            {**row, "paper": str(printed.get((row["classifier"], row["layer"]), ""))}
+            {**row, "paper": str(theirs.get((row["classifier"], row["layer"]), ""))}
             for row in _rows(results, name)
         ]
         control = any(row["untrained"] is not None for row in records)
         columns = [
             column for column in COLUMNS
             if (control or not column.key.startswith(("untrained", "gain")))
-            and (printed or column.key != "paper")
+            and (theirs or column.key != "paper")
         ]  # fmt: skip
         shown[f"{name}_{TABLE}"] = Shown(
             columns,
@@ -99,7 +98,7 @@ def _rows(results: Results, name: str) -> list[dict[str, Any]]:
     return results.tables[f"{name}_{TABLE}"].records()
 
 
-def _printed(results: Results, name: str) -> Mapping[tuple[str, int], Reported]:
+def printed(results: Results, name: str) -> Mapping[tuple[str, int], Reported]:
     """The paper's numbers for a target by classifier and layer.
 
     The config names the set's table of accuracies; Table 7 has a column for each such set.
@@ -114,61 +113,35 @@ def _printed(results: Results, name: str) -> Mapping[tuple[str, int], Reported]:
 
 def depth_chart(results: Results, name: str) -> Any:
     """Accuracy, %, by layer as one matplotlib figure; the paper's values are hollow, unjoined."""
-    rows, printed = _rows(results, name), _printed(results, name)
+    rows, theirs = _rows(results, name), printed(results, name)
     layers = sorted({row["layer"] for row in rows})
     drawn = figure(7.6, 4.3)
     axis = drawn.subplots()
     for net, (classifier, words) in itertools.product(COLOURS, CLASSIFIERS.items()):
+        softmax, points, x = classifier == "softmax", [], []
+        look = {"marker": MARKERS[classifier], "linestyle": "--" if softmax else "-"}
+        for row in (row for row in rows if row["classifier"] == classifier):
+            cell = theirs.get((classifier, row["layer"]))
+            if net == "paper" and cell:
+                spread = cell.spread or 0.0
+                points.append((cell.value, cell.value - spread, cell.value + spread))
+            elif row.get(net) is not None:
+                points.append((row[net], row[f"{net}_low"], row[f"{net}_high"]))
+            else:
+                continue
+            x.append(layers.index(row["layer"]) + SOFTMAX_SHIFT * softmax)
+        label = f"{net} net, {words}"
         if net == "paper":
-            cells = {n: cell for (kind, n), cell in printed.items() if kind == classifier}
-            points = {n: (c.value, *_around(c)) for n, c in cells.items()}
-        else:
-            points = {
-                row["layer"]: (row[net], row[f"{net}_low"], row[f"{net}_high"])
-                for row in rows
-                if row["classifier"] == classifier and row[net] is not None
-            }
+            label, x = f"the paper, {words}", [each + PAPER_SHIFT for each in x]
+            look |= {"linestyle": "none", "markerfacecolor": "white"}
         if points:
-            label = "the paper" if net == "paper" else f"{net} net"
-            places = {layers.index(layer): point for layer, point in points.items()}
-            _series(axis, net, classifier, f"{label}, {words}", places)
-    guess = 100 / results.facts["targets"][name]["classes"]
-    axis.axhline(guess, color="#555555", linewidth=1.2, linestyle=":", label="chance")
-    axis.set_xlabel("layer", fontsize=TEXT_POINTS)
-    axis.set_ylabel("mean accuracy per class, %", fontsize=TEXT_POINTS)
+            curve(axis, x, points, color=COLOURS[net], label=label, **look)
+    accuracy_axes(axis, 100 / results.facts["targets"][name]["classes"], "layer")
     axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     axis.set_xlim(-0.5, len(layers) - 0.4)
-    axis.set_ylim(0, 100)
-    axis.tick_params(labelsize=TEXT_POINTS - 1)
-    axis.grid(axis="y", alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(
         fontsize=TEXT_POINTS - 1, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0),
         borderaxespad=0,
     )  # fmt: skip
     drawn.tight_layout()
     return drawn
-
-
-def _around(cell: Reported) -> tuple[float, float]:
-    spread = cell.spread or 0.0
-    return cell.value - spread, cell.value + spread
-
-
-def _series(
-    axis: Any,
-    net: str,
-    classifier: str,
-    label: str,
-    points: Mapping[int, tuple[float, float, float]],
-) -> None:
-    """One line: (value, low, high) by place."""
-    hollow, softmax, colour = net == "paper", classifier == "softmax", COLOURS[net]
-    x = [place + PAPER_SHIFT * hollow + SOFTMAX_SHIFT * softmax for place in points]
-    y, low, high = zip(*points.values(), strict=True)
-    axis.plot(
-        x, y, color=colour, linestyle="none" if hollow else "--" if softmax else "-", zorder=3,
-        linewidth=1.5, label=label, marker=MARKERS[classifier], markersize=7,
-        markerfacecolor="white" if hollow else colour,
-    )  # fmt: skip
-    axis.vlines(x, low, high, color=colour, linewidth=2.6, alpha=0.5, zorder=2)

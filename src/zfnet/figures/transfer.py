@@ -6,10 +6,9 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from zfnet import paper
 from zfnet.errors import UserError
+from zfnet.figures.kit.dots import TEXT_POINTS, DotPanel, Dots, accuracy_axes, curve, dot_chart
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.paper import PaperTable
@@ -30,10 +29,8 @@ ROWS = {
 }
 # The paper's words for VOC's classes, where they differ by more than spaces.
 VOC_WORDS = {"airplane": "aeroplane", "tv": "tvmonitor"}
-TEXT_POINTS = 11.5
 MARKERS, PRINTED_MARKERS = "o^s", "x+12"
 GREY = "#666666"
-PAPER_LOOK = {"marker": "x", "color": GREY}
 
 
 def figures(results: Results) -> list[Figure]:
@@ -129,29 +126,25 @@ def learning_curves(results: Results, names: Sequence[str]) -> Any:
     entries = 4 + max(len(table.rows) if table else 0 for table in reported)
     drawn = figure(max(7.0, 5.2 * len(names)), 4.2 + 0.2 * entries)
     axes = drawn.subplots(1, len(names), squeeze=False)[0]
-    for axis, name in zip(axes, names, strict=True):
-        _panel(axis, results, name)
-    axes[0].set_ylabel("mean accuracy per class, %", fontsize=TEXT_POINTS)
+    for axis, name, printed in zip(axes, names, reported, strict=True):
+        _panel(axis, results, name, printed)
     drawn.tight_layout(w_pad=2.0)
     return drawn
 
 
-def _panel(axis: Any, results: Results, name: str) -> None:
+def _panel(axis: Any, results: Results, name: str, printed: PaperTable | None) -> None:
     from matplotlib.transforms import ScaledTranslation
 
-    facts, printed = results.facts["targets"][name], paper_table(results, name)
+    facts = results.facts["targets"][name]
     looks: dict[str, dict[str, Any]] = {}
     for method, rows in _by_method(results, name).items():
         place = list(METHODS).index(method)
-        look = {"color": CATEGORICAL[place], "marker": MARKERS[place]}
-        looks[method] = {**look, "markerfacecolor": "none"}
-        sizes = [row["train_per_class"] for row in rows]
-        axis.plot(
-            sizes, [row["accuracy"] for row in rows], label=METHODS[method], zorder=3,
-            linestyle="none" if method == SCRATCH else "-", linewidth=1.7, markersize=6.5, **look,
+        looks[method] = {"color": CATEGORICAL[place], "marker": MARKERS[place]}
+        curve(
+            axis, [row["train_per_class"] for row in rows],
+            [[row[f"accuracy{end}"] for end in ("", "_low", "_high")] for row in rows],
+            label=METHODS[method], linestyle="none" if method == SCRATCH else "-", **looks[method],
         )  # fmt: skip
-        ends = [[row[f"accuracy_{end}"] for row in rows] for end in ("low", "high")]
-        axis.vlines(sizes, *ends, color=look["color"], linewidth=3.2, alpha=0.55)
     others = iter(PRINTED_MARKERS * 9)
     for key, row in printed.rows.items() if printed else ():
         cells = {size: row.cells.get(f"train{size}") for size in facts["train_per_class"]}
@@ -160,27 +153,16 @@ def _panel(axis: Any, results: Results, name: str) -> None:
             look = looks.get(key) or {"marker": next(others), "color": GREY}
             axis.plot(
                 list(there), list(there.values()), linestyle="none", markersize=8.5, zorder=4,
-                label=f"the paper: {row.label}", **look,
+                label=f"the paper: {row.label}", markerfacecolor="none", **look,
             )  # fmt: skip
-    guess = 100 / facts["classes"]
-    axis.axhline(guess, color=GREY, linewidth=1.2, linestyle="--", label="guessing")
-    measured = results.tables[f"{name}_accuracy"].column("train_per_class")
-    axis.set_xlim(0, 1.06 * max(measured))
-    axis.set_ylim(0, 100)
+    accuracy_axes(axis, 100 / facts["classes"], "training images a class")
+    axis.set_xlim(0, 1.06 * max(results.tables[f"{name}_accuracy"].column("train_per_class")))
     axis.set_title(f"{name}, {facts['classes']} classes", fontsize=13, fontweight="bold")
-    axis.set_xlabel("training images a class", fontsize=TEXT_POINTS)
-    _tidy(axis, "y")
     below = axis.transAxes + ScaledTranslation(0, -0.55, axis.figure.dpi_scale_trans)  # inches
     axis.legend(
-        fontsize=TEXT_POINTS - 2, frameon=False, loc="upper left", bbox_to_anchor=(0, 0),
+        fontsize=TEXT_POINTS - 1.5, frameon=False, loc="upper left", bbox_to_anchor=(0, 0),
         bbox_transform=below,
     )  # fmt: skip
-
-
-def _tidy(axis: Any, grid: str) -> None:
-    axis.tick_params(labelsize=TEXT_POINTS - 1)
-    axis.grid(axis=grid, alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 # ---------------------------------------------------------------------------------------- Table 6
@@ -224,7 +206,7 @@ def _precision_figure(results: Results, name: str) -> Figure:
     ]
     return Figure(
         f"{name}_precision",
-        f"Table 6: average precision by class on {name}. Dashed: means. Crosses: the paper's net "
+        f"Table 6: average precision by class on {name}. The last row is their mean. Crosses: the paper's net "
         "on VOC 2012's test part.",
         f"Average precision by class; means: {', '.join(means)}.",
         functools.partial(precision_chart, results, name),
@@ -232,29 +214,21 @@ def _precision_figure(results: Results, name: str) -> Figure:
 
 
 def precision_chart(results: Results, name: str) -> Any:
-    """Average precision of each class, one line a class, as a matplotlib figure."""
-    classes = results.tables[f"{name}_precision"].column("class")[:-1]
+    """Average precision of each class and their mean, a row each, as a matplotlib figure."""
     series = _by_class(results, name)
-    looks = [{"marker": m, "color": c} for m, c in zip(MARKERS, CATEGORICAL, strict=False)]
-    drawn = figure(7.6, 1.9 + 0.27 * len(classes))
-    axis = drawn.subplots()
-    ours = [label for label in series if label.startswith("here")]
-    theirs = [label for label in series if label not in ours][-1:]  # the net, no earlier method
-    marks = [*zip(ours, looks, strict=False), *((label, PAPER_LOOK) for label in theirs)]
-    for label, look in marks:
-        *values, mean = np.array(series[label], float)
-        axis.plot(
-            values, range(len(classes)), linestyle="none", label=label, markersize=6.5, **look
+    theirs, ours = ([key for key in series if key.startswith(who)] for who in ("the", "here"))
+    looks = [*zip(ours, MARKERS, CATEGORICAL, strict=False)]
+    looks += [(label, "x", GREY) for label in theirs[-1:]]  # the net, no earlier method
+    dots = [
+        Dots(
+            label,
+            marker,
+            colour,
+            [(i, x) for i, x in enumerate(series[label]) if x is not None],
+            0.0,
         )
-        axis.axvline(mean, color=look["color"], linewidth=1, linestyle="--", zorder=0)
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set_ylim(len(classes) - 0.4, -0.6)
-    axis.set_xlim(0, 100)
-    axis.set_xlabel("average precision, %", fontsize=TEXT_POINTS)
-    _tidy(axis, "x")
-    axis.legend(
-        fontsize=TEXT_POINTS - 1.5, frameon=False, loc="lower right", bbox_to_anchor=(1.05, 1.0),
-        ncols=2, columnspacing=1.0,
-    )  # fmt: skip
-    drawn.tight_layout()
-    return drawn
+        for label, marker, colour in looks
+    ]
+    classes = results.tables[f"{name}_precision"].column("class")
+    panel = DotPanel(name, classes, dots, [""] * len(classes))
+    return dot_chart([panel], "average precision, %", row_inches=0.27)

@@ -31,7 +31,6 @@ import numpy as np
 
 from zfnet.errors import UserError
 
-SCALINGS = ("norm", "unit", "centred")
 BLOCK_MIB = 128
 SEARCH_TOL = 1e-3  # of the fits that only serve to choose C
 NEWTON_STEPS = 200
@@ -79,23 +78,19 @@ def gram(
 class Span:
     """Coordinates in the span of some training images, which keep all inner products with them.
 
-    train: (n, r) float64, r ≤ n the rank. scale: what features were divided by. scaling: what was
-    done to them before, one of SCALINGS; the tables use "norm".
+    train: (n, r) float64, r ≤ n the rank. scale: what features were divided by. unit: whether each
+    image was divided by its own norm before.
     """
 
     train: np.ndarray
     scale: float
-    scaling: str
-    _rows: np.ndarray = field(repr=False)  # the training images' rows of the Gram matrix
-    _basis: np.ndarray = field(repr=False)  # r of them
+    unit: bool
+    _basis: np.ndarray = field(repr=False)  # rows of r training images in the Gram matrix
     _factor: np.ndarray = field(repr=False)  # (r, r) lower: the coordinates of those
 
     @staticmethod
-    def of(gram: np.ndarray, rows: np.ndarray, scaling: str = "norm") -> Span:
+    def of(gram: np.ndarray, rows: np.ndarray, *, unit: bool = False) -> Span:
         """The span of the images `rows` (n,) of a Gram matrix of all images (N, N).
-
-        scaling: "norm" divides all features by one number, `scale`; "unit" before that each image
-        by its own norm; "centred" takes off the training images' mean.
 
         By Cholesky's factorisation with pivots: each step takes the image that the earlier ones
         explain least, and it ends when nothing is left but rounding, as with fewer dimensions than
@@ -105,7 +100,7 @@ class Span:
         from scipy.linalg.lapack import dpstrf
 
         rows = np.asarray(rows)
-        own = np.asfortranarray(_products(gram, rows, rows, rows, scaling))
+        own = np.asfortranarray(_products(gram, rows, rows, unit))
         scale = float(np.sqrt(np.diagonal(own).mean())) or 1.0  # 1: every feature is 0
         own /= scale**2
         rounding = 10 * len(rows) * np.finfo(np.float64).eps * float(np.diagonal(own).max())
@@ -117,31 +112,24 @@ class Span:
         train = np.empty((len(rows), rank))
         train[order] = lower
         factor = np.ascontiguousarray(lower[:rank])
-        return Span(train, scale, scaling, rows, rows[order[:rank]], factor)
+        return Span(train, scale, unit, rows[order[:rank]], factor)
 
     def project(self, gram: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Coordinates (m, r) of the images `rows` (m,), their part outside the span left out."""
         from scipy.linalg import solve_triangular
 
-        products = _products(gram, self._basis, np.asarray(rows), self._rows, self.scaling)
+        products = _products(gram, self._basis, np.asarray(rows), self.unit)
         products /= self.scale**2
         return np.ascontiguousarray(solve_triangular(self._factor, products, lower=True).T)
 
 
-def _products(
-    gram: np.ndarray, left: np.ndarray, right: np.ndarray, train: np.ndarray, scaling: str
-) -> np.ndarray:
-    """Inner products (left, right) of the features as `scaling` changes them."""
+def _products(gram: np.ndarray, left: np.ndarray, right: np.ndarray, unit: bool) -> np.ndarray:
+    """Inner products (left, right) of the features, divided by their norms if `unit`."""
     block = gram[np.ix_(left, right)]
-    if scaling == "unit":
+    if unit:
         norms = [np.sqrt(gram[rows, rows]) for rows in (left, right)]
         one, other = (np.where(norm > 0, norm, 1) for norm in norms)
         block /= one[:, None] * other
-    elif scaling == "centred":
-        means = [gram[np.ix_(rows, train)].mean(1) for rows in (left, right, train)]
-        block += means[2].mean() - means[0][:, None] - means[1]
-    elif scaling != "norm":
-        raise ValueError(f"scaling {scaling!r} is none of {', '.join(SCALINGS)}")
     return block
 
 

@@ -4,14 +4,14 @@ The folds of one set share images, so their deviation says how much the draw of 
 matters and nothing of new images. The interval resamples images within their class, the same ones
 in every fold that tests them: it holds for other test images and these trained classifiers.
 
-Arguments: `values`, fold by fold, a number for each test image (n,): 1 for a right answer, or a
-difference of two methods. `rows`, fold by fold, which images they are (n,). `labels` (N,) of all
-images.
+Arguments: `predicted`, fold by fold, the label given to each test image (n,). `rows`, fold by fold,
+which images they are (n,). `labels` (N,) of all images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -25,79 +25,79 @@ Folds = Sequence[np.ndarray]
 Key = TypeVar("Key", bound=Hashable)
 
 
-def right(predicted: Folds, rows: Folds, labels: np.ndarray) -> list[np.ndarray]:
-    """1 for every right answer, (n,) float64, fold by fold; predicted: labels (n,) of `rows`."""
-    pairs = zip(predicted, rows, strict=True)
-    return [(answer == labels[own]).astype(np.float64) for answer, own in pairs]
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of a classifier in %, or the difference of two in points.
+
+    folds: (F,), of each. draws: (DRAWS,), their mean for samples of the test images. images: how
+    many distinct ones.
+    """
+
+    folds: np.ndarray
+    draws: np.ndarray
+    images: int
+
+    def __sub__(self, other: Accuracy) -> Accuracy:
+        """Paired by image and fold, as both have the same draws."""
+        return Accuracy(self.folds - other.folds, self.draws - other.draws, self.images)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over folds (n − 1), None for a single one."""
+        return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else None
+
+    def estimate(self, note: str = "", unit: str = "%", invalid: str = "") -> Estimate:
+        """Mean over the folds with its 95 % bootstrap interval over test images."""
+        low, high = percentiles(self.draws)
+        over = f"mean of {len(self.folds)} folds" if len(self.folds) > 1 else ""
+        notes = "; ".join(filter(None, [note, over, COVERED]))
+        value = round(float(self.folds.mean()), 9) + 0.0  # equal answers differ by exactly 0
+        ends = float(low), float(high)
+        return Estimate(value, *ends, self.images, unit, notes, invalid=invalid)
 
 
-def fold_means(values: Folds, rows: Folds, labels: np.ndarray) -> np.ndarray:
-    """Mean over classes of each class's mean, fold by fold: (folds,) float64.
+def fold_accuracies(predicted: Folds, rows: Folds, labels: np.ndarray) -> np.ndarray:
+    """Mean over classes of each class's share of right answers, %, fold by fold: (F,).
 
     A class without a test image does not count.
     """
     means = []
-    for own, tested in zip(values, rows, strict=True):
+    for answer, tested in zip(predicted, rows, strict=True):
         _, place = np.unique(labels[tested], return_inverse=True)
-        sums = np.bincount(place, weights=np.asarray(own, np.float64))
-        means.append(float((sums / np.bincount(place)).mean()))
+        hits = np.bincount(place, np.asarray(answer) == labels[tested])
+        means.append(100 * float((hits / np.bincount(place)).mean()))
     return np.array(means)
 
 
-def deviation(means: np.ndarray) -> float | None:
-    """Standard deviation over folds (n − 1), None for a single one."""
-    return float(np.std(means, ddof=1)) if len(means) > 1 else None
+def accuracies(
+    predicted: Mapping[Key, Folds], rows: Folds, labels: np.ndarray, seed: int
+) -> dict[Key, Accuracy]:
+    """The accuracy of each classifier. Deterministic in `seed`.
 
-
-def percent(
-    values: Folds,
-    rows: Folds,
-    labels: np.ndarray,
-    seed: int,
-    note: str = "",
-    unit: str = "%",
-    invalid: str = "",
-) -> Estimate:
-    """100 × the mean over folds of `fold_means`, with a 95 % bootstrap interval over test images.
-
-    n counts the distinct test images. Deterministic in `seed`.
+    All share their draws, so that differences between them are paired; what one gets does not
+    depend on the others. An image that several folds test is drawn with all its answers.
     """
-    means = 100 * fold_means(values, rows, labels)
-    low, high = percentiles(100 * resampled({"": values}, rows, labels, seed)[""])
-    images = len(np.unique(np.concatenate(list(rows))))
-    over = f"mean of {len(means)} folds" if len(means) > 1 else ""
-    notes = "; ".join(filter(None, [note, over, COVERED]))
-    value = float(means.mean())
-    return Estimate(value, float(low), float(high), images, unit, notes, invalid=invalid)
-
-
-def resampled(
-    values: Mapping[Key, Folds], rows: Folds, labels: np.ndarray, seed: int
-) -> dict[Key, np.ndarray]:
-    """Mean over folds of `fold_means` for samples of images with replacement: (DRAWS,) for a key.
-
-    All keys share their draws, so that differences between them are paired; what one key gets does
-    not depend on the others. An image that several folds test is drawn with all its values.
-    """
-    keys, folds = list(values), len(rows)
     images = np.unique(np.concatenate(list(rows)))
-    value = np.zeros((len(images), folds, len(keys)))
-    tested = np.zeros((len(images), folds))
+    right = np.zeros((len(images), len(rows), len(predicted)))
+    tested = np.zeros((len(images), len(rows)))
     for fold, which in enumerate(rows):
         place = np.searchsorted(images, which)
         tested[place, fold] = 1
-        for column, key in enumerate(keys):
-            value[place, fold, column] = values[key][fold]
-    rng = np.random.default_rng([seed, len(images), folds, 31])
-    total, counted = np.zeros((DRAWS, folds, len(keys))), np.zeros((DRAWS, folds, 1))
+        for column, answers in enumerate(predicted.values()):
+            right[place, fold, column] = np.asarray(answers[fold]) == labels[which]
+    rng = np.random.default_rng([seed, len(images), len(rows), 31])
+    total, counted = np.zeros((DRAWS, *right.shape[1:])), np.zeros((DRAWS, len(rows), 1))
     of = labels[images]
     for label in np.unique(of):
         own = np.flatnonzero(of == label)
         times = counts(len(own), rng, DRAWS).astype(np.float64)
         there = (times @ tested[own])[:, :, None]
-        sums = np.tensordot(times, value[own], 1)
+        sums = np.tensordot(times, right[own], 1)
         # a sample may miss every image that a fold tests of a class
         total += np.divide(sums, there, out=np.zeros(sums.shape), where=there > 0)
         counted += there > 0
-    means = (total / np.maximum(counted, 1)).mean(1)
-    return {key: means[:, column] for column, key in enumerate(keys)}
+    draws = 100 * (total / np.maximum(counted, 1)).mean(1)
+    return {
+        key: Accuracy(fold_accuracies(each, rows, labels), draws[:, column], len(images))
+        for column, (key, each) in enumerate(predicted.items())
+    }

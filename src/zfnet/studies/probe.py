@@ -16,7 +16,7 @@ in paths.work until all are done, and a stopped study goes on with the next.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 from zfnet.files import read_json, write_json
 from zfnet.methods import linear
@@ -32,31 +31,23 @@ from zfnet.methods.linear import LinearSVM, Softmax, Span, fit_best, gram
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats import folds
-from zfnet.stats.accuracy import COVERED, deviation, fold_means, resampled, right
+from zfnet.stats.accuracy import COVERED, Accuracy, accuracies, fold_accuracies
 from zfnet.stats.bootstrap import percentiles
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.folds import Fold, draw_folds
-from zfnet.studies.exclusions import excluded_rows
+from zfnet.stats.paired import cells
 from zfnet.studies.feature_store import TRAINED, UNTRAINED, FeatureStore
+from zfnet.studies.target_sets import SPLIT, LabelledSet
 from zfnet.work import WorkFolder, key_of
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.options import TargetOptions
     from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Probe
 
 SVM, SOFTMAX = "svm", "softmax"
-CLASSIFIERS: dict[str, type[LinearSVM] | type[Softmax]] = {SVM: LinearSVM, SOFTMAX: Softmax}
-SPLIT = "train"  # where a target without a split of its own keeps all its images
+UNIT, FIXED = VARIANTS = ("unit", "fixed")  # the SVM on images of norm 1, and with C = 1
 PER_CLASS = "per_class"  # the protocol of the targets that are probed
 STAGE = "probe"
-PLAIN: tuple[str, float | None] = ("norm", None)
-# The SVM under other choices: scaling of the features (linear.SCALINGS), and C where it is fixed.
-VARIANTS: dict[str, tuple[str, float | None]] = {
-    "unit": ("unit", None),
-    "centred": ("centred", None),
-    "fixed": ("norm", 1.0),
-}
 
 
 def run(cfg: Probe, paths: Paths) -> Measurement:
@@ -104,26 +95,6 @@ def run(cfg: Probe, paths: Paths) -> Measurement:
     )
 
 
-@dataclass(frozen=True)
-class LabelledSet:
-    """A target with the labels (N,) of its images, its classes' names, the rows to leave out."""
-
-    name: str
-    target: TargetOptions
-    labels: np.ndarray
-    classes: Sequence[str]
-    excluded: Sequence[int] = ()
-
-    @staticmethod
-    def open(name: str, target: TargetOptions, paths: Paths) -> LabelledSet:
-        """Read labels and exclusions."""
-        prepared = Prepared.open(paths.targets / name)
-        classes = [entry.name for entry in prepared.classes]
-        excluded = sorted(excluded_rows(paths, name).get(SPLIT, ()))
-        labels = np.asarray(prepared.split(SPLIT).labels)
-        return LabelledSet(name, target, labels, classes, excluded)
-
-
 def _key(store: FeatureStore, sets: Sequence[LabelledSet], cfg: Probe) -> str:
     """Of all that the classifiers depend on; features by their files' sizes and times."""
     modules = (linear, folds, sys.modules[__name__])
@@ -145,19 +116,8 @@ def _key(store: FeatureStore, sets: Sequence[LabelledSet], cfg: Probe) -> str:
     )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------- measuring
-@dataclass(frozen=True)
-class LayerAnswers:
-    """One classifier on one layer: predicted labels of each fold's test images, and the C chosen.
-
-    Of one of VARIANTS: of the first folds alone.
-    """
-
-    predicted: list[list[int]]
-    constants: list[float]
-
-
 Key = tuple[str, str, int]  # net, classifier or variant, layer
+Answers = Mapping[str, list[Any]]  # fold by fold: "predicted", labels of test images; "constants"
 
 
 def probe(store: FeatureStore, own: LabelledSet, cfg: Probe, keep: Path) -> Probed:
@@ -178,21 +138,20 @@ def probe(store: FeatureStore, own: LabelledSet, cfg: Probe, keep: Path) -> Prob
         own.labels, [target.probe_per_class], target.test_per_class, target.folds, cfg.seed,
         own.excluded, own.classes,
     )  # fmt: skip
-    answers: dict[Key, LayerAnswers] = {}
+    answers: dict[Key, Answers] = {}
     dims: dict[int, int] = {}
     layers = [layer for layer in there if any(layer in each for each in asked.values())]
     jobs = [(net, layer) for net in store.nets(own.name, SPLIT) for layer in layers]
     for net, layer in progress(jobs, len(jobs), f"probe: {own.name}", "layer"):
         features = store.layer(own.name, SPLIT, net, layer, len(own.labels))
         dims[layer] = features.shape[1]
-        wanted = [name for name in CLASSIFIERS if layer in asked[name]]
+        wanted = [name for name in asked if layer in asked[name]]
         if net == TRAINED and SVM in wanted and cfg.sensitivity_folds:
             wanted += VARIANTS
         file = keep / f"{own.name}_{net}_{layer}.json"
         if not file.is_file():
             write_json(file, probe_layer(features, own.labels, drawn, wanted, cfg))
-        for name, each in read_json(file).items():
-            answers[net, name, layer] = LayerAnswers(**each)
+        answers |= {(net, name, layer): each for name, each in read_json(file).items()}
     return Probed(own, drawn, answers, dims, cfg)
 
 
@@ -202,31 +161,30 @@ def probe_layer(
     drawn: Sequence[Fold],
     wanted: Sequence[str],
     cfg: Probe,
-) -> dict[str, dict[str, Any]]:
-    """Each of `wanted`, CLASSIFIERS or VARIANTS, on one layer's features (N, d), fold by fold.
+) -> dict[str, Answers]:
+    """Each of `wanted`, SVM, SOFTMAX or VARIANTS, on one layer's features (N, d), fold by fold.
 
-    Returns by name what `LayerAnswers` is made from. One Gram matrix, of the images that any fold
-    uses, serves them all.
+    VARIANTS on the first folds alone. One Gram matrix, of the images that any fold uses, serves
+    them all.
     """
     trained = [next(iter(fold.train.values())) for fold in drawn]
     used = np.unique(np.concatenate([*trained, *(fold.test for fold in drawn)]))
     products, labels = gram(features, used), labels[used]
-    found: dict[str, dict[str, Any]] = {name: {"predicted": [], "constants": []} for name in wanted}
+    grids = {SVM: cfg.svm_grid, SOFTMAX: cfg.softmax_grid, UNIT: cfg.svm_grid, FIXED: (1.0,)}
+    found: dict[str, Answers] = {name: {"predicted": [], "constants": []} for name in wanted}
     for number, fold in enumerate(drawn):
         train, test = (np.searchsorted(used, rows) for rows in (trained[number], fold.test))
-        tried = [name for name in wanted if name in CLASSIFIERS or number < cfg.sensitivity_folds]
-        for scaling in linear.SCALINGS:  # one after the other: coordinates are large
-            names = [name for name in tried if VARIANTS.get(name, PLAIN)[0] == scaling]
+        tried = [name for name in wanted if name not in VARIANTS or number < cfg.sensitivity_folds]
+        for unit in (False, True):  # one after the other: coordinates are large
+            names = [name for name in tried if (name == UNIT) == unit]
             if not names:
                 continue
-            span = Span.of(products, train, scaling)
+            span = Span.of(products, train, unit=unit)
             rest = span.project(products, test)
             for name in names:
-                fixed = VARIANTS.get(name, PLAIN)[1]
-                grid = (fixed,) if fixed else cfg.softmax_grid if name == SOFTMAX else cfg.svm_grid
                 fitted = fit_best(
-                    CLASSIFIERS.get(name, LinearSVM), span.train, labels[train], grid,
-                    seed=cfg.seed + number, inner_folds=cfg.inner_folds,
+                    Softmax if name == SOFTMAX else LinearSVM, span.train, labels[train],
+                    grids[name], seed=cfg.seed + number, inner_folds=cfg.inner_folds,
                 )  # fmt: skip
                 found[name]["predicted"].append(fitted.predict(rest).tolist())
                 found[name]["constants"].append(fitted.C)
@@ -240,7 +198,7 @@ class Probed:
 
     set: LabelledSet
     folds: list[Fold]
-    answers: dict[Key, LayerAnswers]
+    answers: dict[Key, Answers]
     dims: dict[int, int]
     cfg: Probe
 
@@ -249,62 +207,35 @@ class Probed:
         return sorted({layer for _, name, layer in self.answers if name == classifier})
 
     @cached_property
-    def tests(self) -> list[np.ndarray]:
-        """Test images of each fold."""
-        return [fold.test for fold in self.folds]
-
-    @cached_property
-    def draws(self) -> dict[Key, np.ndarray]:
-        """Accuracy, %, of each classifier for resampled test images."""
-        own = {key: self._right(key) for key in self.answers if key[1] in CLASSIFIERS}
-        drawn = resampled(own, self.tests, self.set.labels, self.cfg.seed)
-        return {key: 100 * each for key, each in drawn.items()}
-
-    def _right(self, key: Key) -> list[np.ndarray]:
-        predicted = [np.array(each) for each in self.answers[key].predicted]
-        return right(predicted, self.tests[: len(predicted)], self.set.labels)
-
-    def accuracies(self, key: Key) -> np.ndarray:
-        """Mean per-class accuracy of each fold, %."""
-        own = self._right(key)
-        return 100 * fold_means(own, self.tests[: len(own)], self.set.labels)
-
-    def accuracy(self, key: Key) -> Estimate:
-        """Mean over the folds, %."""
-        means = self.accuracies(key)
-        return self._estimate(means.mean(), self.draws[key], "%", f"mean of {len(means)} folds")
-
-    def difference(self, first: Key, second: Key, note: str) -> Estimate:
-        """Accuracy of one classifier less another's, points, on the same test images."""
-        value = self.accuracies(first).mean() - self.accuracies(second).mean()
-        return self._estimate(value, self.draws[first] - self.draws[second], "points", note)
+    def accuracies(self) -> dict[Key, Accuracy]:
+        """Of each classifier on all folds."""
+        own = {k: each["predicted"] for k, each in self.answers.items() if k[1] not in VARIANTS}
+        return accuracies(own, [fold.test for fold in self.folds], self.set.labels, self.cfg.seed)
 
     def gain(self, classifier: str, layer: int) -> Estimate:
         """Trained less untrained."""
-        first, second = (TRAINED, classifier, layer), (UNTRAINED, classifier, layer)
-        return self.difference(first, second, "trained net less the same net untrained")
+        trained, untrained = (
+            self.accuracies[net, classifier, layer] for net in (TRAINED, UNTRAINED)
+        )
+        return (trained - untrained).estimate("trained net less the same net untrained", "points")
 
     def rise(self) -> Estimate:
         """The SVM's accuracy at the last layer less that at the first, of the trained net."""
         first, *_, last = self.layers(SVM)
-        note = f"linear SVM on layer {last} less layer {first}"
-        return self.difference((TRAINED, SVM, last), (TRAINED, SVM, first), note)
+        gap = self.accuracies[TRAINED, SVM, last] - self.accuracies[TRAINED, SVM, first]
+        return gap.estimate(f"linear SVM on layer {last} less layer {first}", "points")
 
     def trend(self, net: str) -> Estimate:
         """Spearman's rank correlation of the SVM's accuracy with depth."""
-        keys = [(net, SVM, layer) for layer in self.layers(SVM)]
-        each = np.stack([self.accuracies(key) for key in keys], 1)
-        drawn = rank_trend(np.stack([self.draws[key] for key in keys], 1))
-        own = rank_trend(each)
+        own = [self.accuracies[net, SVM, layer] for layer in self.layers(SVM)]
+        folds = np.stack([each.folds for each in own], 1)
+        low, high = percentiles(rank_trend(np.stack([each.draws for each in own], 1)))
+        each, value = rank_trend(folds), rank_trend(folds.mean(0)[None])[0]
         note = (
-            f"rank correlation of accuracy with depth; by fold {own.min():.2f} to {own.max():.2f}"
+            f"rank correlation of accuracy with depth; by fold {each.min():.2f} to {each.max():.2f}"
         )
-        return self._estimate(rank_trend(each.mean(0)[None])[0], drawn, "", note)
-
-    def _estimate(self, value: float, sample: np.ndarray, unit: str, note: str) -> Estimate:
-        low, high = percentiles(sample)
-        images = len(np.unique(np.concatenate(self.tests)))
-        return Estimate(float(value), float(low), float(high), images, unit, f"{note}; {COVERED}")
+        note = f"{note}; {COVERED}"
+        return Estimate(float(value), float(low), float(high), own[0].images, note=note)
 
     @property
     def control(self) -> bool:
@@ -315,8 +246,8 @@ class Probed:
         """By name."""
         name, layers = self.set.name, self.layers(SVM)
         found = {
-            f"{name}_{classifier}_{layer}": self.accuracy((TRAINED, classifier, layer))
-            for classifier in CLASSIFIERS
+            f"{name}_{classifier}_{layer}": self.accuracies[TRAINED, classifier, layer].estimate()
+            for classifier in (SVM, SOFTMAX)
             for layer in self.layers(classifier)
         }
         if len(layers) > 1:
@@ -335,59 +266,47 @@ class Probed:
         constants: the trained net's C, fold by fold; at_edge: most of them the largest on offer.
         """
         rows: list[dict[str, Any]] = []
-        for classifier in CLASSIFIERS:
+        for classifier, grid in ((SVM, self.cfg.svm_grid), (SOFTMAX, self.cfg.softmax_grid)):
             for layer in self.layers(classifier):
                 row = {"classifier": classifier, "layer": layer, "features": self.dims[layer]}
                 for net in (TRAINED, UNTRAINED):
-                    key = (net, classifier, layer)
-                    got = self.accuracy(key) if key in self.answers else None
-                    row |= _with_ends(net, got)
-                    row[f"{net}_deviation"] = deviation(self.accuracies(key)) if got else None
-                row |= _with_ends("gain", self.gain(classifier, layer) if self.control else None)
-                chosen = self.answers[TRAINED, classifier, layer].constants
+                    own = self.accuracies.get((net, classifier, layer))
+                    row |= cells(net, own.estimate() if own else None)
+                    row[f"{net}_deviation"] = own and own.deviation
+                row |= cells("gain", self.gain(classifier, layer) if self.control else None)
+                chosen = self.answers[TRAINED, classifier, layer]["constants"]
                 row["constants"] = _listed(chosen)
-                grid = self.cfg.svm_grid if classifier == SVM else self.cfg.softmax_grid
                 row["at_edge"] = len(grid) > 1 and 2 * chosen.count(max(grid)) > len(chosen)
                 rows.append(row)
         return Table.of(rows)
 
     def sensitivity(self) -> Table:
         """The SVM on the trained net under other choices, mean of the first folds."""
-        layers = self.layers(SVM)
+        layers, folds = self.layers(SVM), self.cfg.sensitivity_folds
         rows: list[dict[str, Any]] = []
-        first = len(self.answers[TRAINED, next(iter(VARIANTS)), layers[0]].predicted)
         for choice in (SVM, *VARIANTS):
-            each = [self.accuracies((TRAINED, choice, n))[:first].mean() for n in layers]
-            accuracies = {f"layer{n}": value for n, value in zip(layers, each, strict=True)}
-            rows.append({"choice": choice, **accuracies, "trend": rank_trend(np.array([each]))[0]})
+            means = []
+            for layer in layers:
+                predicted = self.answers[TRAINED, choice, layer]["predicted"][:folds]
+                tests = [fold.test for fold in self.folds[:folds]]
+                means.append(fold_accuracies(predicted, tests, self.set.labels).mean())
+            own = {f"layer{n}": value for n, value in zip(layers, means, strict=True)}
+            rows.append({"choice": choice, **own, "trend": rank_trend(np.array([means]))[0]})
         return Table.of(rows)
 
     def facts(self) -> dict[str, Any]:
         """What was done, for figures and pages."""
-        own, size = self.set, self.set.target.probe_per_class
-        counts = np.unique(own.labels[self.tests[0]], return_counts=True)[1]
-        short = self.folds[0].short.get(size, {})
+        size = self.set.target.probe_per_class
         return {
-            "paper": own.target.paper,
-            "classes": len(np.unique(own.labels)),
+            **self.set.facts(self.folds),
             "lacking": [n for n in self.cfg.svm_layers if n not in self.layers(SVM)],
-            "left_out": len(own.excluded),
             "train_per_class": size,
-            "short": {own.classes[label]: count for label, count in short.items()},
-            "folds": len(self.folds),
-            "test_images": len(self.tests[0]),  # of each fold: classes always leave as many
-            "test_per_class": [counts.min(), counts.max()],
+            "short": self.set.short(self.folds, size),
         }
 
 
 def _listed(constants: Sequence[float]) -> str:
     return ", ".join(f"{c:g}" for c in constants)
-
-
-def _with_ends(key: str, estimate: Estimate | None) -> dict[str, float | None]:
-    if estimate is None:
-        return dict.fromkeys((key, f"{key}_low", f"{key}_high"))
-    return {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
 
 
 def rank_trend(values: np.ndarray) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from zfnet.figures.kit.style import FAINT, MARK, figure
 
@@ -60,7 +63,10 @@ def dot_chart(
     measure: the axis' title. level: of a dashed vertical line, and its name.
     """
     counts = [len(panel.rows) for panel in panels]
-    height = 1.35 + row_inches * sum(counts) + 0.5 * len(counts)
+    labels = dict.fromkeys(dots.label for panel in panels for dots in panel.dots if dots.points)
+    columns = len(labels) if max(map(len, labels), default=0) < 25 else 2
+    below = 0.2 + 0.22 * math.ceil(len(labels) / max(1, columns))  # inches of legend
+    height = 0.95 + below + row_inches * sum(counts) + 0.5 * len(counts)
     drawn = figure(9.2, height)
     axes = drawn.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=counts)[:, 0]
     handles: dict[str, Any] = {}
@@ -71,9 +77,7 @@ def dot_chart(
         axis.set_yticks(range(len(panel.rows)), panel.rows, fontsize=TEXT_POINTS)
         axis.set_ylim(len(panel.rows) - 0.45, -0.55)
         axis.margins(x=0.05)
-        axis.grid(axis="x", alpha=0.3)
-        axis.tick_params(labelsize=TEXT_POINTS - 0.5, length=3)
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis, "x")
         if level is not None:
             axis.axvline(level[0], color="#777777", linewidth=1.1, linestyle="--", zorder=1)
     axes[-1].set_xlabel(measure, fontsize=TEXT_POINTS)
@@ -88,11 +92,38 @@ def dot_chart(
             va="bottom", transform=axes[0].get_xaxis_transform(),
         )  # fmt: skip
     drawn.legend(
-        handles.values(), handles, loc="lower center", ncols=len(handles), frameon=False,
+        handles.values(), handles, loc="lower center", ncols=max(1, columns), frameon=False,
         fontsize=TEXT_POINTS,
     )  # fmt: skip
-    drawn.tight_layout(rect=(0, 0.42 / height, 1, 1))
+    drawn.tight_layout(rect=(0, below / height, 1, 1))
     return drawn
+
+
+def tidy(axis: Any, grid: str) -> None:
+    """A pale grid along one axis, and no frame."""
+    axis.grid(axis=grid, alpha=0.3)
+    axis.tick_params(labelsize=TEXT_POINTS - 0.5, length=3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def curve(axis: Any, x: Sequence[float], points: Sequence[Sequence[Any]], **look: Any) -> None:
+    """Points (value, low, high) over `x`; `look` as matplotlib's `plot` takes it, with a colour.
+
+    Intervals are bars of their points' colour; low and high None: none.
+    """
+    value, low, high = zip(*points, strict=True)
+    axis.plot(x, value, **{"zorder": 3, "linewidth": 1.6, "markersize": 6.5} | look)
+    ends = np.array([low, high], float)
+    axis.vlines(x, *ends, color=look["color"], linewidth=3, alpha=0.5, zorder=2)
+
+
+def accuracy_axes(axis: Any, guess: float, x: str) -> None:
+    """Accuracies per class in %, from 0 to 100, with the level of guessing; x: what is along it."""
+    axis.axhline(guess, color=FAINT_HEX, linewidth=1.2, linestyle="--", label="guessing")
+    axis.set_ylim(0, 100)
+    axis.set_xlabel(x, fontsize=TEXT_POINTS)
+    axis.set_ylabel("mean accuracy per class, %", fontsize=TEXT_POINTS)
+    tidy(axis, "y")
 
 
 def _marks(axis: Any, dots: Dots) -> Any:
