@@ -64,7 +64,7 @@ class WorkFolder:
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest full checkpoint, or None."""
-        return max(self.checkpoints.glob("epoch_*.ckpt"), default=None)
+        return max(self.checkpoints.glob("epoch_*.ckpt"), key=_epoch, default=None)
 
     def checkpoint(self, epoch: int) -> Path:
         """Return the path of the full checkpoint written after `epoch` (from 1)."""
@@ -76,7 +76,7 @@ class WorkFolder:
 
     def prune(self, keep: int = 2) -> None:
         """Delete all full checkpoints but the newest `keep`."""
-        for path in sorted(self.checkpoints.glob("epoch_*.ckpt"))[:-keep]:
+        for path in sorted(self.checkpoints.glob("epoch_*.ckpt"), key=_epoch)[:-keep]:
             path.unlink()
 
     def remove(self) -> None:
@@ -124,14 +124,18 @@ def name_others(works: Sequence[WorkFolder]) -> None:
     for folder in (*first.others(), *sorted(first.root.glob(f"{first.net}-{KEYS}{WAITS}"))):
         if folder.name.removesuffix(WAITS) in ours:
             continue
-        epochs = sorted(folder.glob("checkpoints/epoch_*.ckpt"))
-        state = f"stopped after epoch {int(epochs[-1].stem[6:])}" if epochs else "unfinished"
+        epoch = max(map(_epoch, folder.glob("checkpoints/epoch_*.ckpt")), default=0)
+        state = f"stopped after epoch {epoch}" if epoch else "unfinished"
         state = "finished" if folder.name.endswith(WAITS) else state
         print(
             f"kept: {folder}, {first.net} with other settings, {state}; delete it when no longer "
             "wanted (`zfnet doctor` says how large it is)",
             file=sys.stderr,
         )
+
+
+def _epoch(checkpoint: Path) -> int:
+    return int(checkpoint.stem.removeprefix("epoch_"))
 
 
 def _in_use(folder: Path) -> bool:

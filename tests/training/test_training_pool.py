@@ -46,7 +46,7 @@ def pair(config: Config, places: Places) -> Callable[..., tuple[Any, Any, Any]]:
 
         cfg = config(threads=1, epochs=1, **changes)
         cfg.nets["alexnet"] = cfg.nets["zfnet"].model_copy(update={"arch": "alexnet"})
-        others = {"alexnet": cfg.nets["alexnet"]}
+        others = {"alexnet": cfg.nets["alexnet"].model_dump(mode="json")}
         return cfg, paths("zfnet", others=others), paths("alexnet", others={})
 
     return make
@@ -228,7 +228,7 @@ def test_a_fault_of_another_net_is_told_and_left_to_its_stage(
 ) -> None:
     cfg, zfnet, alexnet = pair(tmp_path)
     cfg.nets["alexnet"] = cfg.nets["alexnet"].model_copy(update={"training": {"lr": 1e30}})
-    zfnet.others = {"alexnet": cfg.nets["alexnet"]}
+    zfnet.others = {"alexnet": cfg.nets["alexnet"].model_dump(mode="json")}
     stage.run(cfg, zfnet)
     assert (zfnet.final / "weights.pt").is_file()
     said = capfd.readouterr().err
@@ -259,7 +259,7 @@ def test_a_fault_of_the_net_itself_stops_the_helpers(
 def test_a_helper_ends_with_the_process_that_started_it(pair: Any, tmp_path: Path) -> None:
     cfg, zfnet, _ = pair(tmp_path)
     cfg.training = cfg.training.model_copy(update={"epochs": 100_000})
-    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"], cfg, zfnet)
+    first, _ = stage.job_of("zfnet", cfg.nets["zfnet"].model_dump(mode="json"), cfg, zfnet)
     (job,) = pool.jobs_of(first, 1, "code")
     work = job.folder
     write_jobs(tmp_path / "jobs.json", [job])

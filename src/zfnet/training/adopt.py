@@ -16,7 +16,6 @@ from zfnet.data.store import Prepared
 from zfnet.files import write_text
 from zfnet.models.checkpoint import FOREIGN, load_weights
 from zfnet.models.foreign import torchvision_net
-from zfnet.models.net import Net, convnet_net
 from zfnet.pipeline.closure import closure_hash
 from zfnet.training.build import build
 from zfnet.training.history import history_csv
@@ -27,30 +26,18 @@ from zfnet.training.run import data_facts, evaluate, weights_hash
 
 def adopt(job: Job, prepared: Prepared, device: torch.device) -> dict[str, Any]:
     """Evaluate a net that was trained elsewhere and write its results; return the timing."""
-    net = _foreign(job, prepared) if job.foreign else _ours(job, prepared)
-    net.provenance = {**net.provenance, **provenance(job, prepared)}
+    arch, weights, layers = (job.model[key] for key in ("arch", "weights", "layers"))
+    if job.foreign:
+        net = torchvision_net(arch, weights, prepared.classes, layers=layers)
+        net.name = job.net
+        net.provenance["code"] = closure_hash(FOREIGN)
+    else:
+        net = build(job, prepared)
+        load_weights(net.model, weights)
+    # what is known here of such a net: `data` is what it was evaluated on
+    net.provenance |= {"net": job.net, "data": data_facts(prepared), "adopted": Path(weights).name}
+    if digest := weights_hash(job):
+        net.provenance["sha256"] = digest
     write_text(job.folder.final / "history.csv", history_csv([]))
     seconds = evaluate(job, prepared, net, device, [], {}, ADOPTED)
     return {"epochs": [], "evaluation_seconds": seconds}
-
-
-def _foreign(job: Job, prepared: Prepared) -> Net:
-    name = job.model["arch"].partition("/")[2]
-    weights, layers = job.model["weights"], job.model["layers"]
-    net = torchvision_net(name, weights, prepared.classes, layers=layers)
-    net.name = job.net
-    net.provenance = {**net.provenance, "code": closure_hash(FOREIGN)}
-    return net
-
-
-def _ours(job: Job, prepared: Prepared) -> Net:
-    model = build(job, prepared)
-    load_weights(model, Path(job.model["weights"]))
-    return convnet_net(model, prepared.mean, [c.name for c in prepared.classes], job.net)
-
-
-def provenance(job: Job, prepared: Prepared) -> dict[str, Any]:
-    """What is known here of an adopted net: `data` is what it was evaluated on."""
-    name, digest = Path(job.model["weights"]).name, weights_hash(job)
-    known = {"net": job.net, "data": data_facts(prepared), "adopted": name}
-    return known | ({"sha256": digest} if digest else {})

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from zfnet.data.store import Prepared
 from zfnet.models.convnet import ConvNet, init_weights
+from zfnet.models.net import Net, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training.job import Job
 
+SPEC = ("input_px", "width", "without", "fc_units", "middle_maps", "grouped", "lrn", "changes")
 
-def build(job: Job, prepared: Prepared) -> ConvNet:
+
+def build(job: Job, prepared: Prepared) -> Net:
     """Return the net of the config with its first weights, which depend on the seed alone."""
-    model, training = job.model, job.training
+    classes = [each.name for each in prepared.classes]
     spec = build_spec(
-        model["arch"],
-        num_classes=len(prepared.classes),
-        input_px=model["input_px"],
-        width=model["width"],
-        without=model["without"],
-        fc_units=model["fc_units"],
-        middle_maps=model["middle_maps"],
-        grouped=model["grouped"],
-        lrn=model["lrn"],
-        dropout=training["dropout"],
-        changes=model["changes"],
+        job.model["arch"],
+        num_classes=len(classes),
+        dropout=job.training["dropout"],
+        **{key: job.model[key] for key in SPEC},
     )
-    net = ConvNet(spec)
-    init_weights(net, training["init"], width=model["width"], seed=job.seed)
-    return net
+    model = ConvNet(spec)
+    init_weights(model, job.training["init"], width=spec.width, seed=job.seed)
+    return convnet_net(model, prepared.mean, classes, job.net)

@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch: a line, a row, a snapshot, a checkpoint; and health."""
+"""What happens at the end of each epoch: a line, a row, a snapshot, a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,21 +13,15 @@ import torch
 from lightning_fabric.plugins.io import CheckpointIO
 from pytorch_lightning.callbacks import Callback
 
-from zfnet.errors import UserError
 from zfnet.files import write_text, write_whole
 from zfnet.models.checkpoint import save_weights
 from zfnet.stats.chance import at_chance
 from zfnet.training.history import Row, epoch_line, history_csv, say
-from zfnet.training.module import NEVER, Classifier
+from zfnet.training.job import Job
+from zfnet.training.module import Classifier
 from zfnet.training.processes import Live
-from zfnet.training.step import LOOK_EVERY
-from zfnet.work import WorkFolder
 
 CHANCE_EPOCHS = 5  # a net that still guesses after so many epochs is named
-ADVICE = (
-    "try a lower training.lr, or training.init=scaled below the paper's width; "
-    "training.max_filter_rms=0.1 keeps single filters from running away"
-)
 
 
 class WholeCheckpoints(CheckpointIO):
@@ -53,21 +47,12 @@ class WholeCheckpoints(CheckpointIO):
 class Logbook(Callback):
     """Keeps the history, and writes row, snapshot and checkpoint after every epoch, in this order.
 
-    Its state travels in the checkpoint. `live` is called with each new row; `label` begins the
-    lines that it prints.
+    Its state travels in the checkpoint. `live` is called with each new row.
     """
 
-    def __init__(
-        self,
-        work: WorkFolder,
-        snapshots: bool,
-        classes: int,
-        live: Live | None = None,
-        label: str = "",
-    ) -> None:
-        self.label = label
-        self.work = work
-        self.snapshots = snapshots
+    def __init__(self, job: Job, classes: int, live: Live | None) -> None:
+        self.job = job
+        self.work = job.folder
         self.classes = classes
         self.live = live
         self.rows: list[Row] = []
@@ -88,7 +73,7 @@ class Logbook(Callback):
         assert isinstance(pl_module, Classifier)
         pl_module.val_errors = [row["val_top1_error"] for row in self.rows]
         if self.resumed_at and trainer.is_global_zero:
-            say(f"{self.label}resumed after epoch {self.resumed_at} from {self.work.path}")
+            say(f"{self.job.label}resumed after epoch {self.resumed_at} from {self.work.path}")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -103,25 +88,23 @@ class Logbook(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write down the epoch that just ended."""
         assert isinstance(pl_module, Classifier)
-        check_loss(trainer, pl_module)
+        pl_module.check_loss()
         row, images = self._row(trainer, pl_module)
         self.rows.append(row)
         pl_module.val_errors.append(row["val_top1_error"])
-        epoch = len(self.rows)
         seconds = self.trained - self.started
-        whole = time.perf_counter() - self.started
         self.times.append(
             {
-                "epoch": epoch,
+                "epoch": row["epoch"],
                 "train_seconds": round(seconds, 3),
-                "seconds": round(whole, 3),
+                "seconds": round(time.perf_counter() - self.started, 3),
                 "images_per_second": round(images / seconds, 1),
             }
         )
         if trainer.is_global_zero:
-            self._write(pl_module, epoch)
+            self._write(pl_module, row["epoch"])
             self._announce(trainer, row)
-        trainer.save_checkpoint(self.work.checkpoint(epoch))
+        trainer.save_checkpoint(self.work.checkpoint(row["epoch"]))
         if trainer.is_global_zero:
             self.work.prune()
 
@@ -143,42 +126,25 @@ class Logbook(Callback):
         return row, train["images"]
 
     def _write(self, module: Classifier, epoch: int) -> None:
-        if self.snapshots:
+        if self.job.snapshots:
             path = self.work.snapshot(epoch)
             write_whole(path, lambda file: save_weights(module.model, file))
         write_text(self.work.final / "history.csv", history_csv(self.rows))
 
     def _announce(self, trainer: pl.Trainer, row: Row) -> None:
         epochs = int(trainer.max_epochs or 0)
-        say(self.label + epoch_line(row, epochs, self.times))
+        say(self.job.label + epoch_line(row, epochs, self.times))
         if self.live is not None:
             self.live({key: value for key, value in row.items() if value is not None})
         epoch = row["epoch"]
         begun = not at_chance(row["train_loss"], self.classes, within=0.01)
         if epoch == min(CHANCE_EPOCHS, epochs) and not begun:
             say(
-                f"WARNING: {self.label}after {epoch} epochs the training loss is "
+                f"WARNING: {self.job.label}after {epoch} epochs the training loss is "
                 f"{row['train_loss']:.4f}, that of guessing among {self.classes} classes: this net "
                 "has not begun to learn. Try training.init=scaled (the paper's 0.01 is too small "
                 "below its width), a higher training.lr, or training.init=he with a lower one"
             )
-
-
-class LossWatch(Callback):
-    """Stops a training whose loss is no longer a number."""
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Look at once on a CPU, every so many steps on a GPU."""
-        if pl_module.device.type == "cpu" or batch_idx % LOOK_EVERY == LOOK_EVERY - 1:
-            assert isinstance(pl_module, Classifier)
-            check_loss(trainer, pl_module)
 
 
 class SigtermStops(Callback):
@@ -195,13 +161,3 @@ class SigtermStops(Callback):
         """Take the signal back."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.handler)
-
-
-def check_loss(trainer: pl.Trainer, module: Classifier) -> None:
-    """Raise UserError, naming the first bad step, if a loss was infinite or not a number."""
-    step = int(module.first_bad_step)
-    if step != NEVER:
-        raise UserError(
-            f"the loss is no longer a number (epoch {trainer.current_epoch + 1}, step {step}): the "
-            f"training diverged at learning rate {module.rate:g}; {ADVICE}"
-        )

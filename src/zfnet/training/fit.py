@@ -19,10 +19,9 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
-from zfnet.models.convnet import ConvNet
-from zfnet.models.net import convnet_net
+from zfnet.models.net import Net
 from zfnet.training.build import build
-from zfnet.training.callbacks import Logbook, LossWatch, SigtermStops, WholeCheckpoints
+from zfnet.training.callbacks import Logbook, SigtermStops, WholeCheckpoints
 from zfnet.training.history import say
 from zfnet.training.job import Job
 from zfnet.training.loader import Loader, reading_threads
@@ -44,20 +43,18 @@ def fit(
     device: torch.device,
     place: Place,
     live: Live | None,
-) -> tuple[ConvNet, Logbook]:
+) -> tuple[Net, Logbook]:
     """Train from the last whole epoch in the work folder, or from the start, to the last one."""
     training, work = job.training, job.folder
-    model = build(job, prepared)
-    bundle = convnet_net(model, prepared.mean, [c.name for c in prepared.classes], job.net)
-    module = Classifier(model, bundle.normalise, training, job.seed)
-    module.model.to(memory_format=module.memory_format)
-    model.train()
+    net = build(job, prepared)
+    module = Classifier(net, training, job.seed)
+    model = net.model.train().to(memory_format=module.memory_format)
     if training["compile"]:
         model.compile()
-    book = Logbook(work, job.snapshots, len(prepared.classes), live, job.label)
+    book = Logbook(job, len(net.classes), live)
     use_threads(device, training["threads"], place)
     with quiet_lightning():
-        trainer = make_trainer(training, device, place, [book, LossWatch(), SigtermStops()], work)
+        trainer = make_trainer(training, device, place, [book, SigtermStops()], work)
         loaders = make_loaders(job, prepared, device, place, trainer)
         if not place.rank:
             size, images = sum(p.numel() for p in model.parameters()), prepared.meta.splits["train"]
@@ -71,7 +68,7 @@ def fit(
         # Lightning takes SIGTERM for a finished training; DVC must not
         say(f"stopped after epoch {len(book.rows)} of {training['epochs']}; run again to go on")
         raise SystemExit(TERMINATED)
-    return module.model, book
+    return net, book
 
 
 def make_trainer(

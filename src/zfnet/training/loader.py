@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from zfnet.data.ahead import read_ahead
+from zfnet.data.datasets import Batch
 from zfnet.training.processes import share_of_cores
-
-Batch = dict[str, Tensor]
 
 
 class Loader:

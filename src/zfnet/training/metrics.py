@@ -6,9 +6,9 @@ An entry is an estimate, but for `status` and `source`, whose values are words. 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from zfnet.data.store import Prepared
 from zfnet.stats.estimate import AT_CHANCE, TRAININGS, Estimate, to_dict
 from zfnet.stats.intervals import student, wilson
 from zfnet.training.history import Row
+
+if TYPE_CHECKING:
+    from zfnet.models.net import Net
 
 TRAINED, ADOPTED = "trained", "adopted"  # a net's status, if not at chance
 RATES = ("val_top1_error", "val_top5_error", "val_ten_crop_top1_error", "train_top1_error")
@@ -34,13 +37,13 @@ def _entry(each: Estimate | str) -> dict[str, Any]:
     return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in to_dict(each).items()}
 
 
-def facts(prepared: Prepared, input_px: int, parameters: Iterable[Any]) -> Metrics:
+def facts(prepared: Prepared, net: Net) -> Metrics:
     """What of a net and its data a claim may require."""
     return {
-        "parameters": Estimate(sum(p.numel() for p in parameters)),
+        "parameters": Estimate(sum(p.numel() for p in net.model.parameters())),
         "classes": Estimate(len(prepared.classes)),
         "images": Estimate(prepared.meta.splits["train"], note="training images"),
-        "input_px": Estimate(input_px, unit="px"),
+        "input_px": Estimate(net.input_px, unit="px"),
         "trainings": Estimate(1),
         "source": prepared.meta.source,
     }

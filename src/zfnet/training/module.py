@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zfnet.data.datasets import Batch
+from zfnet.errors import UserError
 from zfnet.models.convnet import ConvNet, conv_weights
-from zfnet.models.net import Normalise
+from zfnet.models.net import Net
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
 from zfnet.training.step import (
-    Batch,
+    LOOK_EVERY,
     make_optimizer,
     memory_format_of,
     net_input,
@@ -24,6 +26,10 @@ from zfnet.training.step import (
 )
 
 NEVER = 2**62  # "no step yet" in `first_bad_step`
+ADVICE = (
+    "try a lower training.lr, or training.init=scaled below the paper's width; "
+    "training.max_filter_rms=0.1 keeps single filters from running away"
+)
 
 
 class Tally:
@@ -55,22 +61,20 @@ class Tally:
 
 
 class Classifier(pl.LightningModule):
-    """Trains `model` by the recipe in `training`, a config section as plain values.
+    """Trains `net`, one of ours, by the recipe in `training`, a config section as plain values.
 
     Batches hold crops as uint8 (N, 3, px, px); the mean image is taken off after the transfer.
     `val_errors` is the list of validation errors (%) so far, which the learning rate depends on.
     """
 
-    def __init__(
-        self, model: ConvNet, normalise: Normalise, training: Mapping[str, Any], seed: int
-    ) -> None:
+    def __init__(self, net: Net, training: Mapping[str, Any], seed: int) -> None:
         super().__init__()
-        self.model = model
-        self.normalise = normalise
+        assert isinstance(net.model, ConvNet)
+        self.model, self.normalise = net.model, net.normalise
         self.training_config = dict(training)
         self.seed = seed
         self.val_errors: list[float] = []
-        self.filters = [weight for _, weight in conv_weights(model)]
+        self.filters = [weight for _, weight in conv_weights(net.model)]
         self.memory_format = memory_format_of(training)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -101,10 +105,21 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Apply the filter rule to the weights that the step just made."""
+        """Look at the loss, then apply the filter rule to the weights that the step just made."""
+        if self.device.type == "cpu" or batch_idx % LOOK_EVERY == LOOK_EVERY - 1:
+            self.check_loss()
         rescaled, largest = rescale_filters(self.filters, self.training_config["max_filter_rms"])
         self.rescaled += rescaled
         self.largest_rms = torch.maximum(self.largest_rms, largest)
+
+    def check_loss(self) -> None:
+        """Raise UserError, naming the first bad step, if a loss was infinite or not a number."""
+        step = int(self.first_bad_step)
+        if step != NEVER:
+            raise UserError(
+                f"the loss is no longer a number (epoch {self.trainer.current_epoch + 1}, step "
+                f"{step}): the training diverged at learning rate {self.rate:g}; {ADVICE}"
+            )
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation's counts."""

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from zfnet.errors import UserError
@@ -26,7 +25,7 @@ from zfnet.files import publish_folder, read_json, write_json
 from zfnet.machine import pick_device
 from zfnet.training import processes, run
 from zfnet.training.history import say
-from zfnet.training.job import Job, write_jobs
+from zfnet.training.job import Job
 from zfnet.training.metrics import over_seeds
 from zfnet.training.processes import ALONE, Live
 from zfnet.work import TakenError, name_others
@@ -77,11 +76,12 @@ def train_all(
     more = 0
     if count > 1:
         left = [job for job in (*jobs, *others()) if job.timing is None]
-        share(left, min(count, len(left)), first, live)
+        with processes.helpers(left, min(count, len(left)) - 1):
+            finish_free(left, first, live)
         timings = [job.timing for job in jobs]
         more = sum(job.net != first.net and job.timing is not None for job in left)
     timings = [
-        timing or run.train(job, live if job.seed == first.seed else None)
+        timing or run.train(job, live if job == first else None)
         for job, timing in zip(jobs, timings, strict=True)
     ]
     done = [timing for timing in timings if timing is not None]
@@ -92,32 +92,20 @@ def train_all(
     return {**timing, "trained_for_later_stages": more}
 
 
-def share(jobs: Sequence[Job], count: int, first: Job, live: Live | None) -> None:
-    """Have `jobs` done by this process and as many more as make `count`."""
-    with ExitStack() as stack:
-        if count > 1:
-            file = Path(stack.enter_context(TemporaryDirectory(prefix="zfnet-jobs-"))) / "jobs.json"
-            write_jobs(file, jobs)
-            stack.enter_context(processes.helpers(file, count - 1))
-        finish_free(jobs, first, live)
-
-
-def finish_free(jobs: Sequence[Job], first: Job | None, live: Live | None) -> None:
+def finish_free(jobs: Sequence[Job], first: Job | None = None, live: Live | None = None) -> None:
     """Do those of `jobs` that are neither finished nor under way in another process, in order.
 
     One of another net than that of `first`, the stage's own, says so if it fails and is left to its
     own stage. first: None in a helper, to which all are.
     """
     for job in jobs:
-        mine = first is not None and job.net == first.net
         try:
             if job.timing is None:
-                follows = first is not None and mine and job.seed == first.seed
-                run.train(job, live if follows else None)
+                run.train(job, live if job == first else None)
         except TakenError:
             continue
         except Exception as error:
-            if mine:
+            if first is not None and job.net == first.net:
                 raise
             say(f"{job.label}{error} (train@{job.net} will try again)")
 
@@ -139,9 +127,8 @@ def collect(jobs: list[Job], paths: Any) -> None:
                 )
         metrics, whole = read_json(first.done / "metrics.json"), first.done / "final"
         if len(jobs) > 1:
-            built = stack.enter_context(TemporaryDirectory(prefix=".collect.", dir=first.work))
             seeds = [job.seed for job in jobs]
-            whole = Path(built) / "final"
+            whole = first.folder.path / "final"  # goes with the folder
             publish_folder(first.done / "final", whole)
             for job in jobs[1:]:
                 publish_folder(job.done / "final", whole / f"seed_{job.seed}")

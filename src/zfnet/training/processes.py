@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,22 +181,25 @@ def _threads_at_first() -> int:
 
 
 @contextmanager
-def helpers(jobs: Path, wanted: int) -> Iterator[None]:
-    """Have `wanted` more processes do what they can of the jobs in a file; wait for them.
+def helpers(jobs: Sequence[Job], wanted: int) -> Iterator[None]:
+    """Have `wanted` more processes do what they can of `jobs`; wait for them.
 
     An error or a signal here stops them, which lose the epoch under way.
     """
-    each = [sys.executable, "-m", WORKER, SHARE, str(jobs), str(os.getpid())]
-    running = [subprocess.Popen(each) for _ in range(wanted)]
-    try:
-        yield
-    except BaseException:
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        raise
-    finally:
-        for process in running:
-            process.wait()
+    with tempfile.TemporaryDirectory(prefix="zfnet-jobs-") as folder:
+        file = Path(folder) / "jobs.json"
+        write_jobs(file, jobs)
+        each = [sys.executable, "-m", WORKER, SHARE, str(file), str(os.getpid())]
+        running = [subprocess.Popen(each) for _ in range(wanted)]
+        try:
+            yield
+        except BaseException:
+            for process in running:
+                process.send_signal(signal.SIGTERM)
+            raise
+        finally:
+            for process in running:
+                process.wait()
 
 
 # ------------------------------------------------------------------------------------------- ends

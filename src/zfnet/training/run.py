@@ -21,7 +21,7 @@ from zfnet.errors import UserError
 from zfnet.files import publish_folder, write_json
 from zfnet.machine import pick_device
 from zfnet.models.checkpoint import save_net
-from zfnet.models.net import Net, convnet_net
+from zfnet.models.net import Net
 from zfnet.stats.chance import at_chance
 from zfnet.stats.estimate import AT_CHANCE
 from zfnet.training import metrics, processes
@@ -32,7 +32,6 @@ from zfnet.training.processes import ALONE, Live, Place
 from zfnet.work import key_of
 
 if TYPE_CHECKING:
-    from zfnet.models.convnet import ConvNet
     from zfnet.training.callbacks import Logbook
 
 ADOPT = "zfnet.training.adopt"  # by name: what trains our own nets does not depend on its code
@@ -92,8 +91,8 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
             if job.adopted:
                 timing = dict(importlib.import_module(ADOPT).adopt(job, prepared, device))
             else:
-                model, book = _fit(job, prepared, device, place or ALONE, live)
-                timing = finish(job, prepared, model, book, device)
+                net, book = _fit(job, prepared, device, place or ALONE, live)
+                timing = finish(job, prepared, net, book, device)
             timing["key"] = job.key
             write_json(job.folder.results / "timing.json", timing, sort_keys=False)
             publish_folder(job.folder.results, job.done)
@@ -103,25 +102,23 @@ def train(job: Job, live: Live | None = None) -> dict[str, Any] | None:
 
 def _fit(
     job: Job, prepared: Prepared, device: torch.device, place: Place, live: Live | None
-) -> tuple[ConvNet, Logbook]:
+) -> tuple[Net, Logbook]:
     from zfnet.training.fit import fit  # Lightning: a stage that only publishes does without
 
     return fit(job, prepared, device, place, live)
 
 
 def finish(
-    job: Job, prepared: Prepared, model: ConvNet, book: Logbook, device: torch.device
+    job: Job, prepared: Prepared, net: Net, book: Logbook, device: torch.device
 ) -> dict[str, Any]:
     """Evaluate a net whose last epoch is done and write its results; return the timing."""
-    classes = [c.name for c in prepared.classes]
-    model = model.to(memory_format=torch.contiguous_format)
-    net = convnet_net(model, prepared.mean, classes, job.net, provenance(job, prepared))
+    net.provenance = provenance(job, prepared)
     rows = book.rows
-    guesses = at_chance(rows[-1]["train_loss"], len(classes))
+    guesses = at_chance(rows[-1]["train_loss"], len(net.classes))
     if guesses:
         say(f"WARNING: {job.net} ended at chance; metrics record it as status '{AT_CHANCE}'")
     numbers = metrics.of_history(rows, prepared.meta.splits["train"])
-    epochs = list(range(1, len(rows) + 1)) if book.snapshots else []
+    epochs = list(range(1, len(rows) + 1)) if job.snapshots else []
     status = AT_CHANCE if guesses else metrics.TRAINED
     evaluated = evaluate(job, prepared, net, device, epochs, numbers, status)
     rates = [time["images_per_second"] for time in book.times]
@@ -157,7 +154,7 @@ def evaluate(
         **metrics.validation_errors(val),
         **metrics.training_error(train),
         **numbers,
-        **metrics.facts(prepared, net.input_px, net.model.parameters()),
+        **metrics.facts(prepared, net),
         "status": status,
     }
     if status == AT_CHANCE:

@@ -35,7 +35,7 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     SystemExit(0) in processes of a distributed training other than the first.
     """
     code = closure_hash(__name__)  # once: what runs is what was imported, whatever is edited now
-    first, seeds = job_of(net, cfg.nets[net], cfg, paths)
+    first, seeds = job_of(net, cfg.nets[net].model_dump(mode="json"), cfg, paths)
     live = getattr(paths, "live_logger", None)
     alone = live is not None or first.adopted
     others = {} if alone else getattr(paths, "others", {})
@@ -47,10 +47,9 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     return timing
 
 
-def job_of(net: str, options: Any, cfg: Any, paths: Any) -> tuple[Job, int]:
-    """The first training of `net` by its ModelOptions or plain section, and how many it has."""
-    plain = isinstance(options, Mapping)
-    model = dict(options) if plain else options.model_dump(mode="json")
+def job_of(net: str, section: Mapping[str, Any], cfg: Any, paths: Any) -> tuple[Job, int]:
+    """The first training of `net` by its section of the config, and how many it has."""
+    model = dict(section)
     seeds, changed = max(1, model.pop("seeds")), model.pop("training")
     first = Job(
         net=net,
@@ -65,11 +64,11 @@ def job_of(net: str, options: Any, cfg: Any, paths: Any) -> tuple[Job, int]:
     return first, 1 if first.adopted else seeds
 
 
-def still_to_train(options: Mapping[str, Any], cfg: Any, paths: Any, code: str) -> list[Job]:
+def still_to_train(others: Mapping[str, Any], cfg: Any, paths: Any, code: str) -> list[Job]:
     """The trainings of other nets that no earlier run did, as they will wait to be published."""
     left = []
-    for net, each in options.items():
-        first, seeds = job_of(net, each, cfg, paths)
+    for net, section in others.items():
+        first, seeds = job_of(net, section, cfg, paths)
         if first.adopted:
             continue
         done = pool.published(paths.timing.with_name(f"train_{net}.json"), paths.folder_of(net))

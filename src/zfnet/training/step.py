@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zfnet.data.datasets import Batch
 from zfnet.models.net import Normalise
 
 LOOK_EVERY = 50  # on a GPU the loss is looked at every so many steps, to keep it busy
-Batch = dict[str, Tensor]
 
 
 def make_optimizer(model: nn.Module, training: Mapping[str, Any]) -> torch.optim.SGD:

@@ -44,7 +44,7 @@ def share(file: Path, parent: int) -> None:
     end_with(parent)
     try:
         with stopped_by_sigterm():
-            finish_free(read_jobs(file), None, None)
+            finish_free(read_jobs(file))
     except KeyboardInterrupt:  # whoever started this process says so
         raise SystemExit(TERMINATED) from None
 
