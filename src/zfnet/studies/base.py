@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from zfnet.data import datasets
 from zfnet.data.ahead import read_ahead
 from zfnet.data.store import Prepared
 from zfnet.data.views import View
+from zfnet.errors import UserError
 from zfnet.machine import cores, pick_device
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
@@ -26,6 +28,7 @@ from zfnet.stats.estimate import Estimate
 
 T = TypeVar("T")
 BATCH = 64  # images in one forward pass; halved where the GPU's memory does not suffice
+SURE = 0.5  # probability of the true class from which a correct answer is sure
 FIELD_LIMIT = 0.75  # of the input's side: patches of larger fields are nearly whole images
 
 
@@ -139,6 +142,29 @@ def first_filters(net: Net) -> tuple[Tensor, tuple[int, int]]:
     return first.weight.detach().cpu().float().contiguous(), stride
 
 
+# -------------------------------------------------------------------------------------- choosing
+def named_rows(inputs: Inputs, ids: Sequence[str], option: str) -> np.ndarray:
+    """The rows (n,) of the images `ids`. Raises UserError for one that the split does not hold."""
+    row_of = {name: row for row, name in enumerate(inputs.split.ids)} if ids else {}
+    for name in ids:
+        if name not in row_of:
+            raise UserError(
+                f"{option}: the split {inputs.split_name} holds no image {name!r}; ids look like "
+                f"{inputs.split.ids[0]!r} (data/prepared/index.parquet lists them)"
+            )
+    return np.array([row_of[name] for name in ids], np.int64)
+
+
+def turns(*keys: np.ndarray) -> np.ndarray:
+    """How many members before it have the same keys: (n,) int64, from arrays (n,) of keys."""
+    taken: Counter[tuple[Any, ...]] = Counter()
+    found = np.zeros(len(keys[0]), np.int64)
+    for i, key in enumerate(zip(*(each.tolist() for each in keys), strict=True)):
+        found[i] = taken[key]
+        taken[key] += 1
+    return found
+
+
 # ----------------------------------------------------------------------------- what excites a map
 def strongest(
     inputs: Inputs,
@@ -195,12 +221,17 @@ class Windows:
 
 
 def project(
-    inputs: Inputs, path: str, images: Tensor, maps: np.ndarray, places: Tensor, **start: Any
+    inputs: Inputs,
+    path: str,
+    images: Tensor,
+    maps: np.ndarray,
+    places: Tensor | Literal["all"] | None,
+    **start: Any,
 ) -> Tensor:
     """Projections (n, 3, H, W) of the maps (n,) of `path`, each alone, by the deconvnet.
 
-    images (n, 3, H, W): net input; places (n, 2): where in the maps. `start`: `values` to start
-    from, as in `deconvnet`.
+    images (n, 3, H, W): net input; places (n, 2): where in the maps, "all": whole maps, None: their
+    strongest activations. `start`: `values` to start from, as in `deconvnet`.
     """
     model, units = inputs.net.model, torch.from_numpy(maps)
     return when_it_fits(
