@@ -130,7 +130,7 @@ def show(
     square). Returns lines that say what was drawn. Raises UserError for unreadable images, unknown
     layers, units or methods.
     """
-    from zfnet.figures.kit.maps import panel_row, panel_sheet
+    from zfnet.figures.kit.maps import panel_sheet
     from zfnet.figures.kit.show import to_image
 
     if method not in METHODS:
@@ -149,7 +149,7 @@ def show(
     if method == "occlusion":
         drawn = panel_sheet([panels[:-2], panels[-2:]], title=title)
     else:
-        drawn = panel_row(panels, title=title, panel_inches=2.3 if len(panels) > 2 else 3.2)
+        drawn = panel_sheet([panels], title=title, panel_inches=2.3 if len(panels) > 2 else 3.2)
     to_image(drawn).save(out, "PNG", optimize=True)
     return [
         f"{net.name}, {name} ({path}): activation {value:.4g} at {place}",

@@ -13,7 +13,7 @@ MEASURES = (*SHARES, "layer1_never_active", "layer2_never_active")
 
 
 def _net(label, **more):
-    net = {"label": label, "adopted": False, "stride": (2, 2), "kernel": (3, 3)}
+    net = {"label": label, "adopted": False, "stride": (2, 2)}
     net |= {"flat_filter_shares": [0.8, 0.1, 0.1], "never_active": {"1": [1], "2": []}}
     return net | {"weak": {"1": [0]}, "field_px": (9, 9), "field_too_large": False} | more
 
@@ -40,7 +40,7 @@ def made(folder, root, limit="not run", grid=True, filters=2):
         arrays[f"{key}_layer2_projections"] = np.ones((2 * grid, 9, 9, 3), np.float32)
     sides = {f"{s}{end}": 0.2 for s in ("ours", "theirs") for end in ("", "_low", "_high")}
     sides |= {"difference": 0.1, "difference_low": -0.1, "difference_high": None}
-    rows = [[key, i, 0.1, 1.0, 0.2, 0.3, 0.5] for key in keys for i in range(filters)]
+    rows = [[key, i, 0.1, 0.2, 0.3, 0.5] for key in keys for i in range(filters)]
     profile = [[key, f, 2.0, 1.0, 3.0] for key in keys[: 2 * bool(filters)] for f in (0.1, 0.2)]
     measured = Measurement(
         "ZFNet and AlexNet",
@@ -49,12 +49,12 @@ def made(folder, root, limit="not run", grid=True, filters=2):
         tables={
             "nets": Table.of([{"measure": "layer1_mid", **sides}]),
             "sensitivity": Table.of(
-                [{"measure": "layer1_mid", "choice": "luminance", "finding": "higher", **sides}]
+                [{"measure": "layer1_mid", "choice": "edges_0.8", "finding": "higher", **sides}]
             ),
-            "filters": Table(["net", "filter", "rms", "peak", "low", "mid", "high"], rows),
+            "filters": Table(["net", "filter", "rms", "low", "mid", "high"], rows),
             "maps": Table(
-                ["net", "map", "peak", "ratio", "excess"],
-                [[key, m, 1.0, 2.0, 0.01 * m] for key in keys[: 2 * grid] for m in maps],
+                ["net", "map", "ratio", "excess"],
+                [[key, m, 2.0, 0.01 * m] for key in keys[: 2 * grid] for m in maps],
             ),
             "profile": Table(
                 ["net", "frequency", "density", "density_low", "density_high"], profile
@@ -88,7 +88,7 @@ def test_framed_tiles_and_messages_are_drawn():
 
     assert red([]) == 0 < red([1])
     assert red([0, 1]) == 2 * red([1])
-    assert panel_sheet([[TilePanel("a", message="none")] * 3] * 2).width == 1800
+    assert panel_sheet([[TilePanel("a", "none")] * 3] * 2).width == 1800
 
 
 def test_all_figures_are_drawn_and_tables_fit(tmp_path, root):

@@ -153,3 +153,16 @@ def test_the_page_speaks_where_nothing_could_be_judged(tmp_path):
     assert "cannot be told" in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_numbers_by_layer_have_intervals_grey_ground_and_chance(tmp_path):
+    results = measured(tmp_path)
+    results.facts["no_claims"] = [2]
+    spread, support, purity = features.figures(results)[3].draw().axes
+    assert [tick.get_text() for tick in purity.get_xticklabels()] == ["1", "2"]
+    assert list(spread.lines[0].get_ydata()) == [0.4, 0.4]
+    assert [bar.get_segments()[0][:, 1].tolist() for bar in spread.collections] == [[0.3, 0.5]] * 4
+    assert len(spread.patches) == 1  # the ground of layer 2
+    labels = [text.get_text() for text in purity.get_legend().get_texts()]
+    assert labels == ["maps", "chance"]  # directions have no number here
+    assert support.get_legend() is None

@@ -1,20 +1,18 @@
 import numpy as np
 import pytest
 
+from zfnet.data.signed import ZERO
 from zfnet.figures.kit.grid import (
-    ZERO,
     MapCell,
-    block,
     cut,
     even_columns,
     feature_sheet,
     image_grid,
-    pale_outside,
     patch,
     signed_thumbnail,
     thumbnail,
 )
-from zfnet.figures.kit.style import GAP, OUTSIDE
+from zfnet.figures.kit.style import GAP, HEAD, MARK, OUTSIDE, fitting, text_width
 
 
 def test_cut_inside_and_across_the_border():
@@ -45,14 +43,6 @@ def test_thumbnails_of_signed_pictures_keep_their_contrast_and_their_zero():
     assert signed_thumbnail(tile, 64) is tile
 
 
-def test_block_lays_nine_tiles_row_by_row_with_thin_gaps():
-    tiles = [np.full((4, 4, 3), 10 * i, np.uint8) for i in range(9)]
-    picture = np.asarray(block(tiles, 8, gap=2))
-    assert picture.shape == (28, 28, 3)
-    assert picture[14, 24, 0] == 50  # second row, third column
-    assert tuple(picture[8, 0]) == GAP
-
-
 def cells(count, side=9):
     rng = np.random.default_rng(0)
     tile = [rng.integers(0, 255, (20, 20, 3), dtype=np.uint8) for _ in range(side)]
@@ -69,7 +59,7 @@ def test_sheet_has_the_papers_arrangement(count, columns):
     assert cell == int(cell)
     span = (int(cell) - 6) // 2
     label = 34 if cell >= 300 else 29
-    assert sheet.height == 88 + rows * (span + label) + (rows - 1) * 10
+    assert sheet.height == HEAD + rows * (span + label) + (rows - 1) * 10
 
 
 def test_sheet_of_single_filters_scales_them_to_the_block():
@@ -79,16 +69,21 @@ def test_sheet_of_single_filters_scales_them_to_the_block():
     assert black[:, : sheet.shape[1] // 2 - 4].any(0).sum() > 150  # wider than a patch
 
 
-def test_pictures_are_the_same_each_time():
-    one, two = (feature_sheet(cells(4), 2, title="Layer 3", width=500).tobytes() for _ in range(2))
-    assert one == two
-
-
-def test_image_grid_lays_tiles_row_by_row():
+def test_image_grid_lays_tiles_row_by_row_on_its_ground_and_frames_some():
     tiles = [np.full((10, 10, 3), 10 * i, np.uint8) for i in range(5)]
-    grid = np.asarray(image_grid(tiles, 3, 20, gap=2))
+    grid = np.asarray(image_grid(tiles, 3, 20, ground=GAP, framed=[1]))
     assert grid.shape == (42, 64, 3)
-    assert [int(grid[y, x, 0]) for y in (10, 32) for x in (10, 32, 54)] == [0, 10, 20, 30, 40, 255]
+    places = [int(grid[y, x, 0]) for y in (10, 32) for x in (10, 32, 54)]
+    assert places == [0, 10, 20, 30, 40, GAP[0]]
+    assert tuple(grid[5, 20]) == GAP
+    assert "#{:02x}{:02x}{:02x}".format(*grid[0, 22]) == MARK
+
+
+def test_letters_shrink_until_every_line_fits():
+    lines = ["short", "a rather long line of words"]
+    size = fitting(lines, 40, 200)
+    assert text_width(lines[1], size) <= 200 < text_width(lines[1], size + 1)
+    assert fitting(lines, 40, 10) == 11
 
 
 def test_columns_leave_no_ragged_row_where_they_can():
@@ -97,20 +92,12 @@ def test_columns_leave_no_ragged_row_where_they_can():
     assert even_columns(1, 2) == 1
 
 
-def test_all_but_the_box_is_pale():
-    tile = np.zeros((4, 4, 3), np.uint8)
-    pale = pale_outside(tile, (1, 0, 3, 2))
-    assert (pale[1:3, :2] == 0).all()
-    assert (pale[0] == round(0.7 * OUTSIDE[0])).all()
-    assert (pale[:, 2:] == round(0.7 * OUTSIDE[0])).all()
-
-
 def test_a_patch_is_the_window_pale_beyond_its_field_and_wholly_pale_if_it_excites_nothing():
     image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     corner, size = np.array([2, 3], np.int16), [4, 4]
     assert np.array_equal(patch(image, corner, size, [2, 3, 6, 7], True), image[2:6, 3:7])
+    pale = np.rint(0.3 * image[2:6, 3:7] + 0.7 * OUTSIDE[0])
     cut_off = patch(image, corner, size, np.array([2, 3, 4, 7]), True)
     assert np.array_equal(cut_off[:2], image[2:4, 3:7])
-    assert np.array_equal(cut_off[2:], pale_outside(image[4:6, 3:7], (0, 0, 0, 0)))
-    silent = patch(image, corner, size, [2, 3, 6, 7], False)
-    assert np.array_equal(silent, pale_outside(image[2:6, 3:7], (0, 0, 0, 0)))
+    assert np.array_equal(cut_off[2:], pale[2:])
+    assert np.array_equal(patch(image, corner, size, [2, 3, 6, 7], False), pale)

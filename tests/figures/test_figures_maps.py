@@ -7,7 +7,6 @@ from zfnet.figures.kit.maps import (
     Strip,
     cell_edges,
     label_order,
-    panel_row,
     panel_sheet,
     shorten,
 )
@@ -20,15 +19,13 @@ COMMON = {"ys": CENTRES, "xs": CENTRES, "extent": (18, 18)}
 def row(title=""):
     values = np.linspace(0, 1, 16).reshape(4, 4)
     labels = np.array([[1] * 4, [1] * 4, [1, 2, 2, 2], [1, 1, 0, 0]])
-    return panel_row(
-        [
-            ImagePanel("image", np.zeros((18, 18, 3), np.uint8), (2, 2, 8, 8), box=(1, 1, 9, 9)),
-            HeatPanel("p", values, unit="probability", high=1.0, clean=0.9, **COMMON),
-            HeatPanel("flat", np.zeros((4, 4)), **COMMON),
-            LabelPanel("label", labels, names=["cat", "dog", "gas pump"], first=1, **COMMON),
-        ],
-        title,
-    )
+    panels = [
+        ImagePanel("image", np.zeros((18, 18, 3), np.uint8), (2, 2, 8, 8), box=(1, 1, 9, 9)),
+        HeatPanel("p", values, unit="probability", high=1.0, clean=0.9, **COMMON),
+        HeatPanel("flat", np.zeros((4, 4)), **COMMON),
+        LabelPanel("label", labels, names=["cat", "dog", "gas pump"], first=1, **COMMON),
+    ]
+    return panel_sheet([panels], title=title)
 
 
 def sheet(strip=None):
@@ -81,8 +78,9 @@ def test_cells_cover_the_image_and_meet_halfway():
 
 def test_legend_starts_with_the_clean_label_then_goes_by_area():
     labels = np.array([[2, 2, 2], [7, 7, 5]])
-    assert label_order(labels, first=5, most=7) == [5, 2, 7]
-    assert label_order(labels, first=9, most=2) == [2, 7]
+    assert label_order(labels, first=5) == [5, 2, 7]
+    assert label_order(labels, first=9) == [2, 7, 5]
+    assert len(label_order(np.arange(20), first=None)) == 7
 
 
 def test_panels_have_equal_size_and_labelled_axes():
@@ -99,11 +97,19 @@ def test_panels_have_equal_size_and_labelled_axes():
     assert texts == ["dog", "gas pump", "cat"]
 
 
+def test_a_part_of_an_image_has_its_own_numbers_and_room_for_them():
+    image = np.zeros((18, 18, 3), np.uint8)
+    whole, same, part = panel_sheet(
+        [[ImagePanel("a", image), ImagePanel("b", image), ImagePanel("c", image, origin=(3, 5))]]
+    ).axes
+    assert part.get_ylim() == (21, 3)
+    assert [bool(axis.get_yticklabels()[0].get_text()) for axis in (whole, same)] == [True, False]
+    gaps = [b.get_position().x0 - a.get_position().x1 for a, b in ((whole, same), (same, part))]
+    assert gaps[1] > gaps[0]
+
+
 def test_heat_scale_is_the_one_asked_for():
-    figure = row()
-    mesh = figure.axes[1].collections[0]
-    assert mesh.get_clim() == (0.0, 1.0)
-    assert mesh.get_cmap().name == "viridis"
+    assert row().axes[1].collections[0].get_clim() == (0.0, 1.0)
 
 
 def test_nothing_is_drawn_beyond_the_figure():

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import functools
-import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image
 
-from zfnet.data.signed import signed_scale, signed_to_rgb
-from zfnet.figures.kit.grid import even_columns, resize
+from zfnet.data.signed import signed_to_rgb
+from zfnet.figures.kit.grid import even_columns, image_grid
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import (
     CATEGORICAL,
-    FAINT,
-    INK,
+    HEAD,
     MARK,
     OUTSIDE,
     figure,
+    heading,
     sheet,
-    text_width,
-    write,
+    tidy,
+    whisker,
 )
 from zfnet.results import Results
 from zfnet.stats.estimate import Estimate
 
 CARD = "panels"
-WIDTH, APART, HEAD, GAP = 1800, 40, 78, 4  # of the sheet of panels, px
+WIDTH, APART, GAP = 1800, 40, 4  # of the sheet of panels, px
 TITLE, TEXT = 11.0, 9.5
 FLOOR = 1e-3  # of the plot of strength: what is 0 is drawn here
 GREY = "#555555"
@@ -51,16 +49,11 @@ CHOICES = {
     "chosen": "as chosen",
     "edges_0.8": "edges of the band 0.8 times",
     "edges_1.25": "edges of the band 1.25 times",
-    "luminance": "luminance only",
     "below_0": "never above 0",
-    "below_0.01": "never above 0.01 of the layer's median",
     "below_0.1": "not above 0.1 of the layer's median",
-    "below_0.25": "not above 0.25 of the layer's median",
     "below_0.5": "not above 0.5 of the layer's median",
-    "radius_0.7": "radius at the grid 0.7 times",
     "radius_1.5": "radius at the grid 1.5 times",
     "baseline_grid": "the baseline's grid for both nets",
-    "pooled_grid": "the coarser grids of the pooled layer 1",
 }
 NO_PANEL = {
     "never bound": "the limit never bound: the same filters as (c)",
@@ -145,12 +138,11 @@ def tables(results: Results) -> dict[str, Shown]:
         ),
         "filters": Shown(
             [net, Column("filter", "filter"), Column("rms", "RMS"),
-             Column("peak", "strongest activation"), *(Column(band, band) for band in BANDS)],
+             *(Column(band, band) for band in BANDS)],
             "Every first-layer filter: its strength, and the shares of its energy in three bands.",
         ),
         "maps": Shown(
-            [net, Column("map", "map"), Column("peak", "strongest activation"),
-             Column("ratio", "density at the grid over neighbours"),
+            [net, Column("map", "map"), Column("ratio", "density at the grid over neighbours"),
              Column("excess", "share of energy at the grid")],
             "Every measured map of layer 2: its projections at the frequencies of layer 1's "
             "sampling grid.",
@@ -166,27 +158,25 @@ def _nets(results: Results) -> dict[str, str]:
 # -------------------------------------------------------------------------------------- the panels
 @dataclass(frozen=True)
 class TilePanel:
-    """One lettered panel: tiles (h, w, 3) uint8, or a message where there are none.
+    """One lettered panel: tiles (h, w, 3) uint8, or where there are none its second line says why.
 
     framed: positions of tiles drawn with a red frame.
     """
 
     title: str
-    subtitle: str = ""
+    subtitle: str
     tiles: Sequence[np.ndarray] = ()
-    message: str = ""
     sharp: bool = False
-    framed: frozenset[int] = frozenset()
+    framed: Collection[int] = ()
 
 
 def _panels(results: Results) -> Image.Image:
     ours, theirs = _nets(results)
+    first = TilePanel(
+        "(a) No RMS limit, layer 1", NO_PANEL.get(results.facts["limit"]["status"], "")
+    )
     if results.has("unlimited_layer1_filters"):
-        filters = results.array("unlimited_layer1_filters")
-        first = _filter_panel("(a) No RMS limit, layer 1", filters, (1, 1), frozenset())
-    else:
-        message = NO_PANEL[results.facts["limit"]["status"]]
-        first = TilePanel("(a) No RMS limit, layer 1", message=message)
+        first = _filter_panel(first.title, results.array("unlimited_layer1_filters"))
     return panel_sheet(
         [
             [first, _layer1("(b)", theirs, results), _layer1("(c)", ours, results)],
@@ -201,29 +191,29 @@ def _layer1(letter: str, key: str, results: Results) -> TilePanel:
     if results.arrays[f"{key}_layer1_peaks"]["shape"] == [len(filters)]:
         framed |= set(net["never_active"]["1"])
     title = f"{letter} {net['label']}, layer 1"
-    return _filter_panel(title, filters, net["stride"], frozenset(framed))
+    return _filter_panel(title, filters, max(net["stride"]), framed)
 
 
 def _filter_panel(
-    title: str, filters: np.ndarray, stride: Sequence[int], framed: frozenset[int]
+    title: str, filters: np.ndarray, stride: int = 1, framed: Collection[int] = ()
 ) -> TilePanel:
     if not len(filters):
-        return TilePanel(title, message="no first layer of filters on the pixels")
+        return TilePanel(title, "no first layer of filters on the pixels")
     scale = float(np.abs(filters).max())
     tiles = [signed_to_rgb(one, scale) for one in filters.transpose(0, 2, 3, 1)]
-    step = f", step {max(stride)}" if max(stride) > 1 else ""
+    step = f", step {stride}" if stride > 1 else ""
     size = f"{filters.shape[2]} x {filters.shape[3]} px"
-    return TilePanel(title, f"{len(tiles)} filters {size}{step}", tiles, sharp=True, framed=framed)
+    return TilePanel(title, f"{len(tiles)} filters {size}{step}", tiles, True, framed)
 
 
 def _layer2(letter: str, key: str, results: Results) -> TilePanel:
     net, pictures = results.facts["nets"][key], results.array(f"{key}_layer2_projections")
     title = f"{letter} {net['label']}, layer 2"
     if not len(pictures):
-        return TilePanel(title, message="no map of layer 2 is ever active")
-    tiles = [signed_to_rgb(picture, signed_scale(picture)) for picture in pictures]
+        return TilePanel(title, "no map of layer 2 is ever active")
     (total,) = results.arrays[f"{key}_layer2_peaks"]["shape"]
     size = f"fields of {max(net['field_px'])} px"
+    tiles = [signed_to_rgb(picture) for picture in pictures]
     return TilePanel(title, f"{len(tiles)} of {total} maps, {size}", tiles)
 
 
@@ -234,47 +224,27 @@ def panel_sheet(rows: Sequence[Sequence[TilePanel]]) -> Image.Image:
         side = (WIDTH - APART * (len(row) - 1)) // len(row)
         drawn.append([_panel(panel, side, 1.6 if len(row) < 3 else 1.15) for panel in row])
     heights = [max(one.height for one in pictures) for pictures in drawn]
-    picture, _ = sheet(WIDTH, sum(heights) + 34 * (len(rows) - 1))
+    picture, _ = sheet(WIDTH, sum(heights) + APART * (len(rows) - 1))
     y = 0
     for pictures, height in zip(drawn, heights, strict=True):
-        x = 0
-        for one in pictures:
-            picture.paste(one, (x, y))
-            x += one.width + APART
-        y += height + 34
+        for place, one in enumerate(pictures):
+            picture.paste(one, (place * (one.width + APART), y))
+        y += height + APART
     return picture
 
 
 def _panel(panel: TilePanel, side: int, aspect: float) -> Image.Image:
-    if not panel.tiles:
-        picture, draw = sheet(side, HEAD + side // 2)
-        draw.rectangle((0, HEAD, side - 1, HEAD + side // 2 - 1), fill=OUTSIDE)
-        lines = textwrap.wrap(panel.message, max(12, side // 17))
-        for number, line in enumerate(lines):
-            y = HEAD + side // 4 + (number - (len(lines) - 1) / 2) * 34
-            write(draw, (side / 2, y), line, 26, anchor="mm", fill=FAINT)
-    else:
+    tiles = Image.new("RGB", (side, side // 2), OUTSIDE)
+    if panel.tiles:
         columns = even_columns(len(panel.tiles), aspect)
         px = (side - GAP * (columns - 1)) // columns
-        rows = math.ceil(len(panel.tiles) / columns)
-        picture, draw = sheet(side, HEAD + rows * (px + GAP) - GAP)
-        for number, tile in enumerate(panel.tiles):
-            row, column = divmod(number, columns)
-            x, y = column * (px + GAP), HEAD + row * (px + GAP)
-            small = resize(tile, px, panel.sharp)
-            picture.paste(small, (x + (px - small.width) // 2, y + (px - small.height) // 2))
-            if number in panel.framed:
-                frame = (x, y, x + px - 1, y + px - 1)
-                draw.rectangle(frame, outline=ImageColor.getrgb(MARK), width=4)
-    _write_head(draw, panel, side)
+        tiles = image_grid(
+            panel.tiles, columns, px, gap=GAP, sharp=panel.sharp, framed=panel.framed
+        )
+    picture, draw = sheet(side, HEAD + tiles.height)
+    picture.paste(tiles, (0, HEAD))
+    heading(draw, panel.title, panel.subtitle, side)
     return picture
-
-
-def _write_head(draw: ImageDraw.ImageDraw, panel: TilePanel, side: int) -> None:
-    for y, text, size, bold in ((18, panel.title, 32, True), (54, panel.subtitle, 25, False)):
-        while size > 11 and text_width(text, size, bold) > side:
-            size -= 1
-        write(draw, (0, y), text, size, bold=bold, fill=INK if bold else FAINT)
 
 
 # --------------------------------------------------------------------------------------- the plots
@@ -318,7 +288,8 @@ def _frequencies(results: Results) -> Any:
     right.set(xlim=(-0.5, len(BANDS) - 0.5), ylim=(0, 1))
     right.set_ylabel("share of a filter's energy", fontsize=TEXT)
     right.set_title("Shares of the bands (dots: filters)", fontsize=TITLE, pad=19, loc="left")
-    _small_ticks(left, right)
+    tidy(left, TEXT - 1)
+    tidy(right, TEXT - 1)
     return drawn
 
 
@@ -327,17 +298,12 @@ def _strip(
     scale: float = 1,
 ) -> None:  # fmt: skip
     """Values as dots, spread by rank so that none hides another; their mean with its interval."""
-    spread = (np.arange(len(values)) * 0.618034) % 1 - 0.5
+    spread, colour = (np.arange(len(values)) * 0.618034) % 1 - 0.5, CATEGORICAL[number]
     axis.plot(
-        x + spread * width, scale * np.sort(values), ".", color=CATEGORICAL[number], alpha=0.6,
-        markersize=4, markeredgewidth=0,
+        x + spread * width, scale * np.sort(values), ".", color=colour, alpha=0.6, markersize=4,
+        markeredgewidth=0,
     )  # fmt: skip
-    ends = [mean.value if end is None else end for end in (mean.low, mean.high)]
-    axis.errorbar(
-        [x], [scale * mean.value], np.abs([[scale * (end - mean.value)] for end in ends]),
-        fmt="o", color=CATEGORICAL[number], markeredgecolor="white", markersize=7, capsize=4,
-        linewidth=2, zorder=3,
-    )  # fmt: skip
+    whisker(axis, x, mean, scale, color=colour, markeredgecolor="white", zorder=3)
 
 
 def _strength(results: Results) -> Any:
@@ -369,7 +335,8 @@ def _strength(results: Results) -> Any:
     axes[0].set_title("RMS of the weights", fontsize=TITLE, loc="left")
     axes[1].set_title("Strongest activation in the split", fontsize=TITLE, loc="left")
     axes[0].legend(fontsize=TEXT - 0.5, frameon=False, loc="best")
-    _small_ticks(*axes)
+    for axis in axes:
+        tidy(axis, TEXT - 1)
     return drawn
 
 
@@ -412,7 +379,7 @@ def _aliasing(results: Results) -> Any:
             axis.set_ylabel("down (cycles per px)", fontsize=TEXT)
         grid = " x ".join(str(step) for step in dict.fromkeys(net["stride"]))
         axis.set_title(f"{label}: grid of {grid} px", fontsize=TITLE, loc="left")
-        _small_ticks(axis)
+        axis.tick_params(labelsize=TEXT - 1, length=3)
         excess = [one["excess"] for one in maps if one["net"] == key and one["excess"] is not None]
         _strip(strip, number, 0.55, excess, results[f"{key}_layer2_grid_excess"], number, 100)
     bar = axes(start, 0.12)
@@ -424,7 +391,7 @@ def _aliasing(results: Results) -> Any:
     strip.set_xticks(range(len(nets)), list(nets.values()))
     strip.set_ylabel("energy at the grid (%)", fontsize=TEXT)
     strip.set_title("Its trace (dots: maps)", fontsize=TITLE, loc="left")
-    _small_ticks(strip)
+    tidy(strip, TEXT - 1)
     return drawn
 
 
@@ -434,8 +401,3 @@ def grid_points(stride: Sequence[int]) -> list[tuple[float, float]]:
         [m / s for m in range(-s, s + 1) if abs(m / s) <= 0.5] if s > 1 else [0.0] for s in stride
     ]
     return [(y, x) for y in along[0] for x in along[1] if (y, x) != (0.0, 0.0)]
-
-
-def _small_ticks(*axes: Any) -> None:
-    for axis in axes:
-        axis.tick_params(labelsize=TEXT - 1, length=3)

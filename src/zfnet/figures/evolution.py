@@ -12,16 +12,19 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from zfnet.data.signed import ZERO
-from zfnet.figures.kit.grid import resize
+from zfnet.figures.kit.grid import paste
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import (
     CATEGORICAL,
     FAINT,
-    INK,
+    HEAD,
     MARK,
     figure,
+    fitting,
+    heading,
     sheet,
     text_width,
+    tidy,
     write,
 )
 from zfnet.results import Results
@@ -30,7 +33,7 @@ from zfnet.stats.estimate import in_words
 CARD = "evolution"
 JUMP, SIMILAR = ImageColor.getrgb(MARK), ImageColor.getrgb(CATEGORICAL[2])
 WIDTH, COLUMNS, APART = 1800, 2, 48  # of the sheet, its columns of blocks, px between them
-LETTERS, GAP, UNDER, HEAD, BLOCK_HEAD, BETWEEN = 24, 12, 16, 92, 76, 24
+LETTERS, GAP, UNDER, BLOCK_HEAD, BETWEEN = 24, 12, 16, 76, 24
 MAX_TILE, SHARP_PX = 120, 15  # the pixels of smaller pictures stay square
 MARKERS = "osD^vPX*"
 MEASURES = {"fixed": "last epoch's image", "own": "each epoch's own image"}
@@ -177,10 +180,7 @@ def evolution_sheet(blocks: Mapping[str, Sequence[Track]], epochs: Sequence[int]
     total = COLUMNS * used + (COLUMNS - 1) * APART
     picture, draw = sheet(total, HEAD + lines * height + (lines - 1) * BETWEEN)
     subtitle = "Each row: one map's strongest activation after each epoch, projected"
-    for y, text, size, bold in ((22, "Evolution of features", 36, True), (64, subtitle, 25, False)):
-        while size > 12 and text_width(text, size, bold) > total:
-            size -= 1
-        write(draw, (0, y), text, size, bold=bold, fill=INK if bold else FAINT)
+    heading(draw, "Evolution of features", subtitle, total)
     corners = [
         (place % COLUMNS * (used + APART), HEAD + place // COLUMNS * (height + BETWEEN))
         for place in range(len(blocks) + 1)
@@ -194,28 +194,16 @@ def evolution_sheet(blocks: Mapping[str, Sequence[Track]], epochs: Sequence[int]
         for row, track in enumerate(tracks):
             y = top + BLOCK_HEAD + row * (tile + UNDER)
             write(draw, (left, y + tile // 2), track.name, LETTERS)
-            _draw_track(picture, draw, track, starts, y, tile)
+            for i, x in enumerate(starts):
+                small = max(track.tiles[i].shape[:2]) <= SHARP_PX
+                paste(picture, track.tiles[i], (x, y), tile, small)
+                if track.jumps[i]:
+                    draw.rectangle((x - GAP + 2, y, x - 4, y + tile - 1), fill=JUMP)
+                if track.similar[i]:
+                    end = x + tile - 1 + (GAP if i + 1 < len(starts) else 0)
+                    draw.rectangle((x, y + tile + 3, end, y + tile + 9), fill=SIMILAR)
     _draw_key(draw, corners[-1], used)
     return picture
-
-
-def _draw_track(
-    picture: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    track: Track,
-    starts: Sequence[int],
-    y: int,
-    tile: int,
-) -> None:
-    for i, x in enumerate(starts):
-        small = max(track.tiles[i].shape[:2]) <= SHARP_PX
-        drawn = resize(track.tiles[i], tile, small)
-        picture.paste(drawn, (x + (tile - drawn.width) // 2, y + (tile - drawn.height) // 2))
-        if track.jumps[i]:
-            draw.rectangle((x - GAP + 2, y, x - 4, y + tile - 1), fill=JUMP)
-        if track.similar[i]:
-            end = x + tile - 1 + (GAP if i + 1 < len(starts) else 0)
-            draw.rectangle((x, y + tile + 3, end, y + tile + 9), fill=SIMILAR)
 
 
 def _draw_key(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int) -> None:
@@ -226,9 +214,7 @@ def _draw_key(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int) ->
         ("from here on similar to the last epoch", SIMILAR, (0, -3, 48, 3)),
         ("no image excites the map", (ZERO,) * 3, (0, -24, 48, 24)),
     )
-    size = LETTERS
-    while size > 12 and max(text_width(text, size) for text, *_ in entries) > width - 72:
-        size -= 1
+    size = fitting([text for text, *_ in entries], LETTERS, width - 72)
     for line, (text, colour, (x0, y0, x1, y1)) in enumerate(entries):
         y = top + BLOCK_HEAD + 28 + line * 64
         draw.rectangle((left + x0, y + y0, left + x1, y + y1), fill=colour)
@@ -245,45 +231,34 @@ def _curves(results: Results) -> Any:
         ("own", "Similarity, each epoch's own image", cosine, 1),
         ("changed", "Strongest image changed", share, 100),
     )
-    width, height = 9.6, 7.15
-    drawn = figure(width, height)
-    steps = results.tables["steps"].records()
-    handles: list[Any] = []
-    for place, (key, title, unit, scale) in enumerate(panels):
-        bottom = height - 0.95 - 3.1 * (place // 2) - 2.45
-        axis = drawn.add_axes(
-            ((0.72 + 4.8 * (place % 2)) / width, bottom / height, 3.95 / width, 2.35 / height)
-        )
-        lowest = 0.0
-        for rank, number in enumerate(results.facts["layers"]):
+    facts, steps = results.facts, results.tables["steps"].records()
+    drawn = figure(9.6, 7.15)
+    axes = drawn.subplots(2, 2).flat
+    for axis, (key, title, unit, scale) in zip(axes, panels, strict=True):
+        for rank, number in enumerate(facts["layers"]):
             own = [step for step in steps if str(step["layer"]) == number]
             y = [math.nan if step[key] is None else scale * step[key] for step in own]
-            lowest = min([lowest, *(value for value in y if value == value)])
-            handles += axis.plot(
+            axis.plot(
                 [step["epoch"] for step in own], y, label=f"layer {number}", markersize=5,
                 color=CATEGORICAL[rank % 6], marker=MARKERS[rank % len(MARKERS)], linewidth=1.6,
                 clip_on=False,
             )  # fmt: skip
-        if key == results.facts["measure"]:
-            threshold = results.facts["threshold"]
-            axis.axhline(threshold, color="#555555", linestyle="--", linewidth=1.1)
+        if key == facts["measure"]:
+            axis.axhline(facts["threshold"], color="#555555", linestyle="--", linewidth=1.1)
             axis.annotate(
-                "threshold", (0.99, threshold), xycoords=("axes fraction", "data"),
+                "threshold", (0.99, facts["threshold"]), xycoords=("axes fraction", "data"),
                 xytext=(0, -3), textcoords="offset points", ha="right", va="top", fontsize=10,
             )  # fmt: skip
+        lowest = min([0.0, *(v for line in axis.lines for v in line.get_ydata() if v == v)])
         axis.set_title(title, fontsize=12, loc="left")
         axis.set_xlabel("epoch", fontsize=11, labelpad=2)
         axis.set_ylabel(unit, fontsize=11)
-        axis.set(xlim=(0, results.facts["epochs"][-1] * 1.02), ylim=(lowest, scale * 1.02))
+        axis.set(xlim=(0, facts["epochs"][-1] * 1.02), ylim=(lowest, scale * 1.02))
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.tick_params(labelsize=10)
-        axis.grid(color="#e3e3e3", linewidth=0.7)
-        axis.spines[["top", "right"]].set_visible(False)
-    layers = len(results.facts["layers"])
-    drawn.text(0.72 / width, 1 - 0.17 / height, "When features settle",
-               fontsize=13, fontweight="bold", va="center")  # fmt: skip
+        tidy(axis, 10, "both")
     drawn.legend(
-        handles=handles[:layers], loc="center left", ncols=layers, frameon=False, fontsize=11,
-        bbox_to_anchor=(0.6 / width, 1 - 0.45 / height), columnspacing=1.4, handlelength=1.8,
+        *axis.get_legend_handles_labels(), loc="upper left", ncols=len(facts["layers"]),
+        frameon=False, fontsize=11, columnspacing=1.4, handlelength=1.8,
     )  # fmt: skip
+    drawn.tight_layout(rect=(0, 0, 1, 0.95), h_pad=1.5, w_pad=2)
     return drawn

@@ -10,27 +10,26 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from zfnet.data.signed import ZERO, signed_to_rgb
 from zfnet.data.store import Prepared
 from zfnet.data.views import NetView
-from zfnet.figures.kit.by_layer import LayerPanel, Series, layer_panels
 from zfnet.figures.kit.grid import (
-    ZERO,
     MapCell,
     even_columns,
     feature_sheet,
     image_grid,
     patch,
     signed_thumbnail,
-    signed_to_rgb,
     thumbnail,
 )
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.figures.kit.style import CATEGORICAL, figure, tidy
 from zfnet.results import Results
-from zfnet.stats.estimate import Estimate
 
 CARD = "layer5"
 THUMB_PX = 32
+POINTS = 11.5
 SHEET_COLUMNS = 6
 SHEET_MAPS = 384  # on one sheet: WebP ends at 16,383 px a side
 CHOSEN = {
@@ -60,7 +59,9 @@ class LayerPictures:
     """One layer's maps as pictures: its arrays, and patches cut from the prepared images."""
 
     def __init__(self, results: Results, number: str, view: NetView | None = None) -> None:
-        self.results, self.number, self._view = results, int(number), view
+        self.results, self.number = results, int(number)
+        if view is not None:
+            self.view = view
         self.facts: dict[str, Any] = results.facts["layers"][number]
         self.maps: int = self.facts["maps"]
         self.shown: list[int] = self.facts["shown"]
@@ -71,14 +72,11 @@ class LayerPictures:
         """The array layer<number>_<name>."""
         return self.results.array(f"layer{self.number}_{name}")
 
-    @property
+    @functools.cached_property
     def view(self) -> NetView:
         """The images as the net saw them."""
-        if self._view is None:
-            prepared = Prepared.open(self.results.root / "data" / "prepared")
-            facts = self.results.facts
-            self._view = NetView(prepared, facts["split"], facts["input_px"])
-        return self._view
+        prepared = Prepared.open(self.results.root / "data" / "prepared")
+        return NetView(prepared, self.results.facts["split"], self.results.facts["input_px"])
 
     @functools.cached_property
     def notes(self) -> list[tuple[str | None, int, int]]:
@@ -97,7 +95,7 @@ class LayerPictures:
 
     def patches(self, number: int) -> list[np.ndarray]:
         """The k image windows (h, w, 3) uint8 of a map, pale where its field does not reach."""
-        size, values = self.facts["canvas"], self.array("values")[number]
+        size, values = self.array("projections").shape[2:4], self.array("values")[number]
         rows, corners, boxes = (self.array(n)[number] for n in ("images", "corners", "boxes"))
         return [
             patch(self.view.image(int(row)), corner, size, box, bool(value > 0))
@@ -110,11 +108,8 @@ def _sheet(layer: LayerPictures) -> Figure:
     k, whole = facts["top_k"], len(layer.shown) == layer.maps
     how = "named in the configuration" if layer.facts["named"] else CHOSEN[facts["choose"]]
     share = f"{len(layer.shown)} of {layer.maps} maps"
-    if layer.has_filters:
-        what = "filter"
-        left = "the map's filter on a symmetric scale of its own, grey = 0"
-    else:
-        what = "projections"
+    left = "the map's filter on a symmetric scale of its own, grey = 0"
+    if not layer.has_filters:
         left = (
             f"the deconvnet's projections of the {k} strongest activations, each on a symmetric "
             "scale of its own, grey = 0, full contrast at the 99.5 % quantile of its values"
@@ -127,8 +122,8 @@ def _sheet(layer: LayerPictures) -> Figure:
     if not layer.has_filters:
         caption += " Above each map: how many of its images are of their commonest class."
     alt = (
-        f"Grid of {share} of layer {layer.number}: {what} beside the {k} image patches that excite "
-        "each map most."
+        f"Grid of {share} of layer {layer.number}: filter or projections beside the {k} image "
+        "patches that excite each map most."
     )
     draw = functools.partial(_draw_sheet, layer)
     return Figure(f"layer{layer.number}", caption, alt, draw, format="webp")
@@ -157,9 +152,7 @@ def _draw_sheet(layer: LayerPictures) -> Image:
 
 def sheet_columns(number: int, cells: int) -> int:
     """Columns of a layer's figure: the paper's 4, 4, 2, 2 for layers 2 to 5."""
-    if number == 1:
-        return even_columns(cells, 1.5)
-    return 4 if number in (2, 3) else 2
+    return even_columns(cells, 1.5) if number == 1 else {2: 4, 3: 4}.get(number, 2)
 
 
 def _all_maps(layer: LayerPictures) -> Iterator[Figure]:
@@ -228,7 +221,6 @@ def _filters(layer: LayerPictures) -> Figure:
 # ------------------------------------------------------------------------------- numbers by layer
 def _by_layer(results: Results) -> Figure:
     facts, energy = results.facts, 100 * results.facts["energy"]
-    layers = [int(number) for number in facts["layers"]]
     caption = (
         "By layer, means over maps with 95 % intervals over maps. Left: spread among a map's "
         "patches and among its projections (1 − correlation of coarse edges) as a share of that "
@@ -245,41 +237,55 @@ def _by_layer(results: Results) -> Figure:
         "Three charts by layer: spread of patches and projections, support against the receptive "
         "field, class purity of maps, of random directions and of chance."
     )
+    return Figure("by_layer", caption, alt, functools.partial(_draw_by_layer, results))
 
-    def series(label: str, key: str) -> Series:
-        found = [results.get(f"layer{layer}_{key}") or Estimate(math.nan) for layer in layers]
-        return Series(label, [(one.value, one.low, one.high) for one in found])
 
-    purity = [series("maps", "purity")]
-    if facts["directions"]:
-        purity.append(series("random directions", "purity_directions"))
-    panels = [
-        LayerPanel(
-            "Spread within a map",
-            "0 the same, 1 as between maps",
-            [series("patches", "spread_patches"), series("projections", "spread_projections")],
-        ),
-        LayerPanel(
-            "Support of a projection",
-            f"side with {energy:g} % of energy / field",
-            [series("support / field", "support_share")],
-        ),
-        LayerPanel(
-            "Class purity",
-            "share of the commonest class",
-            purity,
-            {"chance": results["purity_chance"].value},
-        ),
-    ]
-    return Figure(
-        "by_layer", caption, alt, lambda: layer_panels(panels, layers, facts["no_claims"])
-    )
+def _draw_by_layer(results: Results) -> Any:
+    layers, places = [int(n) for n in results.facts["layers"]], range(len(results.facts["layers"]))
+    panels: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("Spread within a map", "0 the same, 1 as between maps",
+         {"spread_patches": "patches", "spread_projections": "projections"}),
+        ("Support of a projection",
+         f"side with {100 * results.facts['energy']:g} % of energy / field",
+         {"support_share": "support / field"}),
+        ("Class purity", "share of the commonest class",
+         {"purity": "maps", "purity_directions": "random directions"}),
+    )  # fmt: skip
+    drawn = figure(3.75 * len(panels), 3.7)
+    axes = drawn.subplots(1, len(panels))
+    for axis, (title, measure, series) in zip(axes, panels, strict=True):
+        for place in (place for place in places if layers[place] in results.facts["no_claims"]):
+            axis.axvspan(place - 0.5, place + 0.5, color="#ececec", linewidth=0, zorder=0)
+        for colour, marker, (key, label) in zip(CATEGORICAL, "os", series.items(), strict=False):
+            found = [results.get(f"layer{layer}_{key}") for layer in layers]
+            if None in found:  # without random directions
+                continue
+            axis.plot(
+                places, [one.value for one in found if one], color=colour, marker=marker,
+                markersize=6, linewidth=1.6, label=label,
+            )  # fmt: skip
+            for place, one in zip(places, found, strict=True):
+                if one and one.low is not None and one.high is not None:
+                    axis.vlines(place, one.low, one.high, color=colour, linewidth=3.2, alpha=0.55)
+        if "purity" in series:
+            chance = results["purity_chance"].value
+            axis.axhline(chance, color="#555555", linewidth=1.2, linestyle="--", label="chance")
+        axis.set_title(title, fontsize=13, fontweight="bold")
+        axis.set_xlabel("layer", fontsize=POINTS)
+        axis.set_ylabel(measure, fontsize=POINTS)
+        axis.set_xticks(places, [str(layer) for layer in layers])
+        axis.set_xlim(-0.5, len(layers) - 0.5)
+        axis.set_ylim(0, max(1.0, axis.get_ylim()[1]) * 1.08)
+        tidy(axis, POINTS - 1)
+        if len(axis.get_legend_handles_labels()[0]) > 1:
+            axis.legend(fontsize=POINTS - 1, frameon=False, loc="best")
+    drawn.tight_layout(w_pad=1.5)
+    return drawn
 
 
 # ---------------------------------------------------------------------------------------- tables
 def tables(results: Results) -> dict[str, Shown]:
     """Layers, measures of spread, and every map."""
-    measure = {"coarse": "coarse edges (judged)", "colour": "colour, pixel by pixel"}
     layers = {
         "layer": "layer",
         "module": "module",
@@ -297,6 +303,7 @@ def tables(results: Results) -> dict[str, Shown]:
     if not results.facts["directions"]:
         del layers["purity_directions"]
     measures = {
+        "measure": "what is compared",
         "spread_projections": "projections",
         "spread_patches": "patches",
         "unrelated_projections": "projections of different maps",
@@ -316,24 +323,22 @@ def tables(results: Results) -> dict[str, Shown]:
         "spread_patches": "spread of patches",
         "support_px": "support (px)",
     }
+    captions = {
+        "layers": "Every layer. Purity: mean share of the commonest class among the strongest "
+        "images of a map or random direction. Spread: 0 the same, 1 as among pictures of different "
+        f"maps. Support: side of the smallest square with {100 * results.facts['energy']:g} % of a "
+        "projection's energy.",
+        "measures": "Mean 1 − correlation over the judged layers, by what is compared: within a "
+        "map, among different maps, and of a picture against itself. The difference is of shares "
+        "of that among different maps.",
+        "maps": "Every map. Spread: mean 1 − correlation of coarse edges.",
+    }
+    words = {"measure": {"coarse": "coarse edges (judged)", "colour": "colour, pixel by pixel"}}
     wide = ("purity", "purity_directions", "spread_difference", "difference")
-    first = Column("measure", "what is compared", words=measure)
     return {
-        "layers": Shown(
-            [Column(key, head, interval=key in wide) for key, head in layers.items()],
-            "Every layer. Purity: mean share of the commonest class among the strongest images of "
-            "a map or random direction. Spread: 0 the same, 1 as among pictures of different maps. "
-            f"Support: side of the smallest square with {100 * results.facts['energy']:g} % of a "
-            "projection's energy.",
-        ),
-        "measures": Shown(
-            [first, *(Column(key, head, interval=key in wide) for key, head in measures.items())],
-            "Mean 1 − correlation over the judged layers, by what is compared: within a map, "
-            "among different maps, and of a picture against itself. The difference is of shares of "
-            "that among different maps.",
-        ),
-        "maps": Shown(
-            [Column(key, head) for key, head in maps.items()],
-            "Every map. Spread: mean 1 − correlation of coarse edges.",
-        ),
+        name: Shown(
+            [Column(key, head, key in wide, words.get(key)) for key, head in heads.items()],
+            captions[name],
+        )
+        for name, heads in (("layers", layers), ("measures", measures), ("maps", maps))
     }

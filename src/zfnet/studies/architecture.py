@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +31,6 @@ from zfnet.methods.filters import (
     power_spectrum,
     radial_profile,
 )
-from zfnet.methods.gradients import deconvnet
-from zfnet.methods.receptive_field import receptive_field
 from zfnet.methods.top_activations import TopActivations
 from zfnet.models.checkpoint import load_net
 from zfnet.models.net import Net
@@ -41,10 +39,19 @@ from zfnet.results import Measurement, Table
 from zfnet.stats import bootstrap
 from zfnet.stats.estimate import MAPS, Estimate
 from zfnet.stats.intervals import rate, wilson
-from zfnet.studies.base import BATCH, FIELD_LIMIT, Inputs, Windows, strongest, when_it_fits
+from zfnet.studies.base import (
+    FIELD_LIMIT,
+    Inputs,
+    Windows,
+    cut_windows,
+    first_filters,
+    project,
+    strongest,
+    with_ends,
+)
 
 if TYPE_CHECKING:
-    from zfnet.pipeline.stages import Paths
+    from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Architecture
 
 SPLIT, TAP = "val", "relu"
@@ -97,7 +104,8 @@ def measure(
             estimates[f"difference_{name}"] = compared(sample, others[name], cfg.seed)
     arrays = _arrays(ours) | _arrays(theirs)
     limit = limit_of(ours.inputs.net, history, unlimited is not None)
-    estimates["limit_layer1_dominance"] = Estimate(math.nan, note=LIMIT_NOTES[limit["status"]])
+    nothing = Estimate(math.nan, note=f"not measured: {limit['status']}")
+    estimates["limit_layer1_dominance"] = nothing
     if unlimited is not None:
         without, _ = first_filters(unlimited)
         arrays["unlimited_layer1_filters"] = without.numpy()
@@ -141,7 +149,7 @@ class Bank:
     convolutions. peaks: strongest activation of each map of layers 1 and 2. maps (M,): those of
     layer 2 that are projected, ascending; spectra (M, S, S): mean over each one's k projections,
     each of unit energy; pictures (n, h, w, 3) float: the strongest projection of those drawn, in
-    its window. field: side px of layer 2's receptive field; pooled: stride of the maps it reads.
+    its window. field: side px of layer 2's receptive field.
     """
 
     key: str
@@ -155,7 +163,6 @@ class Bank:
     spectra: Tensor
     pictures: np.ndarray
     field: tuple[int, int]
-    pooled: tuple[int, int]
 
     @property
     def label(self) -> str:
@@ -176,10 +183,9 @@ class Bank:
         rms = self.rms[layer]
         return np.asarray((rms < share * np.median(rms)) | (rms == 0))
 
-    def shares(self, edges: tuple[float, float] = BANDS, luminance: bool = False) -> np.ndarray:
+    def shares(self, edges: tuple[float, float] = BANDS) -> np.ndarray:
         """(n, 3): each filter's energy by band; filters of zeros are left out."""
-        power = power_spectrum(self.filters, SPECTRUM, True) if luminance else self.power
-        shares = band_shares(power, edges).double().numpy()
+        shares = band_shares(self.power, edges).double().numpy()
         return np.asarray(shares[~np.isnan(shares).any(1)])
 
     def grid(self, stride: tuple[int, int], radius: float = RADIUS) -> GridEnergy | None:
@@ -189,17 +195,6 @@ class Bank:
             return grid_energy(self.spectra, stride, within, (RING[0] * within, RING[1] * within))
         except UserError:
             return None
-
-
-def first_filters(net: Net) -> tuple[Tensor, tuple[int, int]]:
-    """The first convolution (C, 3, k, k) and its stride; C = 0 if it does not read the pixels."""
-    for module in net.model.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.shape[1] == 3:
-            weights = module.weight.detach().cpu().float().contiguous()
-            return weights, (int(module.stride[0]), int(module.stride[1]))
-        if isinstance(module, nn.Conv2d):
-            break
-    return torch.zeros(0, 3, 1, 1), (1, 1)
 
 
 def examine(key: str, inputs: Inputs, cfg: Architecture) -> Bank:
@@ -212,7 +207,6 @@ def examine(key: str, inputs: Inputs, cfg: Architecture) -> Bank:
     second = net.model.get_submodule(net.taps.get("2.conv", paths[2]))
     if isinstance(second, nn.Conv2d):
         rms[2] = filter_rms(second.weight.detach().cpu()).double().numpy()
-    pooled = net.tap(1, "out") if "1.out" in net.taps else paths[1]
     windows = Windows.of(net, paths[2], top[paths[2]].places)
     maps, spectra, pictures = _project(inputs, paths[2], top[paths[2]], windows, cfg)
     return Bank(
@@ -227,7 +221,6 @@ def examine(key: str, inputs: Inputs, cfg: Architecture) -> Bank:
         spectra=spectra,
         pictures=pictures,
         field=windows.reach.size,
-        pooled=receptive_field(net.model, pooled, net.input_px).stride,
     )
 
 
@@ -238,49 +231,32 @@ def _project(
     active = np.flatnonzero(top.values[:, 0].numpy() > 0)
     order = np.random.default_rng([cfg.seed, 6]).permutation(active)
     maps, shown = np.sort(order[: cfg.measured_maps]), order[:SHOWN_MAPS]
-    (height, width), k = windows.canvas, top.values.shape[1]
+    canvas, k = windows.canvas, top.values.shape[1]
     # Frequencies are read four times as finely as a field can resolve, or twice where it is large.
-    size = 2 * max(windows.canvas) * (2 if max(windows.canvas) <= 128 else 1)
-    spectra, pictures = torch.zeros(len(maps), size, size), []
+    size = 2 * max(canvas) * (2 if max(canvas) <= 128 else 1)
+    spectra = torch.zeros(len(maps), size, size)
     if not len(maps):
-        return maps, spectra, np.zeros((0, height, width, 3), np.float32)
-    batches = inputs.batches(top.images[maps].flatten().numpy(), BATCH)
-    images = torch.cat([images for images, _ in batches])
-
-    def project(batch_size: int) -> Tensor:
-        units, places = torch.from_numpy(maps.repeat(k)), top.places[maps].flatten(0, 1)
-        return deconvnet(
-            inputs.net.model, images, path, units, places=places, batch_size=batch_size
-        )
-
-    for i, projections in enumerate(when_it_fits(project, BATCH).split(k)):
-        m = maps[i]
-        places = zip(projections, windows.corners[m].tolist(), strict=True)
-        cut = [one[:, y : y + height, x : x + width] for one, (y, x) in places]
-        power = power_spectrum(torch.stack(cut), size).cpu()
+        return maps, spectra, np.zeros((0, *canvas, 3), np.float32)
+    images = inputs.batch(top.images[maps].flatten().numpy())
+    down = project(inputs, path, images, maps.repeat(k), top.places[maps].flatten(0, 1))
+    cut = cut_windows(down, windows.corners[maps].reshape(-1, 2), canvas).split(k)
+    for i, (m, projections) in enumerate(zip(maps, cut, strict=True)):
+        power = power_spectrum(projections, size).cpu()
         power = power / power.sum((1, 2), keepdim=True).clamp_min(1e-30)
         spectra[i] = power[top.values[m] > 0].mean(0)
-        if m in shown:
-            pictures.append(cut[0].permute(1, 2, 0).cpu().numpy())
-    return maps, spectra, np.stack(pictures)
+    drawn = [cut[i][0].permute(1, 2, 0) for i in np.flatnonzero(np.isin(maps, shown))]
+    return maps, spectra, torch.stack(drawn).cpu().numpy()
 
 
 # --------------------------------------------------------------------------------- the RMS limit
-LIMIT_NOTES = {
-    "unknown": "the net was not trained here: nothing is known of a limit on its filters' RMS",
-    "no limit": "the net itself was trained without the RMS limit",
-    "never bound": "the RMS limit never bound: training without it is the very same run",
-    "not run": "the RMS limit bound, but no net was trained without it",
-    "compared": "one of the nets has no filters of the pixels",
-}
-
-
 def limit_of(
     net: Net, history: Sequence[Mapping[str, float]], trained_without: bool
 ) -> dict[str, Any]:
-    """What our net's training says of the limit; status: a key of LIMIT_NOTES.
+    """What our net's training says of the limit.
 
     history: as `read_history` gives it. `trained_without`: whether there is a net to compare with.
+    status: "unknown" (not trained here), "no limit", "never bound" (training without it is the very
+    same run), "not run" (it bound, but there is no such net) or "compared".
     """
     if not history or "filters_rescaled" not in history[0]:
         return {"status": "unknown"}
@@ -318,7 +294,8 @@ def log_mean(values: np.ndarray) -> np.ndarray:
 class BankSample:
     """One quantity of a net's filters or maps: values (n,), and the statistic taken of them.
 
-    values of bool are counted. `salt`: ends the key of the bootstrap's generator.
+    values of bool are counted. `salt`: ends the key of the bootstrap's generator. `invalid`: as in
+    `Estimate`.
     """
 
     values: np.ndarray
@@ -326,6 +303,7 @@ class BankSample:
     note: str = ""
     unit: str = ""
     salt: tuple[int, ...] = (0, 7)
+    invalid: str = ""
 
     @property
     def finite(self) -> np.ndarray:
@@ -338,9 +316,10 @@ class BankSample:
             n, count = len(self.values), int(self.values.sum())
             return rate(count, n, n, self.unit, self.note, covers=(MAPS,))
         key = (seed, len(self.finite), *self.salt)
-        return bootstrap.bootstrap(
+        one = bootstrap.bootstrap(
             [self.finite], key, statistic=self.statistic, note=self.note, covers=(MAPS,)
         )
+        return replace(one, invalid=self.invalid)
 
 
 def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
@@ -357,7 +336,10 @@ def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     ]
     low, high = bootstrap.percentiles(draws[0] - draws[1])
     value = float(ours.statistic(sides[0]) - ours.statistic(sides[1]))
-    return Estimate(value, float(low), float(high), n, note=ours.note, covers=(MAPS,))
+    return Estimate(
+        value, float(low), float(high), n, note=ours.note, covers=(MAPS,),
+        invalid=ours.invalid or theirs.invalid,
+    )  # fmt: skip
 
 
 def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
@@ -379,18 +361,16 @@ def samples(bank: Bank) -> dict[str, BankSample]:
             by_name[f"layer{layer}_weak"] = BankSample(bank.weak(layer), unit="filters")
     if 1 in bank.rms:
         by_name["layer1_dominance"] = BankSample(bank.rms[1], dominance, "largest RMS over median")
+        note = "share of a filter's energy"
         for band, values in zip(("low", "mid", "high"), bank.shares().T, strict=True):
-            by_name[f"layer1_{band}"] = BankSample(
-                values, note="share of a filter's energy", salt=(2,)
-            )
+            by_name[f"layer1_{band}"] = BankSample(values, note=note, salt=(2,))
     if (grid := bank.grid(bank.stride)) is not None:
+        why = f"field above {FIELD_LIMIT:g} of the input's side" * bank.field_too_large
         note = "share of all energy beyond what the grid's neighbours predict"
-        if bank.field_too_large:
-            note += f"; no claim: the field is larger than {FIELD_LIMIT:g} of the image's side"
-        by_name["layer2_grid_excess"] = BankSample(grid.excess.double().numpy(), note=note)
-        by_name["layer2_grid_ratio"] = BankSample(
-            grid.ratio.double().numpy(), log_mean, "density at the grid over that of its neighbours"
-        )
+        excess, ratio = grid.excess.double().numpy(), grid.ratio.double().numpy()
+        by_name["layer2_grid_excess"] = BankSample(excess, note=note, invalid=why)
+        note = "density at the grid over that of its neighbours"
+        by_name["layer2_grid_ratio"] = BankSample(ratio, log_mean, note, invalid=why)
     return by_name
 
 
@@ -410,21 +390,15 @@ def _nothing(bank: Bank) -> dict[str, Estimate]:
 
 
 # ------------------------------------------------------------------------ tables, arrays and facts
-MEASURES = (
-    "layer1_never_active", "layer1_weak", "layer1_dominance", "layer1_low", "layer1_mid",
-    "layer1_high", "layer2_never_active", "layer2_weak", "layer2_grid_excess", "layer2_grid_ratio",
-)  # fmt: skip
-
-
 def _nets_table(banks: Sequence[Bank], estimates: Mapping[str, Estimate]) -> Table:
     """Each measure of both nets and their difference, None where there is none."""
     keys = {"ours": banks[0].key, "theirs": banks[1].key, "difference": "difference"}
     records = []
-    for name in MEASURES:
+    names = dict.fromkeys(name for bank in banks for name in samples(bank))
+    for name in sorted(names, key=lambda name: name[: len("layer1")]):
         record: dict[str, Any] = {"measure": name}
         for side, key in keys.items():
-            one = estimates.get(f"{key}_{name}", Estimate(math.nan))
-            record |= {side: one.value, f"{side}_low": one.low, f"{side}_high": one.high}
+            record |= with_ends(side, estimates.get(f"{key}_{name}", Estimate(math.nan)))
         records.append(record)
     return Table.of(records)
 
@@ -437,21 +411,17 @@ def _sensitivity_table(ours: Bank, theirs: Bank, seed: int) -> Table:
         for name, factor in (("chosen", 1), ("edges_0.8", 0.8), ("edges_1.25", 1.25)):
             edges = factor * BANDS[0], factor * BANDS[1]
             choices.append(("layer1_mid", name, [bank.shares(edges)[:, 1] for bank in banks]))
-        mid = [bank.shares(luminance=True)[:, 1] for bank in banks]
-        choices.append(("layer1_mid", "luminance", mid))
-        for share in (WEAK, 0.25, 0.5):
+        for share in (WEAK, 0.5):
             weak = [bank.weak(1, share) for bank in banks]
             choices.append(("layer1_weak", f"below_{share:g}", weak))
     for layer in (1, 2):
-        for share in (0.0, 0.01, 0.1):
+        for share in (0.0, 0.1):
             dead = [bank.dead(layer, share) for bank in banks]
             choices.append((f"layer{layer}_never_active", f"below_{share:g}", dead))
     for name, radius, strides in (
         ("chosen", RADIUS, (ours.stride, theirs.stride)),
-        ("radius_0.7", 0.7 * RADIUS, (ours.stride, theirs.stride)),
         ("radius_1.5", 1.5 * RADIUS, (ours.stride, theirs.stride)),
         ("baseline_grid", RADIUS, (theirs.stride, theirs.stride)),
-        ("pooled_grid", RADIUS, (ours.pooled, theirs.pooled)),
     ):
         grids = [bank.grid(stride, radius) for bank, stride in zip(banks, strides, strict=True)]
         excess = [grid.excess.double().numpy() for grid in grids if grid is not None]
@@ -460,12 +430,9 @@ def _sensitivity_table(ours: Bank, theirs: Bank, seed: int) -> Table:
     records = []
     for measure, choice, (a, b) in choices:
         between = compared(BankSample(a), BankSample(b), seed)
-        records.append(
-            {"measure": measure, "choice": choice, "ours": float(BankSample(a).finite.mean()),
-             "theirs": float(BankSample(b).finite.mean()), "difference": between.value,
-             "difference_low": between.low, "difference_high": between.high,
-             "finding": finding(between)}
-        )  # fmt: skip
+        means = {side: np.nanmean(values) for side, values in (("ours", a), ("theirs", b))}
+        record = {"measure": measure, "choice": choice, **means, **with_ends("difference", between)}
+        records.append(record | {"finding": finding(between)})
     return Table.of(records)
 
 
@@ -479,16 +446,13 @@ def finding(difference: Estimate) -> str:
 
 
 def _filters_table(banks: Sequence[Bank]) -> Table:
-    """Every first-layer filter: strength, strongest activation, energy by band."""
+    """Every first-layer filter: its strength, and its energy by band."""
     rows: list[list[Any]] = []
     for bank in banks:
-        rms, peaks = bank.rms.get(1, np.zeros(0)), bank.peaks[1]
-        if len(peaks) != len(rms):  # the tap is not of these filters
-            peaks = np.full(len(rms), np.nan)
-        columns = rms, peaks, band_shares(bank.power, BANDS).double().numpy()
-        for i, (one, peak, shares) in enumerate(zip(*columns, strict=True)):
-            rows.append([bank.key, i, one, peak, *shares])
-    return Table(["net", "filter", "rms", "peak", "low", "mid", "high"], rows)
+        shares = band_shares(bank.power, BANDS).double().numpy()
+        rms = bank.rms.get(1, np.zeros(0))
+        rows += [[bank.key, i, one, *shares[i]] for i, one in enumerate(rms)]
+    return Table(["net", "filter", "rms", "low", "mid", "high"], rows)
 
 
 def _maps_table(banks: Sequence[Bank]) -> Table:
@@ -496,9 +460,9 @@ def _maps_table(banks: Sequence[Bank]) -> Table:
     rows: list[list[Any]] = []
     for bank in banks:
         if (grid := bank.grid(bank.stride)) is not None:
-            columns = bank.peaks[2][bank.maps], grid.ratio.numpy(), grid.excess.numpy()
+            columns = grid.ratio.numpy(), grid.excess.numpy()
             rows += [[bank.key, *row] for row in zip(bank.maps, *columns, strict=True)]
-    return Table(["net", "map", "peak", "ratio", "excess"], rows)
+    return Table(["net", "map", "ratio", "excess"], rows)
 
 
 def _profile_table(banks: Sequence[Bank], seed: int) -> Table:
@@ -531,7 +495,6 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "label": bank.label,
         "adopted": bank.inputs.adopted,
         "stride": bank.stride,
-        "kernel": list(bank.filters.shape[2:]) if len(bank.filters) else None,
         "flat_filter_shares": flat,  # what the kernel's size alone allows the slowest filter
         "never_active": {n: np.flatnonzero(bank.dead(n)) for n in bank.peaks},
         "weak": {n: np.flatnonzero(bank.weak(n)) for n in bank.rms},

@@ -161,12 +161,13 @@ def difference(lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: i
     )  # fmt: skip
 
 
-def _sides(traces: Sequence[Trace], rule: ConvergenceRule) -> list[list[np.ndarray]]:
+def _sides(
+    traces: Sequence[Trace], rule: ConvergenceRule
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The epochs of the maps of the lower and of the upper layers, an array a layer."""
-    return [
-        [rule.epochs(trace) for trace in traces if trace.number in layers]
-        for layers in (LOWER, UPPER)
-    ]
+    epochs = {trace.number: rule.epochs(trace) for trace in traces}
+    lower, upper = ([epochs[n] for n in layers if n in epochs] for layers in (LOWER, UPPER))
+    return lower, upper
 
 
 def _estimates(

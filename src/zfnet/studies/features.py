@@ -366,7 +366,6 @@ def _facts(
             str(layer.number): {
                 "maps": len(layer.values),
                 "field": list(layer.windows.reach.size),
-                "canvas": list(layer.windows.canvas),
                 "shown": list(layer.shown),
                 "named": layer.number in cfg.maps,
                 "dead": np.flatnonzero(layer.dead).tolist(),

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
-from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
-from zfnet.figures.kit.style import FAINT, GAP, INK, OUTSIDE, sheet, text_width, write
+from zfnet.data.signed import ZERO, signed_to_rgb
+from zfnet.figures.kit.style import (
+    FAINT,
+    GAP,
+    HEAD,
+    MARK,
+    OUTSIDE,
+    PAPER,
+    heading,
+    sheet,
+    text_width,
+    write,
+)
 
-__all__ = ["ZERO", "signed_scale", "signed_to_rgb"]  # of zfnet.data.signed, for whoever draws
+PALE = 0.3  # of its own colours that a pixel keeps outside the field
 
 
-def cut(
-    image: np.ndarray,
-    corner: tuple[int, int],
-    size: tuple[int, int],
-    fill: tuple[int, int, int] = OUTSIDE,
-) -> np.ndarray:
-    """The window of `size` (h, w) whose top-left pixel is `corner` (y, x); outside is `fill`.
+def cut(image: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The window of `size` (h, w) whose top-left pixel is `corner` (y, x); grey outside.
 
     image: (H, W, 3) uint8. The corner may be negative and the window may leave the image.
     """
     height, width = size
     window = np.empty((height, width, 3), np.uint8)
-    window[:] = fill
+    window[:] = OUTSIDE
     y0, x0 = max(corner[0], 0), max(corner[1], 0)
     y1 = min(corner[0] + height, image.shape[0])
     x1 = min(corner[1] + width, image.shape[1])
@@ -35,14 +41,6 @@ def cut(
         top, left = y0 - corner[0], x0 - corner[1]
         window[top : top + y1 - y0, left : left + x1 - x0] = image[y0:y1, x0:x1]
     return window
-
-
-def pale_outside(tile: np.ndarray, box: tuple[int, int, int, int], rest: float = 0.3) -> np.ndarray:
-    """The tile (h, w, 3) uint8 with all but the box (y0, x0, y1, x1) faded to `rest` of itself."""
-    faded = np.rint(rest * tile + (1 - rest) * np.array(OUTSIDE)).astype(np.uint8)
-    y0, x0, y1, x1 = box
-    faded[y0:y1, x0:x1] = tile[y0:y1, x0:x1]
-    return faded
 
 
 def patch(
@@ -55,9 +53,12 @@ def patch(
     """
     top, left = int(corner[0]), int(corner[1])
     tile = cut(image, (top, left), (int(size[0]), int(size[1])))
-    y0, x0, y1, x1 = (int(v) for v in box)
-    inside = (y0 - top, x0 - left, y1 - top, x1 - left) if active else (0, 0, 0, 0)
-    return tile if inside == (0, 0, *tile.shape[:2]) else pale_outside(tile, inside)
+    faded = np.rint(PALE * tile + (1 - PALE) * np.array(OUTSIDE)).astype(np.uint8)
+    if active:
+        y0, x0, y1, x1 = (int(v) for v in box)
+        field = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        faded[field] = tile[field]
+    return faded
 
 
 def even_columns(count: int, aspect: float) -> int:
@@ -91,16 +92,40 @@ def signed_thumbnail(tile: np.ndarray, px: int) -> np.ndarray:
     return signed_to_rgb(thumbnail(tile, px).astype(np.float32) - ZERO)
 
 
-def block(tiles: Sequence[np.ndarray], px: int, gap: int = 2, sharp: bool = False) -> Image.Image:
-    """Tiles as a square block (1, 4, 9, … of them), row by row, each `px` wide."""
-    side = max(1, math.ceil(math.sqrt(len(tiles))))
-    # Not white: white patches would run into each other and into the page.
-    picture = Image.new("RGB", (side * px + (side - 1) * gap,) * 2, GAP)
-    for position, tile in enumerate(tiles):
-        row, column = divmod(position, side)
-        drawn = resize(tile, px, sharp)
-        left, top = (px - drawn.width) // 2, (px - drawn.height) // 2
-        picture.paste(drawn, (column * (px + gap) + left, row * (px + gap) + top))
+def paste(
+    picture: Image.Image, tile: np.ndarray, at: tuple[int, int], px: int, sharp: bool = False
+) -> None:
+    """A tile (h, w, 3) uint8 in the middle of the square of `px` whose top left is `at` (x, y)."""
+    drawn = resize(tile, px, sharp)
+    picture.paste(drawn, (at[0] + (px - drawn.width) // 2, at[1] + (px - drawn.height) // 2))
+
+
+def image_grid(
+    tiles: Sequence[np.ndarray],
+    columns: int,
+    px: int,
+    *,
+    gap: int = 2,
+    sharp: bool = False,
+    ground: tuple[int, int, int] = PAPER,
+    framed: Collection[int] = (),
+) -> Image.Image:
+    """Tiles (h, w, 3) uint8 in `columns` columns, row by row, each at most `px` wide.
+
+    ground: the colour of the gaps. framed: positions of tiles with a red frame.
+    """
+    columns = max(1, min(columns, len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    size = columns * (px + gap) - gap, rows * (px + gap) - gap
+    picture = Image.new("RGB", size, ground)
+    draw = ImageDraw.Draw(picture)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        x, y = column * (px + gap), row * (px + gap)
+        paste(picture, tile, (x, y), px, sharp)
+        if number in framed:
+            frame = (x, y, x + px - 1, y + px - 1)
+            draw.rectangle(frame, outline=ImageColor.getrgb(MARK), width=4)
     return picture
 
 
@@ -141,53 +166,22 @@ def feature_sheet(
     cell_width = 2 * span + mid
     letters = 23 if cell_width >= 300 else 18
     label = letters + 11
-    head = _head_height(subtitle)
+    head = HEAD if subtitle else 54
     rows = math.ceil(len(cells) / columns)
     total = columns * cell_width + (columns - 1) * apart
     picture, draw = sheet(total, head + rows * (span + label) + (rows - 1) * 10)
-    _write_head(draw, title, subtitle, total)
+    heading(draw, title, subtitle, total)
     for number, cell in enumerate(cells):
         row, column = divmod(number, columns)
         x, y = column * (cell_width + apart), head + row * (span + label + 10)
-        write(draw, (x, y + label // 2 - 2), cell.name, letters, bold=True)
-        used = text_width(cell.name + " ", letters, bold=True)
-        room = cell_width - used
-        if cell.note and text_width(cell.note, letters) <= room:
-            write(draw, (x + cell_width, y + label // 2 - 2), cell.note, letters, anchor="rm",
-                  fill=FAINT)  # fmt: skip
+        middle, used = y + label // 2 - 2, text_width(cell.name + " ", letters, bold=True)
+        write(draw, (x, middle), cell.name, letters, bold=True)
+        if cell.note and text_width(cell.note, letters) <= cell_width - used:
+            write(draw, (x + cell_width, middle), cell.note, letters, anchor="rm", fill=FAINT)
+        # The ground is not white: white patches would run into each other and into the page.
         left_px = span if len(cell.left) == 1 else tile
-        picture.paste(block(cell.left, left_px, gap, sharp_left), (x, y + label))
-        picture.paste(block(cell.patches, tile, gap), (x + span + mid, y + label))
+        left = image_grid(cell.left, side, left_px, sharp=sharp_left, ground=GAP)
+        picture.paste(left, (x, y + label))
+        right = image_grid(cell.patches, side, tile, ground=GAP)
+        picture.paste(right, (x + span + mid, y + label))
     return picture
-
-
-def image_grid(
-    tiles: Sequence[np.ndarray],
-    columns: int,
-    px: int,
-    *,
-    gap: int = 2,
-    sharp: bool = False,
-) -> Image.Image:
-    """Tiles (h, w, 3) uint8 in `columns` columns, each at most `px` wide."""
-    columns = max(1, min(columns, len(tiles)))
-    rows = math.ceil(len(tiles) / columns)
-    width = columns * px + (columns - 1) * gap
-    picture, _ = sheet(width, rows * px + (rows - 1) * gap)
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        x, y = column * (px + gap), row * (px + gap)
-        drawn = resize(tile, px, sharp)
-        picture.paste(drawn, (x + (px - drawn.width) // 2, y + (px - drawn.height) // 2))
-    return picture
-
-
-def _head_height(subtitle: str) -> int:
-    return 88 if subtitle else 54
-
-
-def _write_head(draw: ImageDraw.ImageDraw, title: str, subtitle: str, width: int) -> None:
-    for y, text, size, bold, fill in ((20, title, 34, True, INK), (62, subtitle, 25, False, FAINT)):
-        while size > 11 and text_width(text, size, bold) > width:
-            size -= 1
-        write(draw, (0, y), text, size, bold=bold, fill=fill)

@@ -13,6 +13,7 @@ from zfnet.figures.kit.style import CATEGORICAL, MARK, NEUTRAL, figure
 HEAT = "viridis"
 TITLE_POINTS = 11.5
 TEXT_POINTS = 10
+NAMED = 7  # labels with a colour and a name of their own; the others share one
 
 Box = tuple[float, float, float, float]
 
@@ -71,7 +72,6 @@ class LabelPanel:
     names: Sequence[str]
     first: int | None = None
     box: Box | None = None
-    most: int = 7
 
 
 Panel = ImagePanel | HeatPanel | LabelPanel
@@ -96,41 +96,6 @@ def cell_edges(centres: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([[0.0], middle, [float(length)]])
 
 
-def panel_row(panels: Sequence[Panel], title: str = "", panel_inches: float = 2.0) -> Any:
-    """A row of panels of equal size with px axes as one matplotlib figure.
-
-    Axes are placed by hand, not by a layout engine: all images then have the same size whatever
-    stands beside them. Only the first panel carries the numbers of the row axis.
-    """
-    left, bottom, top = 0.68, 0.5, 0.62 if title else 0.32
-    widths = [panel_inches + _room(panel, panel_inches) for panel in panels]
-    for number, panel in enumerate(panels[1:]):
-        if _span(panel) != _span(panels[0]):  # room for its own numbers
-            widths[number] += 0.22
-    width, height = left + sum(widths), bottom + panel_inches + top
-    drawn = figure(width, height)
-    if title:
-        _title(drawn, title, left, width, height)
-    for number, panel in enumerate(panels):
-        x = left + sum(widths[:number])
-        axis = _add_panel(drawn, panel, (x, bottom), panel_inches)
-        if number == 0:
-            axis.set_ylabel("y (px)", fontsize=TEXT_POINTS, labelpad=2)
-        elif _span(panel) == _span(panels[0]):
-            axis.set_yticklabels([])
-    return drawn
-
-
-def _title(drawn: Any, title: str, left: float, width: float, height: float) -> None:
-    """A bold title at the top left; `left` and the figure's size in inches."""
-    # A bold letter is about 0.66 of its size wide: long titles get smaller letters, not cut.
-    points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
-    drawn.text(
-        left / width, 1 - 0.17 / height, title, fontsize=points,
-        fontweight="bold", ha="left", va="center",
-    )  # fmt: skip
-
-
 def panel_sheet(
     rows: Sequence[Sequence[Panel]],
     strip: Strip | None = None,
@@ -142,16 +107,18 @@ def panel_sheet(
 
     The paper's Fig. 7 for one image: (a), (b), (c), then other projections as the strip, then (d)
     and (e). Returns a matplotlib figure, narrow enough to be read when it is shown 800 px wide.
+    Axes are placed by hand, not by a layout engine: all images then have the same size whatever
+    stands beside them. Panels with the px of their row's first have no numbers of their own.
     """
     left, bottom, head, edge = 0.62, 0.5, 0.3, 0.06
     columns = max(len(row) for row in rows)
     # What stands to the right of a row's last panel (a legend) may use the columns that follow.
     widths = [
-        max(panel_inches + _room(row[c], panel_inches) for row in rows if len(row) > c + 1)
+        max(panel_inches + _room(row, c, panel_inches) for row in rows if len(row) > c + 1)
         for c in range(columns - 1)
     ]
     right = [
-        sum(widths[: len(row) - 1]) + panel_inches + max(0, _room(row[-1], panel_inches))
+        sum(widths[: len(row) - 1]) + panel_inches + max(0, _room(row, -1, panel_inches))
         for row in rows
     ]
     width = left + max(right) + edge
@@ -165,7 +132,10 @@ def panel_sheet(
     height = top + len(rows) * (head + panel_inches + bottom) + strip_height
     drawn = figure(width, height)
     if title:
-        _title(drawn, title, left, width, height)
+        # A bold letter is about 0.66 of its size wide: long titles get smaller letters, not cut.
+        points = min(TITLE_POINTS + 1.5, 72 * (width - left) / (0.66 * len(title)))
+        drawn.text(left / width, 1 - 0.17 / height, title, fontsize=points, fontweight="bold",
+                   ha="left", va="center")  # fmt: skip
     y = height - top
     for number, row in enumerate(rows):
         y -= head + panel_inches
@@ -232,9 +202,11 @@ def _panel_size(panel: Panel, inches: float) -> tuple[float, float]:
     return inches * (x1 - x0) / longer, inches * (y1 - y0) / longer
 
 
-def _room(panel: Panel, inches: float) -> float:
-    """Inches to the right of a panel: gap, and what its colour bar or its legend needs."""
-    spare = inches - _panel_size(panel, inches)[0]
+def _room(row: Sequence[Panel], place: int, inches: float) -> float:
+    """Inches to the right of a panel: gap, colour bar or legend, numbers of the next panel."""
+    panel, spare = row[place], inches - _panel_size(row[place], inches)[0]
+    if place >= 0 and _span(row[place + 1]) != _span(row[0]):
+        spare -= 0.22  # its own numbers
     if isinstance(panel, ImagePanel):
         return 0.3 - spare
     if isinstance(panel, HeatPanel):
@@ -243,14 +215,11 @@ def _room(panel: Panel, inches: float) -> float:
     return 0.45 + 0.092 * longest - spare
 
 
-def label_order(labels: np.ndarray, first: int | None, most: int) -> list[int]:
-    """Labels in the legend's order: `first`, then by area (ties: lower number), at most `most`."""
+def label_order(labels: np.ndarray, first: int | None) -> list[int]:
+    """Labels in the legend's order: `first`, then by area (ties: lower number), at most NAMED."""
     found, counts = np.unique(labels, return_counts=True)
-    order = [int(found[i]) for i in np.lexsort((found, -counts))]
-    if first is not None and first in order:
-        order.remove(first)
-        order.insert(0, first)
-    return order[:most]
+    order = found[np.lexsort((found, -counts))].tolist()
+    return sorted(order, key=lambda label: label != first)[:NAMED]
 
 
 def _draw_panel(axis: Any, bar: Any, panel: Panel) -> None:
@@ -279,15 +248,7 @@ def _draw_panel(axis: Any, bar: Any, panel: Panel) -> None:
 
 def _draw_heat(axis: Any, bar_axis: Any, panel: HeatPanel) -> None:
     low, high = _limits(panel)
-    mesh = axis.pcolormesh(
-        cell_edges(panel.xs, panel.extent[1]),
-        cell_edges(panel.ys, panel.extent[0]),
-        panel.values,
-        cmap=HEAT,
-        vmin=low,
-        vmax=high,
-        shading="flat",
-    )
+    mesh = _cells(axis, panel, panel.values, cmap=HEAT, vmin=low, vmax=high)
     bar = axis.figure.colorbar(mesh, cax=bar_axis)
     bar.ax.tick_params(labelsize=TEXT_POINTS - 1, length=3)
     bar.outline.set_linewidth(0.6)
@@ -298,6 +259,12 @@ def _draw_heat(axis: Any, bar_axis: Any, panel: HeatPanel) -> None:
             [-0.15], [panel.clean], marker=">", color=MARK, markersize=7, clip_on=False,
             transform=bar.ax.get_yaxis_transform(),
         )  # fmt: skip
+
+
+def _cells(axis: Any, panel: HeatPanel | LabelPanel, values: np.ndarray, **look: Any) -> Any:
+    """One coloured cell a place of the occluder."""
+    x, y = cell_edges(panel.xs, panel.extent[1]), cell_edges(panel.ys, panel.extent[0])
+    return axis.pcolormesh(x, y, values, shading="flat", **look)
 
 
 def _limits(panel: HeatPanel) -> tuple[float, float]:
@@ -312,23 +279,14 @@ def _draw_labels(axis: Any, panel: LabelPanel) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    order = label_order(panel.labels, panel.first, panel.most)
+    order = label_order(panel.labels, panel.first)
     ranks = np.full(panel.labels.shape, len(order), dtype=np.int64)
     for rank, label in enumerate(order):
         ranks[panel.labels == label] = rank
     colours = [*CATEGORICAL[: len(order)], NEUTRAL]
-    axis.pcolormesh(
-        cell_edges(panel.xs, panel.extent[1]),
-        cell_edges(panel.ys, panel.extent[0]),
-        ranks,
-        cmap=ListedColormap(colours),
-        vmin=-0.5,
-        vmax=len(order) + 0.5,
-        shading="flat",
-    )
-    entries = [
-        Patch(facecolor=colours[rank], label=name) for rank, name in enumerate(_legend_names(panel))
-    ]
+    _cells(axis, panel, ranks, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(order) + 0.5)
+    named = zip(colours, _legend_names(panel), strict=False)
+    entries = [Patch(facecolor=colour, label=name) for colour, name in named]
     axis.legend(
         handles=entries, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0,
         frameon=False, fontsize=TEXT_POINTS, handlelength=1.1, handleheight=1.1,
@@ -336,7 +294,7 @@ def _draw_labels(axis: Any, panel: LabelPanel) -> None:
 
 
 def _legend_names(panel: LabelPanel) -> list[str]:
-    order = label_order(panel.labels, panel.first, panel.most)
+    order = label_order(panel.labels, panel.first)
     names = [shorten(panel.names[label], 20) for label in order]
     others = len(np.unique(panel.labels)) - len(order)
     return [*names, f"{others} other{'s' * (others > 1)}"] if others else names

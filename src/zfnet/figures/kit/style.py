@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
+
+from zfnet.stats.estimate import Estimate
 
 PAPER = (255, 255, 255)
 INK = (34, 34, 34)
@@ -22,6 +25,7 @@ CATEGORICAL = (
     "#f0e442", "#7f7f7f", "#8c564b", "#4b4e9e", "#a6c64c", "#b8a9c9",
 )  # fmt: skip
 NEUTRAL = "#dddddd"
+HEAD = 88  # px that `heading` takes above a sheet
 
 
 @functools.cache
@@ -54,11 +58,40 @@ def write(
     draw.text(at, text, font=font(size, bold), fill=fill, anchor=anchor)
 
 
+def fitting(texts: Collection[str], size: int, width: float, bold: bool = False) -> int:
+    """The largest size up to `size`, at least 11 px, at which each of the lines fits in `width`."""
+    while size > 11 and max(text_width(text, size, bold) for text in texts) > width:
+        size -= 1
+    return size
+
+
+def heading(draw: ImageDraw.ImageDraw, title: str, subtitle: str, width: int) -> None:
+    """A bold title and a faint line below it, at the top left; long ones get smaller letters."""
+    write(draw, (0, 20), title, fitting([title], 34, width, True), bold=True)
+    write(draw, (0, 62), subtitle, fitting([subtitle], 25, width), fill=FAINT)
+
+
 def figure(width: float, height: float) -> Any:
     """An empty matplotlib figure of `width` x `height` inches at 150 dpi, white."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+
+
+def tidy(axis: Any, points: float, grid: str = "") -> None:
+    """Small ticks with numbers of `points`, a frame left and below; `grid`: "x", "y" or "both"."""
+    axis.tick_params(labelsize=points, length=3)
+    axis.spines[["top", "right"]].set_visible(False)
+    if grid:
+        axis.grid(axis=grid, color="#e3e3e3", linewidth=0.7)
+
+
+def whisker(axis: Any, x: float, estimate: Estimate, scale: float = 1, **look: Any) -> None:
+    """`scale` times an estimate as a dot above `x`, with its interval where it has one."""
+    ends = [estimate.value if end is None else end for end in (estimate.low, estimate.high)]
+    spans = [[abs(scale * (end - estimate.value))] for end in ends]
+    look = {"fmt": "o", "markersize": 7, "capsize": 4, "linewidth": 2} | look
+    axis.errorbar([x], [scale * estimate.value], spans, **look)
 
 
 def sheet(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
