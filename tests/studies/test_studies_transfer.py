@@ -17,7 +17,7 @@ from zfnet.report import study as page
 from zfnet.results import Results, save
 from zfnet.stats.folds import draw_folds
 from zfnet.stats.precision import average_precision
-from zfnet.studies import layer7, pascal, transfer
+from zfnet.studies import pascal, target_sets, transfer
 from zfnet.studies.feature_store import FeatureStore
 from zfnet.studies.target_sets import LabelledSet
 
@@ -203,8 +203,8 @@ def test_both_ways_to_coordinates_give_the_same_answers(monkeypatch):
     train, test = np.arange(32), np.arange(32, N)
     answers = []
     for limit in (N, N - 1):  # by the products of all pairs, and from the features themselves
-        monkeypatch.setattr(layer7, "GRAM_IMAGES", limit)
-        x, rest = layer7.Basis(values).coordinates(train, test)
+        monkeypatch.setattr(target_sets, "GRAM_IMAGES", limit)
+        x, rest = target_sets.Basis(values).coordinates(train, test)
         assert x.shape[1] == (32 if limit == N else 60)
         found = transfer.fit_best(transfer.Softmax, x, LABELS[train], [10.0], seed=0)
         answers.append(found.scores(rest))

@@ -206,8 +206,8 @@ def _precision_figure(results: Results, name: str) -> Figure:
     ]
     return Figure(
         f"{name}_precision",
-        f"Table 6: average precision by class on {name}. The last row is their mean. Crosses: the paper's net "
-        "on VOC 2012's test part.",
+        f"Table 6: average precision by class on {name}, and at the end its mean. Crosses: the "
+        "paper's net on VOC 2012's test part.",
         f"Average precision by class; means: {', '.join(means)}.",
         functools.partial(precision_chart, results, name),
     )

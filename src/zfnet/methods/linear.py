@@ -299,9 +299,7 @@ class _SquaredHinge:
         return weights * z
 
 
-class _LogLoss:
-    joint = False
-
+class _LogLoss(_SquaredHinge):
     def __init__(self, y: np.ndarray, weight: np.ndarray) -> None:
         self.y, self.weight = y, weight
 
@@ -315,9 +313,6 @@ class _LogLoss:
         wrong = expit(-margin)
         value = (self.weight * np.logaddexp(0, -margin)).sum(0)
         return value, -self.weight * self.y * wrong, self.weight * wrong * (1 - wrong)
-
-    def curve(self, weights: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return weights * z
 
 
 class _CrossEntropy:

@@ -19,15 +19,15 @@ from zfnet.methods.linear import SEARCH_TOL, LinearFit, Sigmoids, Softmax, fit_b
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.precision import mean_precision, precisions
-from zfnet.studies.feature_store import FeatureStore
-from zfnet.studies.layer7 import LAYER, NETS, PRETRAINED, UNTRAINED, Basis
+from zfnet.studies.feature_store import TRAINED, UNTRAINED, FeatureStore
+from zfnet.studies.target_sets import LAYER, Basis
 
 if TYPE_CHECKING:
     from zfnet.pipeline.options import TargetOptions
     from zfnet.pipeline.studies import Transfer
 
 LAST_ELEVEN = 2009  # the last year whose measure is the eleven-point average
-SOFTMAX, SIGMOIDS, CONTROL = "softmax", "sigmoids", "untrained"  # CONTROL: softmax, random weights
+SOFTMAX, SIGMOIDS = "softmax", "sigmoids"  # UNTRAINED: the softmax on random weights
 
 
 def measure_pascal(
@@ -50,39 +50,31 @@ def measure_pascal(
         flags[split] = present[sides[split]], ~difficult[sides[split]]
     labels = prepared.split("train").labels[sides["train"]]
     train, val = np.split(np.arange(sum(map(len, sides.values()))), [len(labels)])
-    methods = [SOFTMAX, SIGMOIDS]
-    if cfg.untrained and NETS[UNTRAINED] in store.nets(name, "train"):
-        methods.append(CONTROL)
     shown, counts = flags["val"]
     eleven = target.year <= LAST_ELEVEN
-    by_class: dict[str, np.ndarray] = {}
-    estimates, areas, constants = {}, {}, {}
+    note = "eleven-point average" if eleven else "area under the precision-recall curve"
+    ids = [entry.id for entry in prepared.classes]
+    table: dict[str, list[Any]] = {"class": [*ids, "mean"]}
+    estimates, areas = {}, {}
+    control = cfg.untrained and UNTRAINED in store.nets(name, "train")
+    methods = [SOFTMAX, SIGMOIDS, *([UNTRAINED] if control else [])]
     for method in progress(methods, desc=name, unit="row"):
-        net = NETS[UNTRAINED if method == CONTROL else PRETRAINED]
+        net = UNTRAINED if method == UNTRAINED else TRAINED
         parts = [store.layer(name, split, net, LAYER)[rows] for split, rows in sides.items()]
         x, rest = Basis(np.concatenate(parts)).coordinates(train, val)
         if method == SIGMOIDS:
-            fitted = best_sigmoids(x, *flags["train"], cfg)
-            scores = fitted.scores(rest)
+            scores = best_sigmoids(x, *flags["train"], cfg).scores(rest)
         else:
             fitted = fit_best(
                 Softmax, x, labels, cfg.grid, seed=cfg.seed, inner_folds=cfg.inner_folds
             )
-            scores = class_scores(fitted, rest, len(prepared.classes))
-        constants[method] = fitted.C
-        by_class[method] = 100 * precisions(scores, shown, counts, eleven_points=eleven)
+            scores = class_scores(fitted, rest, len(ids))
+        own = mean_precision(scores, shown, counts, eleven_points=eleven, seed=cfg.seed, note=note)
+        by_class = 100 * precisions(scores, shown, counts, eleven_points=eleven)
+        table[method] = [*(None if math.isnan(x) else x for x in by_class.tolist()), own.value]
         areas[method] = 100 * float(np.nanmean(precisions(scores, shown, counts)))
-        estimates[f"{name}_{method}_map"] = mean_precision(
-            scores, shown, counts, eleven_points=eleven, seed=cfg.seed,
-            note="eleven-point average" if eleven else "area under the precision-recall curve",
-        )  # fmt: skip
-    images = (shown & counts).sum(0).tolist()
-    columns = [list(map(_or_none, each)) for each in by_class.values()]
-    rows_ = [
-        [entry.id, *each] for entry, *each in zip(prepared.classes, *columns, images, strict=True)
-    ]
-    means = [estimates[f"{name}_{method}_map"].value for method in methods]
-    rows_.append(["mean", *means, len(shown)])
+        estimates[f"{name}_{method}_map"] = own
+    table["images"] = [*(shown & counts).sum(0).tolist(), len(shown)]
     facts: dict[str, Any] = {
         "protocol": target.protocol,
         "paper": target.paper,
@@ -90,13 +82,10 @@ def measure_pascal(
         "train_images": len(labels),
         "test_images": len(shown),
         "left_out": sum(len(set(rows)) for rows in out.values()),
-        "constants": constants,
         "area": areas,
     }
-    table = Table(["class", *by_class, "images"], rows_)
-    return Measurement(
-        store.net, str(LAYER), cfg.seed, estimates, {f"{name}_precision": table}, facts=facts
-    )
+    tables = {f"{name}_precision": Table(list(table), list(zip(*table.values(), strict=True)))}
+    return Measurement(store.net, str(LAYER), cfg.seed, estimates, tables, facts=facts)
 
 
 def class_scores(fitted: LinearFit, x: np.ndarray, classes: int) -> np.ndarray:
@@ -129,7 +118,3 @@ def best_sigmoids(
                 means[i, number] = np.nanmean(each)
         chosen = grid[int(np.argmax(means.mean(1)))]
     return Sigmoids(chosen).fit(x, present, weight)
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -35,16 +35,16 @@ from zfnet.stats.accuracy import Accuracy, accuracies
 from zfnet.stats.estimate import AT_CHANCE, Estimate
 from zfnet.stats.folds import Fold, draw_folds, without
 from zfnet.stats.paired import cells
-from zfnet.studies.feature_store import FeatureStore
-from zfnet.studies.layer7 import LAYER, NETS, PRETRAINED, SCRATCH, UNTRAINED, Basis
+from zfnet.studies.feature_store import TRAINED, UNTRAINED, FeatureStore
 from zfnet.studies.pascal import measure_pascal
-from zfnet.studies.target_sets import SPLIT, LabelledSet, excluded_rows
+from zfnet.studies.target_sets import LAYER, SPLIT, Basis, LabelledSet, excluded_rows
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
     from zfnet.pipeline.studies import Transfer
 
 VOC = "voc"  # the protocol of Table 6
+PRETRAINED, SCRATCH = "pretrained", "scratch"
 METHODS = (PRETRAINED, SCRATCH, UNTRAINED)
 RECIPE = ("batch_size", "lr", "init", "dropout", "normalise")  # of the nets from scratch
 
@@ -238,13 +238,14 @@ def measure_per_class(
     )
     folds = [without(fold, labels, own.excluded) for fold in drawn]
     jobs = [(PRETRAINED, size, number) for number in range(len(folds)) for size in sizes]
-    if cfg.untrained and NETS[UNTRAINED] in store.nets(name, SPLIT):  # the table's sizes alone
+    if cfg.untrained and UNTRAINED in store.nets(name, SPLIT):  # the table's sizes alone
         jobs += [(UNTRAINED, n, k) for k in range(len(folds)) for n in target.train_per_class]
     bases: dict[str, Basis] = {}
     answers: dict[Method, MethodAnswers] = {}
     for method, size, number in progress(jobs, desc=f"softmax on {name}", unit="fit"):
         if method not in bases:
-            bases[method] = Basis(store.layer(name, SPLIT, NETS[method], LAYER, len(labels)))
+            net = TRAINED if method == PRETRAINED else UNTRAINED
+            bases[method] = Basis(store.layer(name, SPLIT, net, LAYER, len(labels)))
         train, test = folds[number].train[size], folds[number].test
         x, rest = bases[method].coordinates(train, test)
         fitted = fit_best(
