@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from adopted import TARGETS, carried_over, paths_in, write_overlap
 from sklearn.svm import LinearSVC
+from target_places import paths_in, write_overlap
 
 from zfnet.errors import UserError
 from zfnet.figures import probe as telling
@@ -330,31 +330,3 @@ def test_the_papers_figures_stand_beside_their_own_set_alone(
     assert "rises with depth" in answer
     assert ("44.8 ± 0.7" in method) == bool(printed)
     assert not {"None", "nan"} & set(text.replace(",", " ").split())
-
-
-def test_a_torchvision_net_with_its_weights_file_is_probed_at_its_own_layers(
-    root: Path, tmp_path: Path
-) -> None:
-    import torch
-
-    paths, net = carried_over(root, tmp_path)
-    found = probe.run(Probe(targets=TARGETS), paths)
-    layers = [layer for layer in (1, 2, 3, 4, 5, 7) if f"{layer}.out" in net.taps]
-    assert len(layers) > 3
-    assert found.net == net.name
-    svm = [row for row in found.tables["tints_table7"].records() if row["classifier"] == "svm"]
-    assert [row["layer"] for row in svm] == layers
-    heard: dict[int, int] = {}
-    for layer in layers:
-        module = net.model.get_submodule(net.taps[f"{layer}.out"])
-        module.register_forward_hook(
-            lambda m, a, output, layer=layer: heard.__setitem__(layer, output[0].numel())
-        )
-    with torch.no_grad():
-        net.model(torch.zeros(1, 3, 64, 64))
-    assert {row["layer"]: row["features"] for row in svm} == heard
-    for layer in layers:  # colours are told apart even by random filters
-        assert found.estimates[f"tints_svm_{layer}"].value > 60
-    tests = [fold.test for fold in draw_folds(np.arange(30) % 3, [4], 5, 2, 0)]
-    assert found.estimates["tints_svm_7"].n == len(np.unique(np.concatenate(tests)))
-    assert all(np.isfinite(row["untrained"]) for row in svm)

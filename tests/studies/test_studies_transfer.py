@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from adopted import TARGETS, carried_over, paths_in, write_overlap
+from target_places import paths_in, write_overlap
 
 from zfnet.errors import UserError
 from zfnet.figures import transfer as telling
@@ -250,16 +250,6 @@ def test_nothing_to_run_is_said(stage, capsys, tmp_path, root):
     results = saved(found, tmp_path, root)
     assert (telling.figures(results), telling.tables(results)) == ([], {})
     assert "No target is run" in page.page("transfer", results)
-
-
-def test_a_torchvision_net_with_its_weights_file_is_carried_over(root, tmp_path):
-    paths, net = carried_over(root, tmp_path)
-    found = transfer.run(Transfer(targets=TARGETS), paths)
-    assert (found.net, found.facts["module"]) == (net.name, net.taps["7.out"])
-    assert found.estimates["tints_pretrained_4"].value > 60
-    assert {name.rsplit("_", 1)[0] for name in found.estimates} == {
-        "tints_pretrained", "tints_untrained", "tints_pretrained_minus_untrained"
-    }  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------- telling
