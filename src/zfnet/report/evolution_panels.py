@@ -15,7 +15,7 @@ from PIL import Image
 from zfnet.data.store import Prepared
 from zfnet.data.views import NetView
 from zfnet.figures.kit.grid import image_grid
-from zfnet.report.explore_features import EPOCH_PX, FollowedLayer, epoch_tiles
+from zfnet.report.explore_features import EPOCH_PX, epoch_tiles
 from zfnet.report.explore_sheets import check_rows
 from zfnet.results import Results
 
@@ -59,8 +59,8 @@ def panels(study: Mapping[str, Any], root: Path) -> Iterator[tuple[int, str, Pan
         members = results.array(f"layer{number}_maps").tolist()
         pictured = results.array(f"layer{number}_pictured").tolist()
         maps = chosen_maps(pictured, facts["layers"][number].get("shown", []))
-        layer = FollowedLayer(number, dict(study))
-        tiles = [epoch_tiles(layer, pictured.index(m), members.index(m), view) for m in maps]
+        places = [(pictured.index(m), members.index(m)) for m in maps]
+        tiles = [epoch_tiles(results, number, *place, view) for place in places]
         for index, epoch in enumerate(facts["epochs"]):
             caption = (
                 f"Layer {number}, epoch {epoch}: projection (left) and image patch (right) of the "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from zfnet.report.explore_sheets import (
     fact,
     image_sheets,
     lacking,
-    load_array,
     pages,
     rounded,
     square,
@@ -79,7 +77,7 @@ def write(
                 "purity": [_purity(one) for one in all_maps],
             }
             if followed and evolution is not None:
-                _write_evolution(sheets, evolution, number, prepared, site)
+                _write_evolution(sheets, evolution["results"], number, prepared, site)
     followed_by = _account(evolution)
     meta = {
         "px": px,
@@ -147,18 +145,6 @@ def _purity(one: Mapping[str, Any]) -> float | None:
 
 
 # ------------------------------------------------------------------------------------- evolution
-@dataclass(frozen=True)
-class FollowedLayer:
-    """One layer of the evolution study, as `load_study` gives that."""
-
-    number: str
-    study: dict[str, Any]
-
-    def array(self, name: str) -> np.ndarray:
-        """Array `layer<number>_<name>`."""
-        return load_array(self.study, f"layer{self.number}_{name}")
-
-
 def _account(evolution: dict[str, Any] | None) -> dict[str, Any]:
     """The study's own account; empty without the study, or where the net had no snapshots."""
     facts: dict[str, Any] = evolution["results"].facts if evolution else {}
@@ -175,49 +161,58 @@ def _followed(evolution: dict[str, Any] | None, number: str) -> list[int]:
 
 
 def _write_evolution(
-    sheets: Sheets, evolution: dict[str, Any], number: str, prepared: Prepared, site: Path
+    sheets: Sheets, results: Results, number: str, prepared: Prepared, site: Path
 ) -> None:
     """Sheets and scripts of a layer's followed maps: one row a map, two tiles an epoch."""
-    layer, results = FollowedLayer(number, evolution), evolution["results"]
     view = NetView(prepared, fact(results, "split"), fact(results, "input_px"))
-    check_rows(layer.array("images"), view, "evolution")
-    members = {int(m): i for i, m in enumerate(layer.array("maps"))}
+    check_rows(results.array(f"layer{number}_images"), view, "evolution")
+    members = {int(m): i for i, m in enumerate(results.array(f"layer{number}_maps"))}
     settled = _settled(results, number)
-    pictured = layer.array("pictured").tolist()
+    pictured = results.array(f"layer{number}_pictured").tolist()
     for page, maps in pages(list(enumerate(pictured)), FOLLOWED_A_SHEET):
         tiles, by_map = [], {}
         for kept, m in maps:
-            tiles += epoch_tiles(layer, kept, members[m], view)
-            by_map[str(m)] = _epochs_of(layer, members[m], view) | {"settled": settled.get(m)}
-        epochs = len(tiles) // (2 * len(maps))
+            tiles += epoch_tiles(results, number, kept, members[m], view)
+            epochs = _epochs_of(results, number, members[m], view)
+            by_map[str(m)] = epochs | {"settled": settled.get(m)}
         name = f"{FOLDER}/layer{number}_epochs_{page}"
-        sheet = sheets.add(f"{name}.webp", tiles, columns=2 * epochs)
+        sheet = sheets.add(f"{name}.webp", tiles, columns=len(tiles) // len(maps))
         order = [m for _, m in maps]
         data = {"sheet": sheet.plain(), "order": order, "maps": by_map}
         write_call(site / f"{name}.js", CALL, f"{number}/epochs/{page}", data)
 
 
-def epoch_tiles(layer: FollowedLayer, kept: int, member: int, view: NetView) -> list[np.ndarray]:
-    """For each epoch the projection and the patch of the map's strongest activation."""
-    crops = np.asarray(layer.array("projections")[kept])
-    values, rows = layer.array("values")[member], layer.array("images")[member]
-    corners, boxes = layer.array("corners")[member], layer.array("boxes")[member]
+def epoch_tiles(
+    results: Results, number: str, kept: int, member: int, view: NetView
+) -> list[np.ndarray]:
+    """For each epoch the projection and the patch of the map's strongest activation.
+
+    results: of the evolution study; kept, member: the map's place among those whose pictures were
+    kept, and among those that were measured.
+    """
+    values, rows, corners, boxes = (
+        results.array(f"layer{number}_{name}")[member]
+        for name in ("values", "images", "corners", "boxes")
+    )
     tiles = []
-    for e, crop in enumerate(crops):
+    for e, crop in enumerate(np.asarray(results.array(f"layer{number}_projections")[kept])):
         image, active = view.image(int(rows[e])), bool(values[e] > 0)
         tile = patch(image, corners[e], crop.shape[:2], boxes[e], active)
         tiles += [signed_thumbnail(crop, EPOCH_PX), square(tile, EPOCH_PX)]
     return tiles
 
 
-def _epochs_of(layer: FollowedLayer, member: int, view: NetView) -> dict[str, Any]:
-    rows = layer.array("images")[member].tolist()
+def _epochs_of(results: Results, number: str, member: int, view: NetView) -> dict[str, Any]:
+    values, rows, fixed, own = (
+        results.array(f"layer{number}_{name}")[member]
+        for name in ("values", "images", "fixed", "own")
+    )
     return {
-        "values": rounded(layer.array("values")[member]),
-        "fixed": rounded(layer.array("fixed")[member], 3),
-        "own": rounded(layer.array("own")[member], 3),
+        "values": rounded(values),
+        "fixed": rounded(fixed, 3),
+        "own": rounded(own, 3),
         "labels": view.split.labels[rows].tolist(),
-        "ids": [view.split.ids[row] for row in rows],
+        "ids": [view.split.ids[row] for row in rows.tolist()],
     }
 
 
