@@ -7,34 +7,10 @@ from typing import Any
 import pytest
 
 from zfnet.figures.departures import departures
+from zfnet.pipeline.options import ModelOptions, TrainingOptions
 
-PAPER_MODEL: dict[str, Any] = {
-    "arch": "zfnet",
-    "width": 1.0,
-    "input_px": 224,
-    "without": [],
-    "fc_units": 4096,
-    "middle_maps": None,
-    "grouped": False,
-    "lrn": {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0},
-    "changes": {},
-}
-PAPER_TRAINING: dict[str, Any] = {
-    "epochs": 70,
-    "batch_size": 128,
-    "lr": 0.01,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "plateau",
-    "plateau": {"factor": 0.1, "patience": 3, "threshold": 0.1},
-    "steps": {"at": [0.6, 0.85], "factor": 0.1},
-    "crop": "ten",
-    "flip": True,
-    "init": "paper",
-    "max_filter_rms": 0.1,
-    "dropout": 0.5,
-    "precision": "32-true",
-}
+PAPER_MODEL = ModelOptions().model_dump(mode="json")
+PAPER_TRAINING = TrainingOptions().model_dump(mode="json")
 IMAGENET = {
     "source": "imagenet",
     "size": 256,

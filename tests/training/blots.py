@@ -9,49 +9,20 @@ import numpy as np
 
 from zfnet.data.prepare import prepare
 from zfnet.data.sample import ClassInfo, Sample
+from zfnet.pipeline.options import ModelOptions, PlateauOptions, StepsOptions, TrainingOptions
 
 CLASSES = 6
 SIZE = 40
-MODEL = {
-    "arch": "zfnet",
-    "width": 0.05,
-    "input_px": 33,
-    "without": [],
-    "fc_units": 320,
-    "middle_maps": None,
-    "grouped": False,
-    "lrn": {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0},
-    # a net for images of 33 px
-    "changes": {
-        "1": {"kernel": 5, "stride": 1, "pad": 2},
-        "2": {"kernel": 3, "stride": 1, "pad": 1},
-    },
-    "weights": None,
-    "layers": {},
-    "training": {},
-    "seeds": 1,
-}
-TRAINING = {
-    "epochs": 4,
-    "batch_size": 16,
-    "lr": 0.01,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "plateau",
-    "plateau": {"factor": 0.1, "patience": 1, "threshold": 0.1},
-    "steps": {"at": [0.5], "factor": 0.1},
-    "crop": "ten",
-    "flip": True,
-    "init": "scaled",
-    "max_filter_rms": 0.1,
-    "dropout": 0.5,
-    "precision": "32-true",
-    "channels_last": True,
-    "compile": False,
-    "threads": None,
-    "devices": 1,
-    "nodes": 1,
-}
+# a net for images of 33 px
+EARLY = {"1": {"kernel": 5, "stride": 1, "pad": 2}, "2": {"kernel": 3, "stride": 1, "pad": 1}}
+MODEL = ModelOptions(width=0.05, input_px=33, fc_units=320, changes=EARLY).model_dump(mode="json")
+TRAINING = TrainingOptions(
+    epochs=4,
+    batch_size=16,
+    plateau=PlateauOptions(patience=1),
+    steps=StepsOptions(at=(0.5,)),
+    init="scaled",
+).model_dump(mode="json")
 
 
 class Blots:

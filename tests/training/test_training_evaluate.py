@@ -12,7 +12,7 @@ from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.net import Net, Normalise, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.training import evaluate
-from zfnet.training.evaluate import predict, save_predictions
+from zfnet.training.evaluate import predict
 from zfnet.training.metrics import entries, validation_errors
 
 PX = 33
@@ -124,15 +124,3 @@ def test_few_classes_have_no_top_5() -> None:
     entry = metrics["val_top1_error"]
     assert (entry["value"], entry["n"], entry["unit"]) == (50.0, 4, "%")
     assert entry["low"] < 50 < entry["high"]
-
-
-def test_equal_predictions_give_equal_bytes(tmp_path: Path) -> None:
-    arrays = {
-        "label": np.arange(5, dtype=np.int32),
-        "ten_p": np.linspace(0, 1, 5, dtype=np.float32),
-    }
-    save_predictions(tmp_path / "a.npz", arrays)
-    save_predictions(tmp_path / "b.npz", arrays)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    assert b"\x00\x00\x21\x00" in (tmp_path / "a.npz").read_bytes()  # 1980-01-01, zip's "no date"
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["label"], arrays["label"])

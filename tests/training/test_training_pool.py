@@ -52,23 +52,21 @@ def pair(config: Config, places: Places) -> Callable[..., tuple[Any, Any, Any]]:
     return make
 
 
-def test_how_many_fit() -> None:
-    assert processes.at_once({"threads": None}, CPU) == 1
-    assert processes.at_once({"threads": 1}, CPU) == 2
-    assert processes.at_once({"threads": 2}, CPU) == 1
-    assert processes.at_once({"threads": 3}, CPU) == 1
-    assert processes.at_once({"threads": 1}, torch.device("cuda")) == 1
-
-
-def test_the_environment_says_how_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: 16)
-    monkeypatch.setenv("ZFNET_AT_ONCE", "1")
-    assert processes.at_once({"threads": 1}, CPU) == 1
-    monkeypatch.setenv("ZFNET_AT_ONCE", "12")
-    assert processes.at_once({"threads": 1}, CPU) == 12
+@pytest.mark.parametrize(
+    ("cores", "threads", "most", "fit"),
+    [(2, None, "", 1), (2, 1, "", 2), (2, 3, "", 1), (64, 1, "", processes.AT_MOST),
+     (64, 32, "", 2), (16, 1, "1", 1), (16, 1, "12", 12)],
+)  # fmt: skip
+def test_how_many_fit(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int | None, most: str, fit: int
+) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: cores)
+    monkeypatch.setenv("ZFNET_AT_ONCE", most)
+    assert processes.at_once({"threads": threads}, CPU) == fit
+    assert processes.at_once({"threads": threads}, torch.device("cuda")) == 1
     monkeypatch.setenv("ZFNET_AT_ONCE", "all")
     with pytest.raises(UserError, match="ZFNET_AT_ONCE=all"):
-        processes.at_once({"threads": 1}, CPU)
+        processes.at_once({"threads": threads}, CPU)
 
 
 def test_a_training_on_all_cores_gets_them_back() -> None:
@@ -80,12 +78,6 @@ def test_a_training_on_all_cores_gets_them_back() -> None:
     processes.use_threads(CPU, None)
     assert torch.get_num_threads() == all_cores
     torch.set_num_threads(before)
-
-
-def test_many_cores_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "cores", lambda: 64)
-    assert processes.at_once({"threads": 1}, CPU) == processes.AT_MOST
-    assert processes.at_once({"threads": 32}, CPU) == 2
 
 
 def test_a_net_is_the_same_with_others_beside_it(
@@ -164,33 +156,23 @@ def test_a_net_that_another_run_published_meanwhile_is_told(
         stage.run(cfg, zfnet)
 
 
-def done_by_its_stage(cfg: Any, alexnet: Any) -> Any:
-    """Train and publish alexnet, as its stage does; what its timing file says."""
+def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> None:
+    cfg, zfnet, alexnet = pair(tmp_path)
     timing = stage.run(cfg, alexnet, "alexnet")
     alexnet.timing.parent.mkdir()
     alexnet.timing.write_text(json.dumps(timing))
-    return timing
-
-
-def test_a_net_that_stands_is_not_trained_again(pair: Any, tmp_path: Path) -> None:
-    cfg, zfnet, alexnet = pair(tmp_path)
-    key = done_by_its_stage(cfg, alexnet)["key"]
     stage.run(cfg, zfnet)
     assert not list(zfnet.work.glob("alexnet-*"))
     cfg.training = cfg.training.model_copy(update={"lr": 0.002})  # another net
     stage.run(cfg, zfnet)
     (other,) = zfnet.work.glob("alexnet-*-done")
-    assert key not in other.name
-
-
-def test_a_lost_net_is_trained_again(pair: Any, tmp_path: Path) -> None:
-    cfg, _, alexnet = pair(tmp_path)
-    done_by_its_stage(cfg, alexnet)
-    assert len(pool.published(alexnet.timing, alexnet.final)) == 1
+    assert timing["key"] not in other.name
+    # nor does one stand that was lost, or whose timing is
+    assert pool.published(alexnet.timing, alexnet.final) == {timing["key"]}
     assert pool.published(alexnet.timing, alexnet.final / "gone") == set()
+    assert pool.published(tmp_path / "no.json", alexnet.final) == set()
     alexnet.timing.write_text("{")
     assert pool.published(alexnet.timing, alexnet.final) == set()
-    assert pool.published(tmp_path / "no.json", alexnet.final) == set()
 
 
 def test_tracking_that_watches_trains_one_net_at_a_time(pair: Any, tmp_path: Path) -> None:
@@ -221,21 +203,6 @@ def test_another_nets_fault_of_any_kind_does_not_keep_this_one_back(
     assert stage.run(cfg, zfnet)["trained_for_later_stages"] == 0
     assert (zfnet.final / "weights.pt").is_file()
     assert "alexnet: not enough memory (train@alexnet will try" in capsys.readouterr().err
-
-
-def test_a_fault_of_another_net_is_told_and_left_to_its_stage(
-    pair: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    cfg, zfnet, alexnet = pair(tmp_path)
-    cfg.nets["alexnet"] = cfg.nets["alexnet"].model_copy(update={"training": {"lr": 1e30}})
-    zfnet.others = {"alexnet": cfg.nets["alexnet"].model_dump(mode="json")}
-    stage.run(cfg, zfnet)
-    assert (zfnet.final / "weights.pt").is_file()
-    said = capfd.readouterr().err
-    assert "alexnet: the loss is no longer a number" in said
-    assert "train@alexnet will try again" in said
-    with pytest.raises(UserError, match="no longer a number"):
-        stage.run(cfg, alexnet, "alexnet")
 
 
 def test_a_fault_of_the_net_itself_stops_the_helpers(

@@ -17,7 +17,6 @@ import torch
 from blots import make_prepared
 
 from zfnet.errors import UserError
-from zfnet.models.checkpoint import load_net
 from zfnet.training import processes
 from zfnet.training.job import Job
 from zfnet.training.processes import Place, find_place
@@ -102,22 +101,6 @@ def test_processes_that_do_not_match_the_config_are_refused() -> None:
         find_place(4, 2, {})
 
 
-def test_the_command_starts_that_many_processes_of_this_job() -> None:
-    argv = processes.command(3, Path("job.json"), Path("rows"))
-    assert argv[0] == sys.executable
-    assert argv[1:] == [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=3",
-        "-m",
-        "zfnet.training.worker",
-        "rank",
-        "job.json",
-        "rows",
-    ]
-
-
 def test_rows_and_timing_come_back_from_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     script = (
         "import json, sys, pathlib\n"
@@ -198,29 +181,6 @@ def test_two_processes_take_the_same_steps_and_one_publishes(
         torch.testing.assert_close(weight, both[1][name], rtol=1e-3, atol=1e-5)
     metrics = json.loads(runner.paths.metrics.read_text())
     assert metrics["train_top1_error"]["n"] == 44
-
-
-@pytest.mark.slow
-def test_a_batch_that_processes_cannot_share_is_refused(
-    config: Config, places: Places, tmp_path: Path
-) -> None:
-    runner = Runner(tmp_path, config(devices=2, batch_size=15), places(tmp_path))
-    process = runner.start()
-    error = process.communicate(timeout=120)[1]
-    assert process.returncode != 0
-    assert "training.batch_size=15 is not divisible by the 2 processes" in error
-    assert "torch.distributed" not in error  # said before any process is started
-
-
-@pytest.mark.slow
-def test_a_torchvision_net_is_adopted(config: Config, places: Places, tmp_path: Path) -> None:
-    paths = places(tmp_path)
-    paths.prepared = make_prepared(tmp_path / "data", train=6, val=6, size=224)
-    run(config(model_arch="torchvision/alexnet", model_weights="random"), paths)
-    net = load_net(paths.final)
-    assert net.arch == "torchvision/alexnet"
-    assert net.provenance["weights"] == "random"
-    assert json.loads(paths.metrics.read_text())["status"]["value"] == "adopted"
 
 
 @pytest.mark.slow

@@ -148,13 +148,6 @@ def test_stopped_and_run_again_it_keeps_what_was_finished(
     assert len(timing["trainings"]) == 2
     assert files(paths.results) == files(unbroken.results)
     assert "(1 of 4): finished before" in capsys.readouterr().err
-    # other settings never take over what these left behind
-    with monkeypatch.context() as patch:
-        patch.setattr(scratch, "publish", lambda *args: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            scratch.run(config({"scratch_folds": 1}), paths)
-    assert scratch.run(config({"scratch_folds": 1}, steps=5), paths)["found_finished"] == 0
-    assert "scratch_blots with other settings, unfinished" in capsys.readouterr().err
 
 
 def test_trainings_at_the_same_time_find_what_they_find_alone(
@@ -196,10 +189,7 @@ def stopped_before_publishing(cfg: Any, paths: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "kept"),
     [
-        ({"paper": "table4"}, 4),
-        ({"probe_per_class": 3}, 4),
-        ({"folds": 4}, 4),
-        ({"curve_per_class": [1, 3]}, 4),
+        ({"paper": "table4", "probe_per_class": 3, "folds": 4, "curve_per_class": [1, 3]}, 4),
         ({"scratch_folds": 1}, 2),
         ({"scratch_folds": 3}, 4),
         ({"train_per_class": [5]}, 2),
@@ -296,9 +286,7 @@ def test_enough_steps_learn_the_training_images(
     scratch.run(config(once, steps=1), places(tmp_path / "few"))
     few = json.loads((tmp_path / "few" / "scratch" / "scratch.json").read_text())
     assert few["targets"]["blots"][0]["at_chance"]
-    said = capsys.readouterr().err
-    assert "ended at chance" in said
-    assert "init=he" in said
+    assert "init=he" in capsys.readouterr().err
     paths = places(tmp_path / "many")
     scratch.run(config(once, steps=150, lr=0.002, **LEARNS), paths)
     (record,) = json.loads((paths.results / "scratch.json").read_text())["targets"]["blots"]
@@ -344,15 +332,12 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     scratch.run(cfg, paths)
     record = json.loads((paths.results / "scratch.json").read_text())
     assert record["arch"] == "torchvision/resnet18"
-    assert record["recipe"]["init"] is None
-    assert record["recipe"]["dropout"] is None
+    assert (record["recipe"]["init"], record["recipe"]["dropout"]) == (None, None)
     wished = scratch.recipe_of(load_net(paths.net), config(init="he"))
     assert wished["init"] is None  # there is no choice
     # a net that ended at chance is given advice that it can follow
     scratch.run(config(small, steps=2, batch_size=11, lr=1e-9), paths)
-    advice = capsys.readouterr().err.split("WARNING")[-1]
-    assert "ended at chance" in advice
-    assert "init=he" not in advice
+    assert "init=he" not in capsys.readouterr().err.split("WARNING")[-1]
     assert np.load(paths.results / "blots" / "fold0_n2.npz")["predicted"].shape == (12,)
     rows = np.array([0, 3, 5])
     split = prepared.split("train")
@@ -390,11 +375,6 @@ def test_only_targets_that_run_by_classes_are_trained(
         paths = places(tmp_path / name)
         assert scratch.run(config(target), paths)["trainings"] == []
         assert json.loads((paths.results / "scratch.json").read_text())["targets"] == {}
-
-
-def test_a_diverged_training_is_named(places: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"lower study\.scratch\.lr"):
-        scratch.run(config(lr=1e9, init="he"), places(tmp_path))
 
 
 def test_targets_smaller_than_the_nets_input_are_named(

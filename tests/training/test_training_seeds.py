@@ -15,8 +15,8 @@ from zfnet.models.absent import is_absent, publish_absent
 from zfnet.models.checkpoint import load_net
 from zfnet.stats.estimate import from_dict
 from zfnet.stats.intervals import student
+from zfnet.training import pool, stage
 from zfnet.training import run as training_run
-from zfnet.training import stage
 from zfnet.training.job import Job
 from zfnet.training.metrics import over_seeds
 from zfnet.training.stage import merged, run
@@ -44,6 +44,10 @@ def test_each_seed_is_the_net_that_it_would_be_alone(
     assert load_net(both.final / "seed_4").provenance["seed"] == 4
     assert len(timing["seeds"]) == 2
     assert not any(both.work.iterdir())
+    assert len(list(both.epochs.glob("epoch_*.pt"))) == 2  # of the first alone
+    section = config().nets["zfnet"].model_dump(mode="json")
+    first, _ = stage.job_of("zfnet", section, config(), both)
+    assert [job.snapshots for job in pool.jobs_of(first, 2, "code")] == [True, False]
     metrics = json.loads(both.metrics.read_text())
     second = json.loads(alone.metrics.read_text())["val_top1_error"]["value"]
     values = [metrics["val_top1_error"]["value"], second]
@@ -101,23 +105,6 @@ def test_a_finished_seed_of_other_settings_is_kept_and_named(
     assert [folder.name for folder in paths.work.iterdir()] == [kept.name]
 
 
-def test_only_the_first_seed_of_the_main_net_keeps_its_snapshots(
-    config: Config, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths, kept = places(tmp_path), []
-    train = training_run.train
-
-    def watching(job: Any, live: Any = None) -> Any:
-        timing = train(job, live)
-        kept.append(json.loads((job.done / "epochs" / "epochs.json").read_text())["kept"])
-        return timing
-
-    monkeypatch.setattr(training_run, "train", watching)
-    run(config(model_seeds=2, epochs=2), paths)
-    assert kept == [[1, 2], []]
-    assert len(list(paths.epochs.glob("epoch_*.pt"))) == 2
-
-
 def test_one_training_at_chance_marks_the_net() -> None:
     rate = {"value": 20.0}
     trained = {"status": {"value": "trained"}, "val_top1_error": rate}
@@ -170,14 +157,6 @@ def test_a_net_that_is_not_trained_says_so(tmp_path: Path) -> None:
     (final / "absent.json").unlink()
     (final / "net.json").write_text("{}")
     assert not is_absent(final)
-
-
-def test_students_interval_by_hand() -> None:
-    # mean 2, deviation 1, n 3: 2 -+ 4.302653 / sqrt(3)
-    low, high = student([1, 2, 3])
-    assert (low, high) == (pytest.approx(-0.484138, abs=1e-5), pytest.approx(4.484138, abs=1e-5))
-    assert student([1, 2, 3], limits=(0, 4)) == (0, 4)
-    assert student([1.0]) == (None, None)
 
 
 def test_a_helping_process_publishes_nothing_though_all_seeds_are_finished(

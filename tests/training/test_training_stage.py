@@ -101,8 +101,6 @@ def test_the_filter_rule_holds_and_history_counts_it(unbroken: SimpleNamespace) 
             assert weight.square().mean((1, 2, 3)).sqrt().max() <= 0.035 * (1 + 1e-5), name
     metrics = json.loads(unbroken.metrics.read_text())
     assert metrics["filters_rescaled"]["value"] == sum(int(r["filters_rescaled"]) for r in rows)
-    assert "time" not in lines[0]
-    assert "seconds" not in lines[0]
 
 
 def test_metrics_carry_intervals_and_agree_with_the_saved_predictions(
@@ -273,9 +271,7 @@ def test_a_net_that_only_guesses_is_named_and_still_a_result(
 ) -> None:
     paths = places(tmp_path)
     run(config(epochs=1, init="paper"), paths)
-    message = capsys.readouterr().err
-    assert "has not begun to learn" in message
-    assert "training.init=scaled" in message
+    assert "has not begun to learn" in capsys.readouterr().err
     metrics = json.loads(paths.metrics.read_text())
     assert metrics["status"]["value"] == "at chance"
     assert from_dict(metrics["val_top1_error"]).invalid == "at chance"
@@ -292,6 +288,8 @@ def test_impossible_requests_are_refused_before_any_work(
         run(config(), SimpleNamespace(**{**vars(paths), "prepared": tmp_path / "none"}))
     with pytest.raises(UserError, match=r"training\.nodes=2"):
         run(config(nodes=2), paths)
+    with pytest.raises(UserError, match="batch_size=15 is not divisible by the 2 processes"):
+        run(config(devices=2, batch_size=15), paths)
     assert not paths.final.exists()
 
 
