@@ -10,7 +10,6 @@ from zfnet.errors import UserError
 from zfnet.models.net import Net, Normalise
 from zfnet.pipeline.options import checked
 from zfnet.pipeline.studies import Architecture
-from zfnet.results import save
 from zfnet.stats.bootstrap import mean
 from zfnet.studies import architecture
 from zfnet.studies.architecture import (
@@ -322,12 +321,3 @@ def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypat
     assert architecture.run(CFG, paths).facts["limit"]["status"] == "not run"
     (tmp_path / "zfnet_nolimit" / "final" / "net.json").write_text("{}", encoding="utf-8")
     assert architecture.run(CFG, paths).facts["limit"]["status"] == "compared"
-
-
-def test_its_bytes_repeat(pair, found, tmp_path):
-    for name, one in (("a", found), ("b", measure(pair, None, [ROW, ROW], CFG))):
-        save(one, tmp_path / name, tmp_path / f"{name}.json")
-    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")]
-    assert len(files) > 15
-    for file in files:
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()

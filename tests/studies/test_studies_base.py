@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,6 @@ from torch import nn
 
 from zfnet.studies import base
 from zfnet.studies.base import Inputs, Windows, cut_windows, first_filters, strongest
-
-
-def test_no_more_threads_read_than_there_are_allowed_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    def record(function: Callable, parts: list, threads: int) -> Iterator:
-        asked.append(threads)
-        return map(function, parts)
-
-    monkeypatch.setattr(base, "read_ahead", record)
-    for allowed in (1, 2, 64):
-        monkeypatch.setattr(base, "cores", lambda allowed=allowed: allowed)
-        assert list(base.ahead(len, [np.arange(3), np.arange(2)])) == [3, 2]
-    assert asked == [1, 2, 4]
 
 
 def test_a_batch_is_halved_until_it_fits() -> None:
@@ -44,6 +30,16 @@ def test_a_sample_of_images_is_seeded_and_ascending(marks: Any, probe: Any) -> N
     assert len(one) == 10
     assert one.tolist() == sorted(one.tolist())
     assert one.tolist() != two.tolist()
+
+
+def test_a_stage_works_on_a_seeded_sample_of_the_split(
+    marks: Any, probe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "load_net", lambda folder: probe)
+    monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
+    paths, cfg = SimpleNamespace(net="", prepared=""), SimpleNamespace(seed=1, device="cpu")
+    inputs = Inputs.of_stage(cfg, paths, "val", max_images=10)
+    assert inputs.rows.tolist() == Inputs(marks, "val", probe, max_images=10, seed=1).rows.tolist()
 
 
 def test_small_images_are_enlarged_to_the_input(marks: Any, probe: Any) -> None:

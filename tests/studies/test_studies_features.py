@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -247,9 +245,8 @@ def test_chance_of_purity():
 
 def test_the_measurement_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
     for name in ("one", "two"):
-        results.save(
-            study(inputs_of(marks, probe), ONE), tmp_path / name, tmp_path / f"{name}.json"
-        )
+        measured = study(inputs_of(marks, probe), ONE)
+        results.save(measured, tmp_path / name, tmp_path / f"{name}.json")
     one = results.Results(tmp_path / "one", tmp_path)
     assert one.array("layer1_projections").shape == (4, 4, 3, 3, 3)
     weights = probe.model.conv.weight.detach().permute(0, 2, 3, 1).numpy()
@@ -269,16 +266,3 @@ def test_what_depends_on_data_or_net_is_refused_by_name(marks, probe):
         study(inputs_of(marks, probe), Features(layers=(1,), top_k=31))
     with pytest.raises(UserError, match=r"no tap 4\.relu"):
         study(inputs_of(marks, probe), Features(layers=(4,)))
-
-
-def test_the_stage_takes_a_seeded_sample_of_the_validation_images(
-    marks, probe, tmp_path, monkeypatch
-):
-    from zfnet.studies import base
-
-    monkeypatch.setattr(base, "load_net", lambda folder: probe)
-    monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
-    cfg = Features(**FOUR, seed=7, device="cpu", max_images=10)
-    measured = features.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
-    assert measured.estimates["images"].value == 10
-    assert (measured.seed, measured.tap, measured.net) == (7, "relu", "made")

@@ -42,11 +42,8 @@ def test_correlation_is_that_of_the_common_elements():
             both = known[i] & known[j]
             expected = np.corrcoef(values[i, both], values[j, both])[0, 1]
             assert found[i, j] == pytest.approx(expected, abs=1e-12)
-
-
-def test_a_flat_picture_has_no_correlation():
-    values = np.stack([np.full(100, 37.3), noise(100)])
-    assert np.isnan(correlations(values[..., None], np.ones((2, 100), bool))[0]).all()
+    values[0] = 37.3  # a flat picture has none
+    assert np.isnan(correlations(values[..., None], np.ones((3, 40), bool))[0]).all()
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -78,16 +75,6 @@ def test_the_frame_is_no_edge():
     known[0, :18], known[1, 6:] = True, True
     cut = Pictures(values * known[..., None], known)
     assert spread_pairs(cut, "coarse")[0, 1] == pytest.approx(0, abs=1e-8)
-
-
-@pytest.mark.parametrize("measure", MEASURES)
-def test_whichever_varies_more_has_the_larger_spread(measure):
-    alike = np.repeat(noise(1, 32, 32, 3), 4, axis=0) + 0.1 * noise(4, 32, 32, 3, seed=1)
-    unlike = noise(4, 32, 32, 3, seed=2)
-    one, two = spreads(whole(alike), whole(unlike), 1, measure)
-    assert one < 0.2
-    assert two == pytest.approx(1, abs=0.25)
-    assert spreads(whole(unlike), whole(alike), 1, measure) == (two, one)
 
 
 def test_pairs_that_share_too_little_do_not_count():
