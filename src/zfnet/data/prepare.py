@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from zfnet.data.ahead import in_order
 from zfnet.data.decode import (
     DecodeError,
     decode_jpeg,
@@ -32,6 +31,7 @@ from zfnet.data.decode import (
     open_upright,
     square_corner,
 )
+from zfnet.data.prefetch import in_order
 from zfnet.data.sample import SPLITS, Sample, Samples, Source
 from zfnet.data.scan import FileFacts, file_facts, write_scan
 from zfnet.data.sources.files import first_few

@@ -219,7 +219,7 @@ class PreparedSplit:
         """Return the buffers of a record batch, which point into the memory map."""
         held = self._batches.get(batch)
         if held is None:
-            with self._lock:  # training reads ahead in threads; an Arrow reader is for one
+            with self._lock:  # threads prefetch; an Arrow reader is for one
                 held = self._file.get_batch(batch).column(0).buffers()
             self._batches[batch] = held
         return held

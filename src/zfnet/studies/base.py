@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from zfnet.data import datasets
-from zfnet.data.ahead import read_ahead
+from zfnet.data.prefetch import prefetch
 from zfnet.data.store import Prepared
 from zfnet.data.views import View
 from zfnet.errors import UserError
-from zfnet.machine import cores, pick_device
+from zfnet.machine import pick_device
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
@@ -114,9 +114,9 @@ class Inputs:
         return self.normalised(self.pixels(rows))
 
     def batches(self, rows: np.ndarray, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(net input, rows as int64 Tensor) of at most `size` images, read ahead by threads."""
+        """(net input, rows as int64 Tensor) of at most `size` images, prefetched by threads."""
         parts = [rows[i : i + size] for i in range(0, len(rows), size)]
-        for part, pixels in zip(parts, ahead(self.pixels, parts), strict=True):
+        for part, pixels in zip(parts, prefetch(self.pixels, parts), strict=True):
             yield self.normalised(pixels), torch.from_numpy(np.ascontiguousarray(part))
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
@@ -258,11 +258,6 @@ def with_ends(key: str, estimate: Estimate) -> dict[str, float | None]:
 
 
 # ------------------------------------------------------------------------------------- running it
-def ahead(function: Callable[[np.ndarray], T], parts: list[np.ndarray]) -> Iterator[T]:
-    """`function` of each part, in order, computed by a few threads that run ahead."""
-    return read_ahead(function, parts, min(4, cores()))
-
-
 def when_it_fits(function: Callable[[int], T], size: int) -> T:
     """`function(size)`; halves the batch size each time the GPU's memory does not suffice."""
     while True:

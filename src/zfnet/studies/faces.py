@@ -31,10 +31,11 @@ from torch import Tensor
 
 from zfnet.data import datasets
 from zfnet.data.decode import DecodeError, fit_square, open_upright, square_corner
+from zfnet.data.prefetch import prefetch
 from zfnet.data.store import PreparedSplit
 from zfnet.errors import UserError
 from zfnet.methods.duplicates import similar_pairs, vectors
-from zfnet.studies.base import Inputs, ahead
+from zfnet.studies.base import Inputs
 
 KEY = "study.correspondence.photos"
 SIDE = 32  # cells a side at which photos and training images are compared
@@ -229,7 +230,7 @@ def in_training(faces: Faces, train: PreparedSplit, px: int) -> list[bool | None
     def reduced(rows: np.ndarray) -> np.ndarray:
         return _vectors(datasets.fit_to(datasets.pixels(train, rows), px))
 
-    pairs = similar_pairs(_vectors(faces.pixels), ahead(reduced, parts), SAME)
+    pairs = similar_pairs(_vectors(faces.pixels), prefetch(reduced, parts), SAME)
     same = set(pairs.first.tolist())
     return [row in same for row in range(len(faces))]
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zfnet.data.prefetch import prefetch
 from zfnet.data.signed import signed_scale, signed_to_rgb
 from zfnet.errors import UserError
 from zfnet.methods.top_activations import top_activations
@@ -24,7 +25,6 @@ from zfnet.studies.base import (
     FIELD_LIMIT,
     Inputs,
     Windows,
-    ahead,
     first_filters,
     project,
     strongest,
@@ -229,8 +229,9 @@ def project_layer(inputs: Inputs, layer: LayerScan, fixed: bool) -> tuple[LayerN
     with tempfile.TemporaryFile() as file:
         crops = np.memmap(file, np.uint8, "w+", shape=(maps, k, *windows.canvas, 3))
     groups = np.array_split(np.arange(maps), range(max(1, BATCH // k), maps, max(1, BATCH // k)))
+    read = prefetch(lambda group: inputs.pixels(layer.rows[group].reshape(-1)), groups)
     for group, pixels in progress(
-        zip(groups, ahead(lambda g: inputs.pixels(layer.rows[g].reshape(-1)), groups), strict=True),
+        zip(groups, read, strict=True),
         total=len(groups),
         desc=f"layer {layer.number}: {maps * k} projections",
         unit="batch",
@@ -267,22 +268,22 @@ def _measure(
     def laid(pictures: np.ndarray, at: Any) -> Pictures:
         return overlay(pictures, windows.boxes[at], windows.fields[at], windows.reach.size)
 
-    def one_map(place: np.ndarray) -> None:
-        m = int(maps[int(place)])
-        one, two = laid(down[int(place)], m), laid(images[int(place)], m)
+    def one_map(place: int) -> None:
+        m = int(maps[place])
+        one, two = laid(down[place], m), laid(images[place], m)
         for measure in MEASURES:
             numbers.spread[measure][m] = spreads(one, two, least, measure)
             numbers.moved[measure][m] = moved(one, measure), moved(two, measure)
         energies = [
             (picture[y0:y1, x0:x1].astype(np.float64) ** 2).sum(2)
-            for picture, (y0, x0, y1, x1) in zip(down[int(place)], windows.boxes[m], strict=True)
+            for picture, (y0, x0, y1, x1) in zip(down[place], windows.boxes[m], strict=True)
         ]
         sides = [(support_side(e, ENERGY), max(e.shape)) for e in energies if e.any()]
         if sides:
             numbers.support_px[m] = np.mean([side for side, _ in sides])
             numbers.support_share[m] = np.mean([side / field for side, field in sides])
 
-    for _ in ahead(one_map, list(np.arange(len(maps)))):  # each writes its own rows
+    for _ in prefetch(one_map, range(len(maps))):  # each writes its own rows
         pass
     # Pictures of several maps at one rank: no more in common than the layer's field.
     if len(maps) > 1:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from zfnet.data import datasets
+from zfnet.data.prefetch import prefetch
 from zfnet.methods.transforms import Resampler, beyond, rotations, scalings, shifts
 from zfnet.models.net import STANDARDISE
 from zfnet.progress import progress
-from zfnet.studies.base import Inputs, ahead, when_it_fits
+from zfnet.studies.base import Inputs, when_it_fits
 
 # The paper's ranges; it states no steps. Shifts are px of its input of 224, scaled to the net's.
 REFERENCE_PX = 224
@@ -285,9 +286,9 @@ def mean_distance(features: Tensor, others: Tensor, first: int) -> Tensor:
 def _views_of(
     inputs: Inputs, views: Views, rows: np.ndarray, what: str
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """A few of `rows` at a time and their views, read ahead."""
+    """A few of `rows` at a time and their views, prefetched."""
     parts = [rows[i : i + PACK] for i in range(0, len(rows), PACK)]
-    read = ahead(lambda part: whole_pixels(inputs, part), parts)
+    read = prefetch(lambda part: whole_pixels(inputs, part), parts)
     if len(rows) >= SHOWN:
         read = progress(read, len(parts), f"invariance, {what}", f"x {PACK} images")
     for part, images in zip(parts, read, strict=True):

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zfnet.data.ahead import read_ahead
+from zfnet.data.prefetch import prefetch
 from zfnet.data.sample import SPLITS
 from zfnet.data.store import Prepared
-from zfnet.machine import cores, pick_device
+from zfnet.machine import pick_device
 from zfnet.methods.duplicates import Multiply, SimilarPairs, on_device, similar_pairs, vectors
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
@@ -81,9 +81,9 @@ class WholeSet:
         return out
 
     def vectors(self, side: int) -> Iterator[np.ndarray]:
-        """Blocks of vectors in order, read ahead by threads."""
+        """Blocks of vectors in order, prefetched by threads."""
         parts = [np.arange(i, min(i + READ, len(self))) for i in range(0, len(self), READ)]
-        read = read_ahead(lambda rows: vectors(self.images(rows), side), parts, min(4, cores()))
+        read = prefetch(lambda rows: vectors(self.images(rows), side), parts)
         yield from progress(read, len(parts), f"overlap, {self.name}", f"x {READ} images")
 
     def most_in_a_class(self, images: np.ndarray) -> tuple[int, str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from zfnet.data.ahead import read_ahead
 from zfnet.data.datasets import fit_to, pixels, ten_views
+from zfnet.data.prefetch import prefetch
 from zfnet.data.store import PreparedSplit
 from zfnet.files import write_whole
 from zfnet.models.net import Net
@@ -64,7 +64,7 @@ def classify(
     a_batch = IMAGES_A_BATCH if "ten" in views else 10 * IMAGES_A_BATCH
     parts = [rows[start : start + a_batch] for start in range(0, len(rows), a_batch)]
     threads = reading_threads(split.meta.store, device)
-    batches = read_ahead(lambda images: pixels(split, images), parts, threads)
+    batches = prefetch(lambda images: pixels(split, images), parts, threads)
     done = 0
     for images, whole in zip(parts, batches, strict=True):
         if "ten" in views:

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from zfnet.data.ahead import read_ahead
 from zfnet.data.datasets import Batch
+from zfnet.data.prefetch import prefetch
 from zfnet.training.processes import share_of_cores
 
 
@@ -39,7 +39,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         # a generator: `batches` is called at the first item, when the epoch's number is known
-        yield from read_ahead(self._batch, self._batches(), self._threads)
+        yield from prefetch(self._batch, self._batches(), self._threads)
 
     def _batch(self, items: Sequence[Any]) -> Batch:
         batch = self._read(items)

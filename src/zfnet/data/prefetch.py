@@ -1,4 +1,4 @@
-"""Computing ahead, in order. By threads: slicing and decoding release the interpreter's lock."""
+"""Results computed before they are asked for, in order: by threads, or by a pool of processes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from zfnet.machine import cores
+
 Part = TypeVar("Part")
 Made = TypeVar("Made")
 
 
-def read_ahead(read: Callable[[Part], Made], parts: Iterable[Part], threads: int) -> Iterator[Made]:
-    """Yield `read` of each part, in order, computed by `threads` threads that run ahead.
+def prefetch(
+    read: Callable[[Part], Made], parts: Iterable[Part], threads: int | None = None
+) -> Iterator[Made]:
+    """Yield `read` of each part, in order, computed beforehand by threads.
 
-    At most `threads` + 1 results wait. threads 0 reads in the caller's thread. What `read` raises
-    comes in its turn; whoever leaves early cancels what has not begun.
+    At most `threads` + 1 results wait (default: a thread a core, at most 4). threads 0 reads in the
+    caller's thread. What `read` raises comes in its turn; whoever leaves early cancels what has not
+    begun.
     """
+    threads = min(4, cores()) if threads is None else threads
     if not threads:
         yield from map(read, parts)
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
     try:
         yield from in_order(pool, read, parts, threads + 1)
     finally:
