@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,16 +29,6 @@ def test_a_sample_of_images_is_seeded_and_ascending(marks: Any, probe: Any) -> N
     assert len(one) == 10
     assert one.tolist() == sorted(one.tolist())
     assert one.tolist() != two.tolist()
-
-
-def test_a_stage_works_on_a_seeded_sample_of_the_split(
-    marks: Any, probe: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(base, "load_net", lambda folder: probe)
-    monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
-    paths, cfg = SimpleNamespace(net="", prepared=""), SimpleNamespace(seed=1, device="cpu")
-    inputs = Inputs.of_stage(cfg, paths, "val", max_images=10)
-    assert inputs.rows.tolist() == Inputs(marks, "val", probe, max_images=10, seed=1).rows.tolist()
 
 
 def test_small_images_are_enlarged_to_the_input(marks: Any, probe: Any) -> None:
