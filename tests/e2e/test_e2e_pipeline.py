@@ -13,7 +13,10 @@ import yaml
 
 from zfnet.pipeline.registry import NETS
 
-from .conftest import Run, copy_checkout, site_problems
+from .conftest import Run, copy_checkout, environment, site_problems
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "report"))
+from no_network import Watched, run_watched
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +44,25 @@ TINY = [  # every row of Table 3, two trainings of the main nets; golden.json is
 
 
 @pytest.fixture(scope="module")
-def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
-    """A copy in which `dvc repro` has run from nothing."""
+def repro(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, Watched]:
+    """A copy in which `dvc repro` has run from nothing, watched for calls to other machines."""
     folder = tmp_path_factory.mktemp("pipeline")
     run = copy_checkout(root, folder)
     params = yaml.safe_dump({"experiment": "small", "set": TINY})
     (folder / "params.yaml").write_text(params, encoding="utf-8")
-    run("dvc", "repro")
-    return folder, run
+    watched = run_watched(["dvc", "repro"], folder, environment())
+    assert watched.returncode == 0, watched.output
+    return folder, run, watched
+
+
+@pytest.fixture
+def done(repro: tuple[Path, Run, Watched]) -> tuple[Path, Run]:
+    """The folder and a runner of commands in it."""
+    return repro[:2]
+
+
+def test_the_offline_default_calls_no_other_machine(repro: tuple[Path, Run, Watched]) -> None:
+    assert repro[2].calls == []
 
 
 def test_every_stage_ran_and_a_second_repro_runs_nothing(done: tuple[Path, Run]) -> None:
