@@ -346,23 +346,17 @@ def _aliasing(results: Results) -> Any:
 
     maps = results.tables["maps"].records()
     nets = {key: label for key, label in _nets(results).items() if key in {m["net"] for m in maps}}
-    width, height = 0.75 + 2.75 * len(nets) + 0.75 + 2.4, 3.35
-    drawn = figure(width, height)
     logs = {}
     for key in nets:
         spectrum = np.asarray(results.array(f"{key}_layer2_spectrum"), np.float64)
         logs[key] = np.log10(np.maximum(np.fft.fftshift(spectrum / spectrum.mean()), 1e-12))
     low = min(float(np.quantile(log, 0.02)) for log in logs.values())
     high = max(float(np.quantile(log, 0.999)) for log in logs.values())
-    start = 0.68 + 2.7 * len(nets) - 0.15
-
-    def axes(left: float, wide: float) -> Any:
-        return drawn.add_axes((left / width, 0.55 / height, wide / width, 2.45 / height))
-
-    strip, mesh = axes(start + 1.35, width - start - 1.45), None
-    for number, (key, label) in enumerate(nets.items()):
-        net, axis, half = results.facts["nets"][key], axes(0.68 + 2.7 * number, 2.45), 0.5
-        half += 0.5 / len(logs[key])
+    drawn = figure(4.2 + 2.75 * len(nets), 3.2)
+    drawn.set_layout_engine("constrained")
+    *axes, strip = drawn.subplots(1, len(nets) + 1)
+    for number, (key, axis) in enumerate(zip(nets, axes, strict=True)):
+        net, half = results.facts["nets"][key], 0.5 + 0.5 / len(logs[key])
         mesh = axis.imshow(
             logs[key], extent=(-half, 1 - half, 1 - half, -half), cmap="viridis", vmin=low,
             vmax=high, interpolation="nearest",
@@ -371,24 +365,23 @@ def _aliasing(results: Results) -> Any:
         for y, x in grid_points(net["stride"]):
             axis.add_patch(Circle((x, y), radius, fill=False, edgecolor=MARK, linewidth=1.3))
         axis.set_xticks([-0.25, 0, 0.25])
-        axis.set_yticks([-0.5, -0.25, 0, 0.25, 0.5], None if number == 0 else [""] * 5)
+        axis.set_yticks([-0.5, -0.25, 0, 0.25], None if number == 0 else [""] * 4)
         # After the ticks, which would widen them.
         axis.set(xlim=(-half, 1 - half), ylim=(1 - half, -half))
         axis.set_xlabel("across (cycles per px)", fontsize=TEXT)
-        if number == 0:
-            axis.set_ylabel("down (cycles per px)", fontsize=TEXT)
         grid = " x ".join(str(step) for step in dict.fromkeys(net["stride"]))
-        axis.set_title(f"{label}: grid of {grid} px", fontsize=TITLE, loc="left")
+        axis.set_title(f"{nets[key]}: grid of {grid} px", fontsize=TITLE, loc="left")
         axis.tick_params(labelsize=TEXT - 1, length=3)
         excess = [one["excess"] for one in maps if one["net"] == key and one["excess"] is not None]
         _strip(strip, number, 0.55, excess, results[f"{key}_layer2_grid_excess"], number, 100)
-    bar = axes(start, 0.12)
-    scale = drawn.colorbar(mesh, cax=bar)
-    scale.set_label("log₁₀ density (white noise = 0)", fontsize=TEXT)
-    bar.tick_params(labelsize=TEXT - 1)
+    axes[0].set_ylabel("down (cycles per px)", fontsize=TEXT)
+    bar = drawn.colorbar(mesh, ax=axes, aspect=18, pad=0.02, shrink=0.84)
+    bar.set_label("log₁₀ density (white noise = 0)", fontsize=TEXT)
+    bar.ax.tick_params(labelsize=TEXT - 1)
     strip.axhline(0, color=GREY, linestyle=":", linewidth=1.2)
     strip.set(xlim=(-0.5, len(nets) - 0.5))
     strip.set_xticks(range(len(nets)), list(nets.values()))
+    strip.set_box_aspect(1)  # as high as the spectra
     strip.set_ylabel("energy at the grid (%)", fontsize=TEXT)
     strip.set_title("Its trace (dots: maps)", fontsize=TITLE, loc="left")
     tidy(strip, TEXT - 1)
