@@ -8,7 +8,15 @@ from typing import Any
 
 from zfnet import paper
 from zfnet.errors import UserError
-from zfnet.figures.kit.dots import TEXT_POINTS, DotPanel, Dots, accuracy_axes, curve, dot_chart
+from zfnet.figures.kit.dots import (
+    TEXT_POINTS,
+    DotPanel,
+    Dots,
+    accuracy_axes,
+    curve,
+    dot_chart,
+    points,
+)
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.paper import PaperTable
@@ -220,13 +228,7 @@ def precision_chart(results: Results, name: str) -> Any:
     looks = [*zip(ours, MARKERS, CATEGORICAL, strict=False)]
     looks += [(label, "x", GREY) for label in theirs[-1:]]  # the net, no earlier method
     dots = [
-        Dots(
-            label,
-            marker,
-            colour,
-            [(i, x) for i, x in enumerate(series[label]) if x is not None],
-            0.0,
-        )
+        Dots(label, marker, colour, points([{"": each} for each in series[label]], ""), 0.0)
         for label, marker, colour in looks
     ]
     classes = results.tables[f"{name}_precision"].column("class")

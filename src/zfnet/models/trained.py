@@ -86,10 +86,6 @@ class Training:
         """(N, C) float32: softmax over all classes."""
         return self._predictions(f"{view}_probs")
 
-    def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
-        """(N,) bool: whether the true class is not among the first `guesses`."""
-        return missed(self.top(view), self.label, guesses)
-
     @cached_property
     def wrong_in_training(self) -> np.ndarray | None:
         """(M,) bool: top-1 errors on training images (centre crop, no dropout); None if unknown."""
@@ -164,8 +160,8 @@ class TrainedNet:
         }  # fmt: skip
 
     def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
-        """(S, N) bool, a row a training."""
-        return np.stack([training.wrong(view, guesses) for training in self.trainings])
+        """(S, N) bool, a row a training: whether the true class is not among `guesses`."""
+        return np.stack([missed(each.top(view), each.label, guesses) for each in self.trainings])
 
 
 def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[str, TrainedNet]:
