@@ -34,11 +34,12 @@ def wide() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return features, labels, np.arange(80), np.arange(80, 120)
 
 
-def test_gram_in_blocks_is_the_product(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gram_in_blocks_is_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
     features, _ = rectified(1100, 700)
     exact = features.astype(np.float64) @ features.T.astype(np.float64)
     assert_allclose(gram(features), exact, rtol=1e-12)
-    assert_allclose(gram(features, block_mib=1), exact, rtol=1e-12)  # blocks of 119 columns
+    monkeypatch.setattr(linear, "BLOCK_MIB", 1)
+    assert_allclose(gram(features), exact, rtol=1e-12)  # blocks of 119 columns
     rows = np.array([7, 3, 1050, 3])
     assert_allclose(gram(features, rows), exact[np.ix_(rows, rows)], rtol=1e-12)
 

@@ -40,21 +40,19 @@ GRADIENT_ROUNDING = 10  # machine epsilons of its terms below which a gradient i
 STILL_STEPS = 10  # so many steps in a row that change the objective by rounding alone end the fit
 
 
-def gram(
-    features: np.ndarray, rows: np.ndarray | None = None, *, block_mib: int = BLOCK_MIB
-) -> np.ndarray:
+def gram(features: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """Inner products of all pairs of rows of `features` (N, d): (N, N) float64.
 
     features: float32 or float64, also memory-mapped; read once, in blocks of columns, summed in
     float64. rows: (n,) only these, in this order. Costs n² d floating-point operations and, beside
-    the result, about three times `block_mib`. Raises UserError if a feature is not a finite number.
+    the result, about three times BLOCK_MIB. Raises UserError if a feature is not a finite number.
     """
     from scipy.linalg.blas import dsyrk
 
     n, d = features.shape
     n = n if rows is None else len(rows)
     total = np.zeros((n, n), order="F")
-    width = max(1, (block_mib << 20) // (8 * max(n, 1)))
+    width = max(1, (BLOCK_MIB << 20) // (8 * max(n, 1)))
     for start in range(0, d, width):
         columns = features[:, start : start + width]
         block = np.ascontiguousarray(columns if rows is None else columns[rows], np.float64)
@@ -193,16 +191,13 @@ class Sigmoids:
     C: float = 1.0
     tol: float = 1e-4  # of the gradient's norm: see `_against_the_rest`
 
-    def fit(
-        self, x: np.ndarray, present: np.ndarray, weight: np.ndarray | None = None
-    ) -> LinearFit:
+    def fit(self, x: np.ndarray, present: np.ndarray, weight: np.ndarray) -> LinearFit:
         """Fit coordinates (n, r) to `present` (n, K) bool, which classes an image shows.
 
         weight: (n, K), 0 where an image does not count for a class (difficult objects).
         `classes` of the result is 0..K−1; `predict` then means nothing, `scores` does.
         """
         y = np.where(present, 1.0, -1.0)
-        weight = np.ones_like(y) if weight is None else np.asarray(weight, np.float64)
         classes = np.arange(y.shape[1])
         tol = _against_the_rest(self.tol, present, weight)
         return _minimise(x, _LogLoss(y, weight), classes, self.C, tol, None, free_intercept=True)
