@@ -79,19 +79,17 @@ class LayerPictures:
         return NetView(prepared, self.results.facts["split"], self.results.facts["input_px"])
 
     @functools.cached_property
-    def notes(self) -> list[tuple[str | None, int, int]]:
-        """Of every map: the commonest class among its images, how many are of it, of how many."""
-        rows = self.results.tables["maps"].records()
-        return [
-            (row["class"], row["of_class"], row["active"])
-            for row in rows
-            if row["layer"] == self.number
-        ]
+    def rows(self) -> list[dict[str, Any]]:
+        """The layer's rows of the table of maps."""
+        records = self.results.tables["maps"].records()
+        return [row for row in records if row["layer"] == self.number]
 
     def note(self, number: int, letters: int = 16) -> str:
         """How many of a map's images are of their commonest class: "7/9 owl"."""
-        name, count, active = self.notes[number]
-        return f"{count}/{active} {shorten(name, letters)}" if name else "never active"
+        row = self.rows[number]
+        if row["class"] is None:
+            return "never active"
+        return f"{row['of_class']}/{row['active']} {shorten(row['class'], letters)}"
 
     def patches(self, number: int) -> list[np.ndarray]:
         """The k image windows (h, w, 3) uint8 of a map, pale where its field does not reach."""
@@ -199,9 +197,7 @@ def _draw_all(layer: LayerPictures, numbers: Sequence[int], span: str) -> Image:
 
 def _filters(layer: LayerPictures) -> Figure:
     """The first layer's filters on one scale: the study keeps each on its own."""
-    scales = layer.array("filter_scales")
-    filters = (layer.array("filters").astype(np.float32) - ZERO) / 127
-    scale = float(scales.max())
+    scale = float(layer.array("filter_scales").max())
     caption = (
         f"All {layer.maps} filters of layer {layer.number} of {layer.results.net} ({layer.field} x "
         f"{layer.field} px) on one common symmetric scale: grey = 0, full contrast = ±{scale:.3g}. "
@@ -210,10 +206,11 @@ def _filters(layer: LayerPictures) -> Figure:
     alt = f"Grid of the {layer.maps} first-layer filters on one common colour scale."
 
     def draw() -> Image:
-        tiles = list(signed_to_rgb(filters * scales[:, None, None, None], scale))
-        columns = even_columns(len(tiles), 2.5)
+        scales = layer.array("filter_scales")[:, None, None, None]
+        filters = (layer.array("filters").astype(np.float32) - ZERO) / 127 * scales
+        columns = even_columns(layer.maps, 2.5)
         px = max(24, min(120, 1400 // columns))
-        return image_grid(tiles, columns, px, gap=4, sharp=True)
+        return image_grid(list(signed_to_rgb(filters, scale)), columns, px, gap=4, sharp=True)
 
     return Figure(f"layer{layer.number}_filters", caption, alt, draw)
 

@@ -84,18 +84,6 @@ class Inputs:
         """Whether the net was trained elsewhere: which images it was trained on is not known."""
         return "adopted" in self.net.provenance
 
-    @property
-    def origin(self) -> str:
-        """A sentence on whether the net was trained on these images."""
-        if self.adopted:
-            return (
-                "The net was trained elsewhere: whether these images were among its training set "
-                "is not known."
-            )
-        if self.split_name == "train":
-            return "These images were trained on."
-        return "None of them was trained on."
-
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""
         return datasets.fit_to(datasets.pixels(self.split, rows), self.net.input_px)
