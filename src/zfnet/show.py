@@ -248,15 +248,15 @@ def _occlusion_panels(
     import torch
 
     from zfnet.data.signed import signed_to_rgb
-    from zfnet.figures.occlusion import PlaceMaps, row_panels
+    from zfnet.figures.occlusion import row_panels
     from zfnet.methods import UnsupportedModel
     from zfnet.methods.gradients import deconvnet
     from zfnet.methods.occlusion import occlude
     from zfnet.pipeline.studies import Occlusion
-    from zfnet.studies.occlusion import GREY, Square
+    from zfnet.studies.occlusion import GREY
+    from zfnet.studies.occlusion import pixels as square_pixels
 
-    cfg = Occlusion()
-    size, stride = Square(cfg.size, cfg.stride, cfg.fill, cfg.layer).pixels(net.input_px)
+    size, stride = square_pixels(Occlusion(), net.input_px)
     with torch.inference_mode():
         top = int(net.model(x).argmax())
     maps = occlude(
@@ -271,7 +271,9 @@ def _occlusion_panels(
     except UnsupportedModel as error:
         without = [f"no projection: {error}"]
     panels = row_panels(
-        PlaceMaps.of(maps.arrays(), 0, size),
+        maps.arrays(),
+        0,
+        size,
         image=_display(pixels),
         classes=net.classes,
         output=top,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zfnet.figures import occlusion
-from zfnet.figures.occlusion import PlaceMaps, row_panels
+from zfnet.figures.occlusion import row_panels
 from zfnet.report.study import page
 from zfnet.results import Measurement, Results, Table, save
 from zfnet.stats.estimate import Estimate
@@ -30,13 +30,15 @@ def measured(**facts):
     """Two images measured, the first drawn."""
     columns = {
         "image": "0.png", "class": "red", "output": "red", "known": True, "p_clean": 0.9, "map": 7,
-        "worst_drop": 0.7, "label_changed": 0.06, "activity_drop": 0.5, "drop_inside": 0.3,
-        "drop_outside": 0.1, "correlation": 0.8, "correlation_others": 0.2,
+        "worst_drop": 0.7, "label_changed": 0.06, "activity_drop": 0.5, "drop_inside_box": 0.3,
+        "drop_outside_box": 0.1, "projection_correlation": 0.8, "projection_correlation_other": 0.2,
     }  # fmt: skip
     choice = {
-        "choice": "layer", "setting": 3, "size_px": 4, "stride_px": 4, "worst_drop": 0.7,
-        "inside_minus_outside": 0.2, "correlation": 0.8, "correlation_others": 0.2, "gain": 0.6,
-        "gain_low": 0.5, "gain_high": 0.7, "field_share": 0.5,
+        "choice": "layer", "setting": 3, "images": 2, "size_px": 4, "stride_px": 4, "worst_drop": 0.7,
+        "inside_minus_outside": 0.2, "projection_correlation": 0.8,
+        "projection_correlation_other": 0.2, "projection_correlation_gain": 0.6,
+        "projection_correlation_gain_low": 0.5, "projection_correlation_gain_high": 0.7,
+        "field_share": 0.5,
     }  # fmt: skip
     arrays = {
         **maps(2),
@@ -68,15 +70,14 @@ def measured(**facts):
     }
     facts = {
         "split": "val", "input_px": PX, "size_px": 4, "stride_px": 4, "drawn_stride_px": 4,
-        "fill": "grey", "fill_rgb": [128] * 3, "layer": 5, "ids": ["0.png", "1.png"], "drawn": 1,
+        "fill": "grey", "fill_rgb": [128] * 3, "layer": 5, "drawn": 1,
         "named": False, "sure": 0.5, "less_sure": 1, "unknown_class": 0, "classes": ["red", "blue"],
         "field_limit": 0.75, "no_projection": "",
     } | facts  # fmt: skip
     tables = {
-        "images": Table.of([columns, columns | {"image": "1.png", "drop_inside": None}]),
+        "images": Table.of([columns, columns | {"image": "1.png", "drop_inside_box": None}]),
         "sensitivity": Table.of([choice]),
-        "others": Table(["drawn", "map", "image", "class", "activation"],
-                        [[0, 7, "1.png", "red", 3.25]]),
+        "others": Table(["drawn", "map", "class", "activation"], [[0, 7, "red", 3.25]]),
     }  # fmt: skip
     return Measurement("zfnet", "5.relu", 0, estimates, tables, arrays, facts)
 
@@ -89,12 +90,11 @@ def results_of(measurement, folder, root):
 def test_the_row_shows_the_worst_place_the_map_and_the_classes():
     arrays = maps(1) | {"unit": np.array([7])}
     arrays |= {f"clean_{name}": np.array([1]) for name in ("probability", "label", "activity")}
-    one = PlaceMaps.of(arrays, 0, 4)
     given = {"image": np.zeros((PX, PX, 3), np.uint8), "classes": ["red", "blue"], "layer": 5}
-    assert len(row_panels(one, output=1, **given)) == 4
+    assert len(row_panels(arrays, 0, 4, output=1, **given)) == 4
     down = np.full((PX, PX, 3), 128, np.uint8)
     image, activity, projection, probability, label = row_panels(
-        one, output=1, box=(1.0, 2.0, 3.0, 4.0), projection=down, **given
+        arrays, 0, 4, output=1, box=(1.0, 2.0, 3.0, 4.0), projection=down, **given
     )
     assert image.occluder == (4, 8, 8, 12)
     assert projection.frame

@@ -154,7 +154,7 @@ def evolution(root: Path) -> None:
     fabricate.result(root, "evolution", made)
 
 
-def occlusion(root: Path, **more: Any) -> None:
+def occlusion(root: Path) -> None:
     """Four images, the first at a finer step. p falls where rows and columns add up to most."""
     rows = np.array([6, 3, 4, 8], np.int32)
     arrays: dict[str, Any] = {
@@ -189,9 +189,23 @@ def occlusion(root: Path, **more: Any) -> None:
         "drawn": 1,
         "fill": "grey",
         "fill_rgb": [128, 128, 128],
-        "ids": [f"val/{row:03d}.png" for row in rows],
+        "classes": CLASSES,
     }
-    made = Measurement("zfnet", "5.relu", 0, arrays=arrays, facts=facts | more)
+    images = Table.of(
+        [
+            {
+                "image": f"val/{row:03d}.png",
+                "class": CLASSES[label(row)],
+                "output": CLASSES[row % 3],
+                "known": True,
+                "p_clean": arrays["clean_probability"][i],
+                "map": arrays["unit"][i],
+            }
+            for i, row in enumerate(rows.tolist())
+        ]
+    )
+    tables = {"images": images}
+    made = Measurement("zfnet", "5.relu", 0, tables=tables, arrays=arrays, facts=facts)
     fabricate.result(root, "occlusion", made)
 
 

@@ -154,7 +154,7 @@ def test_without_prepared_images_the_studys_page_says_why(run, tmp_path):
     ("study", "path"),
     [
         ("occlusion", ("drawn_stride_px",)),
-        ("occlusion", ("ids",)),
+        ("occlusion", ("classes",)),
         ("features", ("top_k",)),
         ("features", ("layers", "2", "dead")),
         ("evolution", ("split",)),
@@ -189,16 +189,6 @@ def test_the_studys_pages_lead_to_the_explorer(site):
     ):
         text = (site / "studies" / f"{name}.html").read_text().partition("<main")[2]
         assert f'href="../{href}"' in text
-
-
-def test_a_class_that_the_net_does_not_know_is_not_called_the_true_one(run, tmp_path):
-    root = tmp_path / "run"
-    shutil.copytree(run, root)
-    file = root / "models" / "zfnet" / "final" / "net.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"class_index": [0, -1, 2]}))
-    _, meta = made.handed(build(gather(root), tmp_path / "site").parent, "occlusion/meta")
-    # images 6, 3, 4, 8 are of classes 0, 0, 1, 2
-    assert [item["known"] for item in meta["items"]] == [True, True, False, True]
 
 
 def test_features_alone_make_an_explorer_without_epochs(run, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from zfnet.studies import base
-from zfnet.studies.base import Inputs, Windows, cut_windows, first_filters, strongest
+from zfnet.studies.base import Inputs, Windows, cut_windows, first_filters, strongest, turns
 
 
 def test_a_batch_is_halved_until_it_fits() -> None:
@@ -29,6 +30,16 @@ def test_a_sample_of_images_is_seeded_and_ascending(marks: Any, probe: Any) -> N
     assert len(one) == 10
     assert one.tolist() == sorted(one.tolist())
     assert one.tolist() != two.tolist()
+
+
+def test_a_stage_works_on_a_seeded_sample_of_the_split(
+    marks: Any, probe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "load_net", lambda folder: probe)
+    monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
+    paths, cfg = SimpleNamespace(net="", prepared=""), SimpleNamespace(seed=1, device="cpu")
+    inputs = Inputs.of_stage(cfg, paths, "val", max_images=10)
+    assert inputs.rows.tolist() == Inputs(marks, "val", probe, max_images=10, seed=1).rows.tolist()
 
 
 def test_small_images_are_enlarged_to_the_input(marks: Any, probe: Any) -> None:
@@ -86,3 +97,9 @@ def test_the_first_convolution_must_read_the_pixels(probe: Any) -> None:
     for model in (nn.Conv2d(1, 4, 3), nn.Sequential(nn.Flatten(), nn.Linear(4, 2))):
         probe.model = model
         assert len(first_filters(probe)[0]) == 0
+
+
+def test_turns_count_what_came_before_with_the_same_keys() -> None:
+    label, sure = np.array([3, 1, 3, 3, 1]), np.array([True, True, False, True, True])
+    assert turns(label).tolist() == [0, 0, 1, 2, 1]
+    assert turns(label, sure).tolist() == [0, 0, 0, 1, 1]

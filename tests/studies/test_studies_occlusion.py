@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,15 +7,15 @@ from zfnet.errors import UserError
 from zfnet.pipeline.options import checked
 from zfnet.pipeline.studies import Occlusion
 from zfnet.results import Results, save
-from zfnet.studies import base, occlusion
+from zfnet.studies import occlusion
 from zfnet.studies.agreement import correlations, others, ranks, window_energy
 from zfnet.studies.base import Inputs
 from zfnet.studies.occlusion import (
-    Square,
     choose_images,
     hide,
     other_images,
-    project,
+    pixels,
+    projections,
     sensitivity,
     slide,
     study,
@@ -27,7 +25,6 @@ from zfnet.studies.occlusion import (
 SMALL = Occlusion(
     images=2, measured=3, size=56, stride=28, measured_stride=28, fill="zero", layer=1
 )
-SQUARE = Square(56, 28, "zero", 1)
 
 
 def small(**changes):
@@ -50,15 +47,15 @@ def inputs_of(marks, probe):
     return Inputs(marks, "val", probe, torch.device("cpu"))
 
 
-def hidden_of(inputs, cfg, square=SQUARE):
+def hidden_of(inputs, cfg):
     rows, outputs, _ = choose_images(cfg, inputs)
-    return hide(inputs, rows, outputs, square, cfg.seed)
+    return hide(inputs, rows, outputs, cfg)
 
 
 def test_the_probability_falls_where_the_mark_is_covered(bright, probe):
     inputs = inputs_of(bright, probe)
     rows, outputs, _ = choose_images(SMALL, inputs)
-    maps = slide(inputs, rows, outputs, SQUARE, seed=0)
+    maps = slide(inputs, rows, outputs, SMALL)
     assert maps.size == (4, 4)
     for i, row in enumerate(rows.tolist()):
         y, x = 2 + row % 10, 3 + row % 7
@@ -83,16 +80,12 @@ def test_numbers_follow_from_the_maps(bright, probe):
         for c, x in enumerate(hidden.maps["cols"] + 2)
         if y0 <= y < y1 and x0 <= x < x1
     ]
-    assert hidden.numbers["drop_inside"][0] == pytest.approx(np.mean(inside))
-    assert (hidden.numbers["drop_inside"] > hidden.numbers["drop_outside"]).all()
+    assert hidden.numbers["drop_inside_box"][0] == pytest.approx(np.mean(inside))
+    assert (hidden.numbers["drop_inside_box"] > hidden.numbers["drop_outside_box"]).all()
     estimates = study(SMALL, inputs).estimates
     assert estimates["inside_minus_outside"].value > 0
     assert estimates["worst_drop"].n == 3
     assert estimates["worst_drop"].low is not None
-
-
-def test_without_boxes_nothing_is_measured_of_them(marks, probe):
-    assert "drop_inside_box" not in study(SMALL, inputs_of(marks, probe)).estimates
 
 
 def test_classes_take_turns(bright, probe):
@@ -107,16 +100,17 @@ def test_classes_take_turns(bright, probe):
     assert choose_images(cfg, inputs)[0].tolist() == rows.tolist()
 
 
-def test_unsure_images_fill_up_and_are_counted(marks, probe):
+def test_unsure_images_fill_up_and_without_boxes_nothing_is_measured_of_them(marks, probe):
     marks.split("val")._images[:] = 0  # the net knows nothing
-    rows, _, less_sure = choose_images(SMALL, inputs_of(marks, probe))
-    assert len(rows) == less_sure == 3
+    result = study(SMALL, inputs_of(marks, probe))
+    assert len(result.tables["images"].rows) == result.facts["less_sure"] == 3
+    assert "drop_inside_box" not in result.estimates
 
 
 def test_named_images_are_taken_as_they_come(bright, probe):
     names = ("class1/4.png", "class0/0.png")
     result = study(small(ids=names), inputs_of(bright, probe))
-    assert result.facts["ids"] == list(names)
+    assert result.tables["images"].column("image") == list(names)
     assert result.facts["drawn"] == 2
     with pytest.raises(UserError, match=r"no image 'nowhere\.png'"):
         study(small(ids=("nowhere.png",)), inputs_of(bright, probe))
@@ -132,8 +126,7 @@ def test_a_class_the_net_does_not_know_gives_way_to_its_own_label(bright, probe)
 
 
 def test_size_and_stride_scale_with_the_input():
-    square = Square(48, 8, "grey", 5)
-    assert [square.pixels(px) for px in (224, 128, 8)] == [(48, 8), (27, 5), (2, 1)]
+    assert [pixels(Occlusion(), px) for px in (224, 128, 8)] == [(48, 8), (27, 5), (2, 1)]
 
 
 def test_more_images_are_measured_with_a_wider_step_than_are_drawn(bright, probe):
@@ -151,8 +144,7 @@ def test_grey_is_raw_128_under_any_normalisation(bright, probe, monkeypatch):
     probe.normalise.mean = torch.full((3, 16, 16), 100.0)
     fills = []
     monkeypatch.setattr(occlusion, "occlude", lambda *_, fill, **__: fills.append(fill))
-    grey = Square(56, 28, "grey", 1)
-    slide(inputs_of(bright, probe), np.array([0]), np.array([0]), grey, seed=0)
+    slide(inputs_of(bright, probe), np.array([0]), np.array([0]), small(fill="grey"))
     assert (fills[0] == 28).all()
 
 
@@ -163,7 +155,6 @@ def test_result_is_whole_and_its_bytes_repeat(bright, probe, tmp_path):
     shapes = {name: tuple(found.arrays[name]["shape"]) for name in found.arrays}
     assert shapes["probability"] == (3, 7, 7)
     assert shapes["projections"] == (3, 16, 16, 3)
-    assert shapes["scales"] == (3,)
     assert shapes["drawn_pictures"] == (2, 16, 16, 3)
     assert len(found.tables["images"].rows) == 3
     for path in (tmp_path / "one").rglob("*.*"):
@@ -171,27 +162,10 @@ def test_result_is_whole_and_its_bytes_repeat(bright, probe, tmp_path):
         assert path.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"stride": 50}, "stride=50 is larger than size=48"),
-        ({"measured_stride": 49}, "measured_stride=49 is larger"),
-        ({"fill": "green"}, "study.occlusion.fill=green"),
-        ({"images": 0}, "study.occlusion.images=0"),
-    ],
-)
-def test_faulty_options_are_named(wrong, message):
-    with pytest.raises(UserError, match=message):
-        checked(Occlusion, wrong, "study.occlusion")
-
-
-def test_the_stage_opens_the_net_and_the_prepared_images(bright, probe, tmp_path, monkeypatch):
-    monkeypatch.setattr(base, "load_net", lambda folder: probe)
-    monkeypatch.setattr(base.Prepared, "open", lambda folder: bright)
-    cfg = small(images=1, measured=2, device="cpu")
-    result = occlusion.run(cfg, SimpleNamespace(net=tmp_path, prepared=tmp_path))
-    assert result.facts["drawn"] == 1
-    assert result.estimates["worst_drop"].n == 2
+@pytest.mark.parametrize("key", ["stride", "measured_stride"])
+def test_a_step_that_leaves_pixels_uncovered_is_refused(key):
+    with pytest.raises(UserError, match=f"{key}=50 is larger than size=48"):
+        checked(Occlusion, {key: 50}, "study.occlusion")
 
 
 # ------------------------------------------------------------------------ projection and activity
@@ -220,15 +194,9 @@ def test_what_does_not_vary_has_no_correlation():
     table = correlations(loss, np.stack([np.eye(2), np.zeros((2, 2))]))
     assert np.isnan(table).tolist() == [[True, True], [False, True]]
     assert others(table)[1] == pytest.approx(1)  # what is left of its row
-
-
-def test_ranks_share_ties():
-    assert ranks(np.array([[[10.0, 30.0], [20.0, 20.0]]]))[0].tolist() == [1, 4, 2.5, 2.5]
-
-
-def test_the_null_is_the_other_images():
     table = np.array([[0.9, 0.1, 0.3], [0.2, 0.8, 0.4], [0.0, 0.2, 0.7]])
     assert others(table) == pytest.approx([0.2, 0.3, 0.1])
+    assert ranks(np.array([[[10.0, 30.0], [20.0, 20.0]]]))[0].tolist() == [1, 4, 2.5, 2.5]
 
 
 def test_the_activity_falls_where_the_projection_lies(bright, probe):
@@ -253,7 +221,7 @@ def test_marks_at_one_place_show_no_gain_over_others(bright, probe):
 
 def test_a_projection_lies_at_its_mark(bright, probe):
     rows = np.array([4, 8])
-    down = project(inputs_of(bright, probe), rows, 1, rows % 3, None)
+    down = projections(inputs_of(bright, probe), rows, 1, rows % 3)
     for i, row in enumerate(rows.tolist()):
         y, x = 2 + row % 10, 3 + row % 7
         assert down[i, :, :, row % 3][y - 1 : y + 2, x - 1 : x + 2].any()
@@ -317,22 +285,14 @@ def test_every_choice_has_its_row(bright, probe, monkeypatch):
     monkeypatch.setattr(occlusion, "VARIED", changes)
     inputs = inputs_of(bright, probe)
     hidden = hidden_of(inputs, SMALL)
-    rows = sensitivity(inputs, hidden, SMALL).records()
+    rows = sensitivity(inputs, hidden).records()
     # what is as measured already gives no row, nor a layer that the net does not have
     assert [(row["choice"], row["setting"]) for row in rows] == [
         ("measured", None), ("ranks", None), ("whole_map", None), ("stride", 56), ("size", 84),
         ("size", 14), ("fill", "mean"), ("layer", 5),
     ]  # fmt: skip
     first, by_rank, *_ = rows
-    assert first["correlation"] == pytest.approx(hidden.table.diagonal()[:2].mean())
-    assert by_rank["correlation"] != pytest.approx(first["correlation"])
-    assert [(row["size_px"], row["stride_px"]) for row in rows[3:6]] == [(4, 4), (6, 2), (2, 1)]
-
-
-def test_the_first_row_has_the_estimates_of_the_same_images(bright, probe):
-    result = study(SMALL, inputs_of(bright, probe))
-    first = result.tables["sensitivity"].records()[0]
-    estimates = result.estimates
-    assert first["worst_drop"] == pytest.approx(estimates["worst_drop"].value)
-    assert first["inside_minus_outside"] == pytest.approx(estimates["inside_minus_outside"].value)
-    assert first["gain"] == pytest.approx(estimates["projection_correlation_gain"].value)
+    assert first["worst_drop"] == pytest.approx(hidden.numbers["worst_drop"][:2].mean())
+    assert first["projection_correlation"] == pytest.approx(hidden.table.diagonal()[:2].mean())
+    assert by_rank["projection_correlation"] != pytest.approx(first["projection_correlation"])
+    assert [(row["size_px"], row["stride_px"]) for row in rows[3:6]] == [(4, 4), (6, 2), (2, 2)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,42 +41,6 @@ CHOICES = {
 }
 
 
-@dataclass(frozen=True)
-class PlaceMaps:
-    """What one image gave with a square of `size` px at each of R x C places.
-
-    rows (R,), cols (C,): first pixel of each place; probability, label, activity (R, C), of the
-    class asked, the most likely class and the map `unit`; clean_*: the same without the square.
-    """
-
-    size: int
-    rows: np.ndarray
-    cols: np.ndarray
-    probability: np.ndarray
-    label: np.ndarray
-    activity: np.ndarray
-    unit: int
-    clean_probability: float
-    clean_label: int
-    clean_activity: float
-
-    @staticmethod
-    def of(arrays: Mapping[str, np.ndarray], i: int, size: int) -> PlaceMaps:
-        """Image `i` of arrays named as in `OcclusionMaps`."""
-        return PlaceMaps(
-            size=size,
-            rows=arrays["rows"],
-            cols=arrays["cols"],
-            probability=arrays["probability"][i],
-            label=arrays["label"][i],
-            activity=arrays["activity"][i],
-            unit=int(arrays["unit"][i]),
-            clean_probability=float(arrays["clean_probability"][i]),
-            clean_label=int(arrays["clean_label"][i]),
-            clean_activity=float(arrays["clean_activity"][i]),
-        )
-
-
 def figures(results: Results) -> list[Figure]:
     """Each drawn image's sheet, then every image measured in one figure."""
     sheets = [_sheet(results, i) for i in range(results.facts["drawn"])]
@@ -93,23 +56,24 @@ def tables(results: Results) -> dict[str, Shown]:
         Column("p_clean", "p clean"),
         Column("worst_drop", "worst drop"),
         Column("label_changed", "label changed"),
-        Column("drop_inside", "drop inside box"),
-        Column("drop_outside", "drop outside box"),
+        Column("drop_inside_box", "drop inside box"),
+        Column("drop_outside_box", "drop outside box"),
         Column("map", "map"),
         Column("activity_drop", "activity drop"),
-        Column("correlation", "correlation with own projection"),
-        Column("correlation_others", "with other images'"),
+        Column("projection_correlation", "correlation with own projection"),
+        Column("projection_correlation_other", "with other images'"),
     ]
     varied = [
         Column("choice", "choice", words=CHOICES),
         Column("setting", "changed to"),
+        Column("images", "images"),
         Column("size_px", "square, px"),
         Column("stride_px", "step, px"),
         Column("worst_drop", "worst drop"),
         Column("inside_minus_outside", "inside − outside box"),
-        Column("correlation", "correlation"),
-        Column("correlation_others", "with other images'"),
-        Column("gain", "difference, 95 % interval", interval=True),
+        Column("projection_correlation", "correlation"),
+        Column("projection_correlation_other", "with other images'"),
+        Column("projection_correlation_gain", "difference, 95 % interval", interval=True),
         Column("field_share", "field / image side"),
     ]
     first = f"The first {results.facts['drawn']} are drawn."
@@ -124,7 +88,9 @@ def tables(results: Results) -> dict[str, Shown]:
 
 
 def row_panels(
-    maps: PlaceMaps,
+    maps: Mapping[str, np.ndarray],
+    i: int,
+    size: int,
     *,
     image: np.ndarray,
     classes: Sequence[str],
@@ -137,43 +103,49 @@ def row_panels(
     """Fig. 7 (a) to (e) for one image: image, a map's activity, p(class), top class.
 
     Third of five, where the map's projection (H, W, 3) uint8 is given: that, as it lies in the
-    image. image: (H, W, 3) uint8, the view that was occluded; classes: names by output index;
-    output: the index whose probability was recorded; layer: whose map was watched; fill: the
-    square's colour (None: outline alone); box: the object's, y0, x0, y1, x1 px.
+    image. maps: arrays of `OcclusionMaps`, of which image `i` is drawn; size: of the square, px;
+    image: (H, W, 3) uint8, the view that was occluded; classes: names by output index; output: the
+    index whose probability was recorded; layer: whose map was watched; fill: the square's colour
+    (None: outline alone); box: the object's, y0, x0, y1, x1 px.
     """
-    row, col = np.unravel_index(int(maps.probability.argmin()), maps.probability.shape)
-    y, x, size = int(maps.rows[row]), int(maps.cols[col]), maps.size
+    probability, unit = maps["probability"][i], int(maps["unit"][i])
+    row, col = np.unravel_index(int(probability.argmin()), probability.shape)
+    y, x = int(maps["rows"][row]), int(maps["cols"][col])
     common: dict[str, Any] = {
-        "ys": maps.rows + size / 2,
-        "xs": maps.cols + size / 2,
+        "ys": maps["rows"] + size / 2,
+        "xs": maps["cols"] + size / 2,
         "extent": image.shape[:2],
         "box": box,
     }
     worst = (y, x, y + size, x + size)
     down: list[Panel] = []
     if projection is not None:
-        down = [ImagePanel(f"(c) map {maps.unit}, projected", projection, frame=True)]
+        down = [ImagePanel(f"(c) map {unit}, projected", projection, frame=True)]
     return [
         ImagePanel("(a) input, worst place", image, occluder=worst, fill=fill, box=box),
         HeatPanel(
-            f"(b) layer {layer}, map {maps.unit}",
-            maps.activity,
+            f"(b) layer {layer}, map {unit}",
+            maps["activity"][i],
             low=None,
             unit="summed activity",
-            clean=maps.clean_activity,
+            clean=float(maps["clean_activity"][i]),
             **common,
         ),
         *down,
         HeatPanel(
             f"(d) p({shorten(classes[output], 18)})",
-            maps.probability,
+            probability,
             high=1.0,
             unit="probability",
-            clean=maps.clean_probability,
+            clean=float(maps["clean_probability"][i]),
             **common,
         ),
         LabelPanel(
-            "(e) most likely class", maps.label, names=classes, first=maps.clean_label, **common
+            "(e) most likely class",
+            maps["label"][i],
+            names=classes,
+            first=int(maps["clean_label"][i]),
+            **common,
         ),
     ]
 
@@ -234,13 +206,15 @@ def _others(results: Results, i: int) -> list[int]:
 
 def _draw(results: Results, i: int) -> Any:
     facts = results.facts
-    names = ("probability", "label", "activity", "rows", "cols")
-    arrays = {name: results.array(f"drawn_{name}") for name in names}
-    for name in ("unit", "clean_probability", "clean_label", "clean_activity"):
-        arrays[name] = results.array(name)
+    finer = ("probability", "label", "activity", "rows", "cols")
+    whole = ("unit", "clean_probability", "clean_label", "clean_activity")
+    arrays = {name: results.array(f"drawn_{name}") for name in finer}
+    arrays |= {name: results.array(name) for name in whole}
     y0, x0, y1, x1 = (float(v) for v in results.array("drawn_boxes")[i])
     panels = row_panels(
-        PlaceMaps.of(arrays, i, facts["size_px"]),
+        arrays,
+        i,
+        facts["size_px"],
         image=np.asarray(results.array("drawn_pictures")[i]),
         classes=facts["classes"],
         output=int(results.array("outputs")[i]),
@@ -270,33 +244,26 @@ def _strip(results: Results, i: int) -> Strip | None:
 # ------------------------------------------------------------------------------- all images at once
 def _per_image(results: Results) -> list[Figure]:
     """What every image gave, for the two measurements; none if neither could be had."""
-    told = (
+    measurements = (
         ("inside_minus_outside", "Where the object is hidden", "mean drop of p(class)",
-         {"drop_inside": "inside the box", "drop_outside": "outside"},
-         ("drop_inside_box", "drop_outside_box"),
+         {"drop_inside_box": "inside the box", "drop_outside_box": "outside"},
          "mean drop of p(class) with the square's centre in the object's box, and outside it"),
         ("projection_correlation_gain", "Where the projection is hidden", "correlation over places",
-         {"correlation": "own projection", "correlation_others": "other images'"},
-         ("projection_correlation", "projection_correlation_other"),
+         {"projection_correlation": "own projection",
+          "projection_correlation_other": "other images'"},
          "correlation over places between the activity that the map loses and the energy of a "
          "projection under the square: the image's own, and the mean over other images'"),
     )  # fmt: skip
-    panels, said = [], []
-    for key, title, unit, columns, estimates, words in told:
-        if key not in results.estimates:
-            continue
-        both = [results.tables["images"].column(column) for column in columns]
-        intervals = [results[name] for name in estimates]
-        left, right = (
-            None if e.low is None or e.high is None else (e.value, e.low, e.high) for e in intervals
-        )
-        first, second = columns.values()
-        values = np.array(both, np.float64).T
-        panels.append(Pairs(title, values, (first, second), (left, right), unit))
-        said.append(words)
-    if not panels or len(results.facts["ids"]) < 2:
+    panels, described = [], []
+    for key, title, unit, names, words in measurements:
+        if key in results.estimates:
+            values = np.array([results.tables["images"].column(n) for n in names], np.float64).T
+            means = [results[name] for name in names]
+            panels.append(Pairs(title, values, list(names.values()), means, unit))
+            described.append(words)
+    if not panels or len(results.tables["images"].rows) < 2:
         return []
-    listed = "; ".join(said)
+    listed = "; ".join(described)
     caption = (
         f"Each line is an image. {listed[0].upper()}{listed[1:]}. Red: mean over images with its "
         "95 % interval."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from zfnet.report.explore_sheets import (
     check_rows,
     fact,
     image_sheets,
+    lacking,
     load_array,
     pages,
     rounded,
@@ -30,24 +30,7 @@ FOLDER = "explore/occlusion"
 CALL = "zfnetOcclusion"
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """A net's outputs: their `names`, and of each class of the data its output (None: the same).
-
-    −1 in `index`: a class that the net does not know.
-    """
-
-    names: list[str]
-    index: list[int] | None = None
-
-    def of(self, label: int) -> int:
-        """The output that stands for a label of the data, −1 for none."""
-        return label if self.index is None else self.index[label]
-
-
-def write(
-    study: dict[str, Any], outputs: Outputs, prepared: Prepared, site: Path
-) -> dict[str, Any]:
+def write(study: dict[str, Any], prepared: Prepared, site: Path) -> dict[str, Any]:
     """Write sheets and scripts below `site`/explore/occlusion; what the template shows.
 
     study: as `load_study` gives it. UserError where the result lacks something.
@@ -58,7 +41,10 @@ def write(
     view = NetView(prepared, split, px)
     rows = load_array(study, "images")
     check_rows(rows, view, "occlusion")
-    _check_ids(fact(results, "ids"), rows, view)
+    if "images" not in results.tables:
+        raise lacking(results, "table images")
+    listed = results.tables["images"].records()
+    _check_ids([own["image"] for own in listed], rows, view)
     with Sheets(site) as sheets:
         places, images = image_sheets(
             sheets, view, rows.tolist(), FOLDER, px=IMAGE_PX, a_sheet=IMAGES_A_SHEET
@@ -68,12 +54,12 @@ def write(
     for i, row in enumerate(rows.tolist()):
         data = _one(study, i, i < drawn) | {"box": view.box(row)}
         write_call(site / FOLDER / f"image_{i}.js", CALL, str(i), data)
-        items.append(_listed(study, i, places[row], view, row, outputs))
+        items.append(_listed(study, i, listed[i]) | {"place": places[row]})
     common = {"px": px, "size": size, "layer": layer}
     meta = {
         **common,
         "fill_rgb": results.facts.get("fill_rgb"),
-        "outputs": outputs.names,
+        "outputs": fact(results, "classes"),
         "images": images,
         "projections": projections,
         "items": items,
@@ -126,20 +112,16 @@ def _one(study: dict[str, Any], i: int, drawn: bool) -> dict[str, Any]:
     }
 
 
-def _listed(
-    study: dict[str, Any], i: int, place: int, view: NetView, row: int, outputs: Outputs
-) -> dict[str, Any]:
-    names = ("outputs", "clean_probability", "clean_label", "clean_activity", "unit")
-    value = {name: load_array(study, name)[i].item() for name in names}
-    label, watched = int(view.split.labels[row]), int(value["outputs"])
+def _listed(study: dict[str, Any], i: int, own: dict[str, Any]) -> dict[str, Any]:
+    """An image's entry in the list, from its row in the study's table of images."""
+    activity, label = (load_array(study, f"clean_{name}")[i] for name in ("activity", "label"))
     return {
-        "id": view.split.ids[row],
-        "place": place,
-        "true": view.split.meta.classes[label].name,
-        "p": rounded([value["clean_probability"]])[0],
-        "label": int(value["clean_label"]),
-        "name": outputs.names[watched],
-        "known": outputs.of(label) == watched,
-        "activity": rounded([value["clean_activity"]])[0],
-        "map": int(value["unit"]),
+        "id": own["image"],
+        "true": own["class"],
+        "p": rounded([own["p_clean"]])[0],
+        "label": int(label),
+        "name": own["output"],
+        "known": own["known"],
+        "activity": rounded([activity])[0],
+        "map": own["map"],
     }

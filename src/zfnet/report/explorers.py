@@ -57,25 +57,12 @@ def _features(evidence: Evidence, site: Path) -> Explorer:
 
 
 def _occlusion(evidence: Evidence, site: Path) -> Explorer:
-    study = evidence.studies["occlusion"]
     return _explorer(
         evidence,
         "occlusion",
         "Occlusion explorer",
         {"occlusion": "hide any place and see what the net says"},
-        lambda images: explore_occlusion.write(
-            study, _outputs(evidence, study["net"]), images, site
-        ),
-    )
-
-
-def _outputs(evidence: Evidence, name: str) -> explore_occlusion.Outputs:
-    for net in evidence.nets:
-        if name in (net.name, net.info.get("name")):
-            names = [str(each) for each in net.info["classes"]]
-            return explore_occlusion.Outputs(names, net.info.get("class_index"))
-    raise UserError(
-        f"models/{name}/final/net.json is missing: it names the classes. Run `uv run dvc repro`."
+        lambda images: explore_occlusion.write(evidence.studies["occlusion"], images, site),
     )
 
 

@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zfnet.data.signed import signed_scale, signed_to_rgb
-from zfnet.errors import UserError
+from zfnet.data.signed import signed_to_rgb
 from zfnet.methods import UnsupportedModel
-from zfnet.methods.gradients import deconvnet
 from zfnet.methods.occlusion import OcclusionMaps, occlude
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.results import Measurement, Table
@@ -28,7 +26,20 @@ from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import student_mean
 from zfnet.stats.permutation import pairing_p
 from zfnet.studies.agreement import correlations, others, ranks, window_energy
-from zfnet.studies.base import BATCH, FIELD_LIMIT, Inputs, Windows, strongest, when_it_fits
+from zfnet.studies.base import (
+    BATCH,
+    FIELD_LIMIT,
+    SURE,
+    Inputs,
+    Windows,
+    cut_windows,
+    named_rows,
+    project,
+    strongest,
+    turns,
+    when_it_fits,
+    with_ends,
+)
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -37,7 +48,6 @@ if TYPE_CHECKING:
 SPLIT = "val"
 REFERENCE_PX = 224  # the paper's input: sizes and steps are px of it, scaled to the net's
 GREY = 128  # raw value, grey in the picture whatever the net's normalisation makes of it
-SURE = 0.5  # probability of the true class from which an image is preferred
 STRETCH = 512  # images classified at a time: most nets need no more to find enough of them
 OTHERS = 3  # strongest other images of a map, drawn below its own; the paper shows several
 # The sensitivity table: each of these choices alone, on the first VARIED_IMAGES of those measured.
@@ -47,39 +57,20 @@ VARIED: tuple[tuple[str, Any], ...] = (
     ("layer", 3),  # at about 112 px the deepest whose field is at most FIELD_LIMIT of the image
 )  # fmt: skip
 SHARE, SIGNED, GAP = (0, 1), (-1, 1), (-2, 2)  # where a mean lies
-# Numbers of an image: estimate, column, limits of the mean, what it is. Not a number where unknown.
-MEANS = (
-    ("worst_drop", "worst_drop", SIGNED, "p(class) lost at the worst place"),
-    ("label_changed", "label_changed", SHARE, "share of places with another most likely class"),
-    ("activity_drop", "activity_drop", SIGNED, "share of its activity lost at the worst place"),
-    ("drop_inside_box", "drop_inside", SIGNED, "mean loss of p, square's centre in the box"),
-    ("drop_outside_box", "drop_outside", SIGNED, "mean loss of p, square's centre out of the box"),
-    ("inside_minus_outside", "inside_minus_outside", GAP, "paired by image"),
-    ("projection_correlation", "correlation", SIGNED,
-     "over places: activity lost with the projection's energy under the square"),
-    ("projection_correlation_other", "correlation_others", SIGNED,
-     "null: the same activity with the other images' projections"),
-    ("projection_correlation_gain", "gain", GAP, "own less others', paired by image"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Square:
-    """What is slid over the images, `size` and `stride` in px of REFERENCE_PX; whose map it hides.
-
-    `fill`: as in `occlude`, but grey is raw GREY. `layer`: its strongest map is watched.
-    """
-
-    size: int
-    stride: int
-    fill: str
-    layer: int
-
-    def pixels(self, px: int) -> tuple[int, int]:
-        """(size, stride) in a net input of `px`; at least 2 and 1."""
-        factor = px / REFERENCE_PX
-        size = min(px, max(2, round(self.size * factor)))
-        return size, min(size, max(1, round(self.stride * factor)))
+# Numbers of an image: limits of their mean, what they are. Not a number where unknown.
+MEANS = {
+    "worst_drop": (SIGNED, "p(class) lost at the worst place"),
+    "label_changed": (SHARE, "share of places with another most likely class"),
+    "activity_drop": (SIGNED, "share of its activity lost at the worst place"),
+    "drop_inside_box": (SIGNED, "mean loss of p, square's centre in the box"),
+    "drop_outside_box": (SIGNED, "mean loss of p, square's centre out of the box"),
+    "inside_minus_outside": (GAP, "paired by image"),
+    "projection_correlation": (
+        SIGNED, "over places: activity lost with the projection's energy under the square"),
+    "projection_correlation_other": (
+        SIGNED, "null: the same activity with the other images' projections"),
+    "projection_correlation_gain": (GAP, "own less others', paired by image"),
+}  # fmt: skip
 
 
 def run(cfg: Occlusion, paths: Paths) -> Measurement:
@@ -92,25 +83,23 @@ def study(cfg: Occlusion, inputs: Inputs) -> Measurement:
     px = inputs.net.input_px
     rows, outputs, less_sure = choose_images(cfg, inputs)
     drawn = len(cfg.ids) or min(cfg.images, len(rows))
-    square = Square(cfg.size, cfg.measured_stride, cfg.fill, cfg.layer)
-    fine = replace(square, stride=cfg.stride)
-    hidden = hide(inputs, rows, outputs, square, cfg.seed)
-    shown = slide(inputs, rows[:drawn], outputs[:drawn], fine, cfg.seed)
-    tables = {"images": _images(inputs, hidden), "sensitivity": sensitivity(inputs, hidden, cfg)}
+    hidden = hide(inputs, rows, outputs, cfg.model_copy(update={"stride": cfg.measured_stride}))
+    shown = slide(inputs, rows[:drawn], outputs[:drawn], cfg)
+    tables = {"images": _images(inputs, hidden), "sensitivity": sensitivity(inputs, hidden)}
     arrays = _arrays(inputs, hidden, shown)
     if hidden.projections is not None:
         tables["others"], pictures = other_images(inputs, hidden, drawn)
         arrays |= pictures
+    size_px, stride_px = pixels(hidden.square, px)
     facts = {
         "split": SPLIT,
         "input_px": px,
-        "size_px": hidden.size_px,
-        "stride_px": square.pixels(px)[1],
-        "drawn_stride_px": fine.pixels(px)[1],
+        "size_px": size_px,
+        "stride_px": stride_px,
+        "drawn_stride_px": pixels(cfg, px)[1],
         "fill": cfg.fill,
         "fill_rgb": [GREY] * 3 if cfg.fill == "grey" else None,
         "layer": cfg.layer,
-        "ids": [inputs.split.ids[row] for row in rows],
         "drawn": drawn,
         "named": bool(cfg.ids),
         "sure": SURE,
@@ -120,9 +109,21 @@ def study(cfg: Occlusion, inputs: Inputs) -> Measurement:
         "field_limit": FIELD_LIMIT,
         "no_projection": hidden.refusal,
     }
-    estimates = _estimates(hidden, square.pixels(px)[1], cfg.seed)
+    estimates = {
+        "images": Estimate(len(rows), unit="images", note="counted"),
+        "size_px": Estimate(size_px, unit="px", note="setting"),
+        "stride_px": Estimate(stride_px, unit="px", note="setting, images measured"),
+        **_estimates(hidden),
+    }
     tap = f"{cfg.layer}.relu"
     return Measurement(inputs.net.name, tap, cfg.seed, estimates, tables, arrays, facts)
+
+
+def pixels(square: Occlusion, px: int) -> tuple[int, int]:
+    """(size, stride) of a square in a net input of `px`; at least 2 and 1."""
+    factor = px / REFERENCE_PX
+    size = min(px, max(2, round(square.size * factor)))
+    return size, min(size, max(1, round(square.stride * factor)))
 
 
 # -------------------------------------------------------------------------------------- choosing
@@ -136,14 +137,7 @@ def choose_images(cfg: Occlusion, inputs: Inputs) -> tuple[np.ndarray, np.ndarra
     Raises UserError for an id that the split does not hold.
     """
     if cfg.ids:
-        row_of = {name: row for row, name in enumerate(inputs.split.ids)}
-        for name in cfg.ids:
-            if name not in row_of:
-                raise UserError(
-                    f"study.occlusion.ids: the split {SPLIT} holds no image {name!r}; ids look "
-                    f"like {inputs.split.ids[0]!r} (data/prepared/index.parquet lists them)"
-                )
-        rows = np.array([row_of[name] for name in cfg.ids], np.int64)
+        rows = named_rows(inputs, cfg.ids, "study.occlusion.ids")
         probability, less_sure = predict(inputs, rows), 0
     else:
         rows, probability, less_sure = _search(cfg, inputs)
@@ -169,42 +163,29 @@ def _search(cfg: Occlusion, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, int
     for start in range(0, len(order), STRETCH):
         parts.append(predict(inputs, order[start : start + STRETCH]))
         rows, probability = order[: start + STRETCH], np.concatenate(parts)
-        grade, turn = _turns(inputs, rows, probability)
-        if ((grade == 0) & (turn < len(inputs.class_names))).sum() >= count:
+        outputs = inputs.outputs(rows)
+        right = (probability.argmax(1) == outputs) | (outputs < 0)
+        sure = right & (probability.max(1) >= SURE)
+        if sure.sum() >= count:
             break
-    picked = np.lexsort((turn, grade))[:count]
-    return rows[picked], probability[picked], int((grade[picked] > 0).sum())
-
-
-def _turns(
-    inputs: Inputs, rows: np.ndarray, probability: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Grade (n,): 0 sure, 1 right, 2 wrong; turn (n,): how many of its grade and class precede."""
-    outputs = inputs.outputs(rows)
-    right = (probability.argmax(1) == outputs) | (outputs < 0)
-    grade = np.where(right & (probability.max(1) >= SURE), 0, np.where(right, 1, 2))
-    taken: dict[tuple[int, int], int] = {}
-    turns = np.zeros(len(rows), np.int64)
-    for i, key in enumerate(zip(inputs.labels[rows].tolist(), grade.tolist(), strict=True)):
-        turns[i] = taken.get(key, 0)
-        taken[key] = turns[i] + 1
-    return grade, turns
+    grade = np.select([sure, right], [0, 1], 2)
+    picked = np.lexsort((turns(inputs.labels[rows], grade), grade))[:count]
+    return rows[picked], probability[picked], int((~sure[picked]).sum())
 
 
 # ------------------------------------------------------------------------------------- measuring
 @dataclass(frozen=True)
 class Hidden:
-    """All that was measured of n images under one square of `size_px`.
+    """All that was measured of n images under one square: its size, stride, fill and layer watched.
 
-    maps: of `OcclusionMaps.arrays`. numbers: (n,) by column, see MEANS. projections: of the maps,
+    maps: of `OcclusionMaps.arrays`. numbers: (n,) by name, see MEANS. projections: of the maps,
     (n, H, W, 3) in units of the net input; table (n, n): correlation of i's loss of activity with
     the energy of j's projection; both None where the net has no deconvnet: `refusal`.
     """
 
     rows: np.ndarray
     outputs: np.ndarray
-    square: Square
-    size_px: int
+    square: Occlusion
     maps: dict[str, np.ndarray]
     numbers: dict[str, np.ndarray]
     projections: np.ndarray | None = None
@@ -214,8 +195,8 @@ class Hidden:
 
     def energy(self, pictures: np.ndarray) -> np.ndarray:
         """Energy of pictures (n, H, W, 3) under the square at each place: (n, R, C)."""
-        size = (self.size_px, self.size_px)
-        return window_energy(pictures, self.maps["rows"], self.maps["cols"], size)
+        size = pixels(self.square, pictures.shape[1])[0]
+        return window_energy(pictures, self.maps["rows"], self.maps["cols"], (size, size))
 
 
 def loss(maps: dict[str, np.ndarray], what: str = "activity") -> np.ndarray:
@@ -225,11 +206,11 @@ def loss(maps: dict[str, np.ndarray], what: str = "activity") -> np.ndarray:
 
 
 def slide(
-    inputs: Inputs, rows: np.ndarray, outputs: np.ndarray, square: Square, seed: int
+    inputs: Inputs, rows: np.ndarray, outputs: np.ndarray, square: Occlusion
 ) -> OcclusionMaps:
     """Slide the square over the images `rows`, of which `outputs` are watched."""
     net = inputs.net
-    size, stride = square.pixels(net.input_px)
+    size, stride = pixels(square, net.input_px)
     images = inputs.batch(rows)
     grey = torch.full((1, 3, net.input_px, net.input_px), GREY, dtype=torch.uint8)
 
@@ -240,27 +221,24 @@ def slide(
             classes=torch.from_numpy(outputs).to(images.device),
             size=size,
             stride=stride,
-            fill=inputs.normalised(grey) if square.fill == "grey" else square.fill,  # type: ignore[arg-type]
+            fill=inputs.normalised(grey) if square.fill == "grey" else square.fill,
             layer=net.tap(square.layer, "relu"),
             unit="strongest",
             batch_size=batch_size,
-            seed=seed,
+            seed=square.seed,
         )
 
     return when_it_fits(attempt, BATCH)
 
 
-def hide(
-    inputs: Inputs, rows: np.ndarray, outputs: np.ndarray, square: Square, seed: int
-) -> Hidden:
+def hide(inputs: Inputs, rows: np.ndarray, outputs: np.ndarray, square: Occlusion) -> Hidden:
     """Slide the square over the images, project their maps, compare the two."""
-    maps, px = slide(inputs, rows, outputs, square, seed).arrays(), inputs.net.input_px
-    size = square.pixels(px)[0]
-    numbers = _numbers(inputs.boxes(rows), maps, size)
-    hidden = Hidden(rows, outputs, square, size, maps, numbers)
+    maps, px = slide(inputs, rows, outputs, square).arrays(), inputs.net.input_px
+    numbers = _numbers(inputs.boxes(rows), maps, pixels(square, px)[0])
+    hidden = Hidden(rows, outputs, square, maps, numbers)
     try:
         field = receptive_field(inputs.net.model, inputs.net.tap(square.layer, "relu"), px)
-        own = project(inputs, rows, square.layer, maps["unit"], None)
+        own = projections(inputs, rows, square.layer, maps["unit"])
     except UnsupportedModel as error:
         return replace(hidden, refusal=str(error))
     table = correlations(loss(maps), hidden.energy(own))
@@ -287,41 +265,37 @@ def _numbers(
             inside[i], outside[i] = drop[i][covered].mean(), drop[i][~covered].mean()
     lost = loss(maps).max((1, 2))
     return {
+        **dict.fromkeys(MEANS, unknown),
         "worst_drop": drop.max((1, 2)),
         "label_changed": (maps["label"] != maps["clean_label"][:, None, None]).mean((1, 2)),
         "activity_drop": np.divide(lost, clean, out=unknown.copy(), where=clean > 0),
-        "drop_inside": inside,
-        "drop_outside": outside,
+        "drop_inside_box": inside,
+        "drop_outside_box": outside,
         "inside_minus_outside": inside - outside,
-        **dict.fromkeys(("correlation", "correlation_others", "gain"), unknown),
     }
 
 
 def _compared(table: np.ndarray) -> dict[str, np.ndarray]:
     """The numbers that follow from a table (n, n) of correlations."""
     own, other = table.diagonal(), others(table)
-    return {"correlation": own, "correlation_others": other, "gain": own - other}
+    return {
+        "projection_correlation": own,
+        "projection_correlation_other": other,
+        "projection_correlation_gain": own - other,
+    }
 
 
-def project(
+def projections(
     inputs: Inputs,
     rows: np.ndarray,
     layer: int,
     units: np.ndarray,
-    places: Tensor | Literal["all"] | None,
+    places: Tensor | Literal["all"] | None = None,
 ) -> np.ndarray:
-    """Projections (n, H, W, 3) of map `units[i]` of image `rows[i]`, by the deconvnet.
-
-    places: (n, 2), "all" (the whole map) or None (its strongest activation, as in Fig. 2).
-    """
-    path = inputs.net.tap(layer, "relu")
-    images, maps = inputs.batch(rows), torch.from_numpy(units).long()
-
-    def attempt(size: int) -> np.ndarray:
-        down = deconvnet(inputs.net.model, images, path, maps, places=places, batch_size=size)
-        return down.permute(0, 2, 3, 1).cpu().float().numpy()
-
-    return when_it_fits(attempt, BATCH // 2)
+    """Projections (n, H, W, 3) of map `units[i]` of image `rows[i]`; places as in `project`."""
+    path, maps = inputs.net.tap(layer, "relu"), units.astype(np.int64)
+    down = project(inputs, path, inputs.batch(rows), maps, places)
+    return down.permute(0, 2, 3, 1).cpu().float().numpy()
 
 
 def other_images(inputs: Inputs, hidden: Hidden, drawn: int) -> tuple[Table, dict[str, np.ndarray]]:
@@ -342,34 +316,32 @@ def other_images(inputs: Inputs, hidden: Hidden, drawn: int) -> tuple[Table, dic
         {
             "drawn": i,
             "map": unit,
-            "image": inputs.split.ids[row := int(top.images[unit, k])],
-            "class": inputs.class_names[inputs.labels[row]],
+            "class": inputs.class_names[inputs.labels[int(top.images[unit, k])]],
             "activation": float(top.values[unit, k]),
         }
         for i, unit, k in found
     ]
-    table = Table.of(records, ["drawn", "map", "image", "class", "activation"])
+    table = Table.of(records, ["drawn", "map", "class", "activation"])
     if not found:
         return table, {}
     _, units, order = np.array(found).T
-    rows = top.images[units, order].numpy()
-    places = top.places[units, order]
+    rows, places = top.images[units, order].numpy(), top.places[units, order]
     windows = Windows.of(inputs.net, path, places)
-    height, width = windows.canvas
-
-    def cut(pictures: np.ndarray) -> list[np.ndarray]:
-        corners = zip(pictures, windows.corners.tolist(), strict=True)
-        return [one[y : y + height, x : x + width] for one, (y, x) in corners]
-
-    projected = cut(project(inputs, rows, layer, units, places))
+    projected, patches = (
+        cut_windows(whole, windows.corners, windows.canvas).permute(0, 2, 3, 1).numpy()
+        for whole in (
+            project(inputs, path, inputs.batch(rows), units, places).cpu().float(),
+            inputs.pixels(rows),
+        )
+    )
     return table, {
         "others_projections": np.stack([signed_to_rgb(part) for part in projected]),
-        "others_patches": np.stack(cut(inputs.display(rows))),
+        "others_patches": patches,
     }
 
 
 # ------------------------------------------------------------------------------------ summing up
-def sensitivity(inputs: Inputs, hidden: Hidden, cfg: Occlusion) -> Table:
+def sensitivity(inputs: Inputs, hidden: Hidden) -> Table:
     """The numbers under other choices, on the first VARIED_IMAGES of those measured.
 
     Rows are also a correlation of "ranks", and "whole_map": all of the map projected.
@@ -381,14 +353,13 @@ def sensitivity(inputs: Inputs, hidden: Hidden, cfg: Occlusion) -> Table:
         lost, energy = loss(hidden.maps)[:n], hidden.energy(hidden.projections)[:n]
         by_rank = correlations(ranks(lost), ranks(energy))
         records.append(_record("ranks", None, hidden, by_rank, inputs))
-        whole = project(inputs, rows, base.layer, hidden.maps["unit"][:n], "all")
+        whole = projections(inputs, rows, base.layer, hidden.maps["unit"][:n], "all")
         by_map = correlations(lost, hidden.energy(whole))
         records.append(_record("whole_map", None, hidden, by_map, inputs))
     for what, setting in VARIED:
-        square = replace(base, **{what: setting})
-        square = replace(square, stride=min(square.stride, square.size))
+        square = base.model_copy(update={what: setting})
         if square != base and f"{square.layer}.relu" in inputs.net.taps:
-            varied = hide(inputs, rows, outputs, square, cfg.seed)
+            varied = hide(inputs, rows, outputs, square)
             records.append(_record(what, setting, varied, varied.table, inputs))
     return Table.of(records)
 
@@ -399,38 +370,35 @@ def _record(
     part = slice(VARIED_IMAGES)
     numbers = {name: values[part] for name, values in hidden.numbers.items()}
     numbers |= {} if table is None else _compared(table[part, part])
-    gain = student_mean(numbers["gain"])
-    size_px, stride_px = hidden.square.pixels(inputs.net.input_px)
-    means = ("worst_drop", "inside_minus_outside", "correlation", "correlation_others", "gain")
+    means = {name: student_mean(values) for name, values in numbers.items()}
+    size_px, stride_px = pixels(hidden.square, inputs.net.input_px)
+    named = ("worst_drop", "inside_minus_outside", "projection_correlation",
+             "projection_correlation_other")  # fmt: skip
     return {
         "choice": what,
         "setting": setting,
+        "images": len(numbers["worst_drop"]),
         "size_px": size_px,
         "stride_px": stride_px,
-        **{name: student_mean(numbers[name]).value for name in means},
-        "gain_low": gain.low,
-        "gain_high": gain.high,
+        **{name: means[name].value for name in named},
+        **with_ends("projection_correlation_gain", means["projection_correlation_gain"]),
         "field_share": hidden.field_share,
     }
 
 
-def _estimates(hidden: Hidden, stride_px: int, seed: int) -> dict[str, Estimate]:
-    estimates = {
-        "images": Estimate(len(hidden.rows), unit="images", note="counted"),
-        "size_px": Estimate(hidden.size_px, unit="px", note="setting"),
-        "stride_px": Estimate(stride_px, unit="px", note="setting, images measured"),
+def _estimates(hidden: Hidden) -> dict[str, Estimate]:
+    means = {
+        name: student_mean(hidden.numbers[name], note=note, limits=limits)
+        for name, (limits, note) in MEANS.items()
     }
-    for key, name, limits, note in MEANS:
-        mean = student_mean(hidden.numbers[name], note=note, limits=limits)
-        if mean.n:
-            estimates[key] = mean
+    estimates = {name: mean for name, mean in means.items() if mean.n}
     if hidden.table is not None:
         note = "field of the watched layer over the input's side; may pass 1"
         estimates["field_share"] = Estimate(hidden.field_share, note=note)
         n = int((~np.isnan(hidden.table.diagonal())).sum())
         if n > 1:
             note = "one-sided, projections permuted among the images; a probability, no interval"
-            p = Estimate(pairing_p(hidden.table, seed), n=n, note=note)
+            p = Estimate(pairing_p(hidden.table, hidden.square.seed), n=n, note=note)
             estimates["projection_correlation_p"] = p
     return estimates
 
@@ -468,8 +436,5 @@ def _arrays(inputs: Inputs, hidden: Hidden, shown: OcclusionMaps) -> dict[str, n
     arrays["drawn_boxes"] = np.full((len(rows), 4), np.nan) if boxes is None else boxes
     arrays["drawn_pictures"] = inputs.display(rows)
     if hidden.projections is not None:
-        scales = [signed_scale(one) for one in hidden.projections]
-        pairs = zip(hidden.projections, scales, strict=True)
-        arrays["projections"] = np.stack([signed_to_rgb(one, scale) for one, scale in pairs])
-        arrays["scales"] = np.array(scales, np.float32)  # in units of the net input
+        arrays["projections"] = np.stack([signed_to_rgb(one) for one in hidden.projections])
     return arrays

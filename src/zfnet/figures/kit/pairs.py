@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zfnet.figures.kit.style import CATEGORICAL, MARK, figure
+from zfnet.stats.estimate import Estimate
 
 TITLE_POINTS = 12
 TEXT_POINTS = 10.5
@@ -18,29 +19,23 @@ TEXT_POINTS = 10.5
 class Pairs:
     """`values` (n, 2), one row an image; NaN rows are left out.
 
-    `names`: of the two columns; `intervals`: (mean, low, high) of each, or None where there is no
-    interval; `unit`: the axis' label.
+    `names`, `means`: of the two columns; a mean without an interval is not drawn; `unit`: the axis'
+    label.
     """
 
     title: str
     values: np.ndarray
-    names: tuple[str, str]
-    intervals: tuple[tuple[float, float, float] | None, tuple[float, float, float] | None]
+    names: Sequence[str]
+    means: Sequence[Estimate]
     unit: str
 
 
-def paired_dots(panels: Sequence[Pairs], panel_inches: float = 3.4) -> Any:
+def paired_dots(panels: Sequence[Pairs]) -> Any:
     """One panel a measurement: each image a line between its two numbers; red: mean, interval."""
-    left, gap, bottom, top = 0.85, 0.95, 0.45, 0.4
-    width = left + len(panels) * panel_inches + (len(panels) - 1) * gap + 0.15
-    height = bottom + 0.85 * panel_inches + top
-    drawn = figure(width, height)
-    for number, panel in enumerate(panels):
-        x = left + number * (panel_inches + gap)
-        axis = drawn.add_axes(
-            (x / width, bottom / height, panel_inches / width, 0.85 * panel_inches / height)
-        )
+    drawn = figure(0.1 + 4.3 * len(panels), 3.75)
+    for axis, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw_pairs(axis, panel)
+    drawn.tight_layout(w_pad=2)
     return drawn
 
 
@@ -54,12 +49,11 @@ def _draw_pairs(axis: Any, panel: Pairs) -> None:
             np.full(len(values), column), values[:, column], "o", color=CATEGORICAL[0],
             markersize=4, alpha=0.75, zorder=3,
         )  # fmt: skip
-        interval = panel.intervals[column]
-        if interval is not None:
-            mean, low, high = interval
-            beside = column + (0.16 if column else -0.16)
+        mean = panel.means[column]
+        if mean.low is not None and mean.high is not None:
             axis.errorbar(
-                [beside], [mean], yerr=[[mean - low], [high - mean]], fmt="D", color=MARK,
+                column + (0.16 if column else -0.16), mean.value,
+                yerr=[[mean.value - mean.low], [mean.high - mean.value]], fmt="D", color=MARK,
                 markersize=6, capsize=4, linewidth=1.6, zorder=4,
             )  # fmt: skip
     axis.set_xlim(-0.4, 1.4)
@@ -67,5 +61,4 @@ def _draw_pairs(axis: Any, panel: Pairs) -> None:
     axis.set_ylabel(panel.unit, fontsize=TEXT_POINTS)
     axis.set_title(panel.title, fontsize=TITLE_POINTS, pad=6)
     axis.tick_params(labelsize=TEXT_POINTS - 0.5, length=3)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    axis.spines[["top", "right"]].set_visible(False)
