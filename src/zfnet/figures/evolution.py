@@ -51,8 +51,8 @@ def figures(results: Results) -> list[Figure]:
             "evolution",
             f"Fig. 4: a seeded random subset of the maps of each layer (rows) after epochs "
             f"{columns} (columns). Each tile is the map's strongest activation over "
-            f"{results['images'].value:,.0f} images of the {facts['split']} split, projected to the "
-            "pixels by the deconvnet of that epoch and cut to its receptive field, on its own "
+            f"{results['images'].value:,.0f} images of the {facts['split']} split, projected to "
+            "the pixels by the deconvnet of that epoch and cut to its receptive field, on its own "
             "symmetric scale (grey = 0, the strongest 2 % of the pixels saturate). Red bar: the "
             "strongest image differs from that of the column before. Green line: from this column "
             f"on the projection stays similar to the last epoch's ({rule}). Plain grey: no image "

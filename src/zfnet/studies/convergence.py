@@ -188,11 +188,8 @@ def _projections(
     if not len(members):
         return torch.zeros((0, 3, *trace.reach.size), device=inputs.device)
     images, places = inputs.batch(trace.rows[members, e]), trace.places[members, e]
-    at = torch.from_numpy(places)
-    if units is None:
-        down = project(inputs, trace.path, images, trace.maps[members], at)
-    else:
-        down = project(inputs, trace.path, images, units, at, values=1.0)
+    maps, start = (trace.maps[members], {}) if units is None else (units, {"values": 1.0})
+    down = project(inputs, trace.path, images, maps, torch.from_numpy(places), **start)
     return cut_windows(down, trace.windows(places).fields, trace.reach.size)
 
 
