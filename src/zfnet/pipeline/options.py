@@ -251,7 +251,7 @@ class TargetOptions(Section):
     folds: Count = 5
     scratch_folds: Natural = 5  # of them, at most how many train a net from scratch
     probe_per_class: Count = 30  # Table 7
-    paper: str | None = None  # table of paper/tables.yaml that stands beside ours
+    paper: Literal["table4", "table5", "table6"] | None = None  # of the paper, beside ours
 
 
 class TrackingOptions(Section):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zfnet.stats.estimate import IMAGES, Estimate
-from zfnet.stats.intervals import student_mean as student_mean  # until all import it from there
 
 DRAWS = 2000
 TOO_FEW = "too few for an interval"

@@ -101,7 +101,7 @@ def decimals(value: float | None, low: float | None = None, high: float | None =
 
 def decimal(value: float, places: int) -> str:
     """A number in so many decimals, thousands grouped, with a true minus: "−1,234.5"."""
-    return f"{value + 0.0:,.{places}f}".replace("-", MINUS)
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", MINUS)
 
 
 def text(estimate: Estimate, *, places: int | None = None, unit: bool = True) -> str:
