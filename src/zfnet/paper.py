@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -129,15 +130,20 @@ def facts(root: Path) -> dict[str, dict[str, Any]]:
 
 def read(file: Path, kind: type[T]) -> T:
     """A YAML file below paper/, checked. Raises UserError naming the file and the key at fault."""
+    try:
+        return _read(file.read_text(encoding="utf-8"), kind, str(file))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error}): fetch it from git") from error
+
+
+@functools.lru_cache(maxsize=8)  # every page and figure asks
+def _read(text: str, kind: type[T], file: str) -> T:
     import yaml
 
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error}): fetch it from git") from error
+        return parse(yaml.load(text, yaml.CSafeLoader), kind, file)
     except yaml.YAMLError as error:
         raise UserError(f"{file} is no YAML: {error}") from error
-    return parse(document, kind, str(file))
 
 
 def parse(document: Any, kind: type[T], file: str) -> T:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from zfnet.errors import UserError
-from zfnet.files import write_json, write_text, write_whole
+from zfnet.files import read_json, write_json, write_text, write_whole
 from zfnet.stats.estimate import Estimate, from_dict, to_dict
 
 FORMAT = 2
@@ -121,6 +120,7 @@ class Results:
             key: from_dict(entry) for key, entry in self._document["estimates"].items()
         }
         self.arrays: dict[str, dict[str, Any]] = self._document["arrays"]  # shape, dtype, file
+        self._mapped: dict[str, np.ndarray] = {}
 
     @cached_property
     def tables(self) -> dict[str, Table]:
@@ -132,11 +132,14 @@ class Results:
 
     def array(self, name: str) -> np.ndarray:
         """An array, mapped from its file. Raises UserError for a missing or damaged one."""
+        if name in self._mapped:
+            return self._mapped[name]
         if name not in self.arrays:
             raise UserError(f"{self.folder} has no array {name}: run the stage that writes it")
         file = self.folder / self.arrays[name]["file"]
         try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
+            self._mapped[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+            return self._mapped[name]
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{file} is damaged ({error}): run the stage that writes it") from error
 
@@ -155,9 +158,8 @@ class Results:
 
 def read_estimates(file: Path) -> dict[str, Estimate]:
     """The estimates of a metrics file. Raises UserError naming the file and the entry at fault."""
-    entries = _json(file)
     found = {}
-    for key, entry in entries.items():
+    for key, entry in read_json(file).items():
         try:
             found[key] = from_dict(entry)
         except (TypeError, ValueError, AttributeError) as error:
@@ -187,23 +189,13 @@ def _document(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     if not file.is_file():
         raise UserError(f"{file} is missing: run the stage that writes it, or `dvc repro`")
-    document = _json(file)
+    document = read_json(file)
     if document.get("format") != FORMAT:
         raise UserError(
             f"{file} has format {document.get('format')}, this version reads {FORMAT}: run the "
             f"stage {folder.name} again"
         )
     return document
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}): run the stage that writes it") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds no JSON object: run the stage that writes it")
-    return found
 
 
 def _save_table(folder: Path, name: str, table: Table) -> dict[str, Any]:
