@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning.strategies import DDPStrategy
 
-from zfnet.data.datasets import CentreViews, EpochSampler, TrainingViews
+from zfnet.data.datasets import EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
 from zfnet.models.net import Net
 from zfnet.training.build import build
@@ -27,25 +27,13 @@ from zfnet.training.job import Job
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.module import Classifier
 from zfnet.training.processes import TERMINATED, Live, Place, use_threads
-from zfnet.work import WorkFolder
-
-LIGHTNINGS_LOGGERS = (
-    "pytorch_lightning",
-    "pytorch_lightning.utilities.rank_zero",
-    "lightning_fabric",
-    "lightning_fabric.utilities.rank_zero",
-)
 
 
 def fit(
-    job: Job,
-    prepared: Prepared,
-    device: torch.device,
-    place: Place,
-    live: Live | None,
+    job: Job, prepared: Prepared, device: torch.device, place: Place, live: Live | None
 ) -> tuple[Net, Logbook]:
     """Train from the last whole epoch in the work folder, or from the start, to the last one."""
-    training, work = job.training, job.folder
+    training = job.training
     net = build(job, prepared)
     module = Classifier(net, training, job.seed)
     model = net.model.train().to(memory_format=module.memory_format)
@@ -54,7 +42,7 @@ def fit(
     book = Logbook(job, len(net.classes), live)
     use_threads(device, training["threads"], place)
     with quiet_lightning():
-        trainer = make_trainer(training, device, place, [book, SigtermStops()], work)
+        trainer = make_trainer(job, device, place, [book, SigtermStops()])
         loaders = make_loaders(job, prepared, device, place, trainer)
         if not place.rank:
             size, images = sum(p.numel() for p in model.parameters()), prepared.meta.splits["train"]
@@ -62,7 +50,7 @@ def fit(
                 f"training {job.net}: {size:,} parameters, {images:,} images, "
                 f"{len(loaders[0])} steps an epoch, on {place.world} x {device.type}"
             )
-        last = work.last_checkpoint()
+        last = job.folder.last_checkpoint()
         trainer.fit(module, *loaders, ckpt_path=last, weights_only=True if last else None)
     if len(book.rows) != training["epochs"]:
         # Lightning takes SIGTERM for a finished training; DVC must not
@@ -72,13 +60,10 @@ def fit(
 
 
 def make_trainer(
-    training: Mapping[str, Any],
-    device: torch.device,
-    place: Place,
-    callbacks: list[pl.Callback],
-    work: WorkFolder,
+    job: Job, device: torch.device, place: Place, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     """Return a Trainer that writes nothing and starts no process of its own."""
+    training = job.training
     environments: dict[str, Callable[[], ClusterEnvironment]] = {
         "alone": LightningEnvironment,
         "torchrun": TorchElasticEnvironment,
@@ -88,7 +73,10 @@ def make_trainer(
     strategy: Any = "auto"
     if place.world > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        strategy = DDPStrategy(process_group_backend=backend, gradient_as_bucket_view=True)
+        # the one buffer, the mean image, is the same in all: no process waits to be sent it
+        strategy = DDPStrategy(
+            process_group_backend=backend, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
     return pl.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=place.world // nodes,
@@ -104,7 +92,7 @@ def make_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        default_root_dir=work.path,
+        default_root_dir=job.folder.path,
     )
 
 
@@ -117,16 +105,11 @@ def make_loaders(
     each = training["batch_size"] // place.world
     views = TrainingViews(train, px, crop=training["crop"], flip=training["flip"])
     sampler = EpochSampler(
-        len(train),
-        views.views,
-        each,
-        seed=job.seed,
-        rank=place.rank,
-        world_size=place.world,
+        len(train), views.views, each, seed=job.seed, rank=place.rank, world_size=place.world
     )
-    centre = CentreViews(val, px)
-    mine = range(place.rank, len(val), place.world)
-    pieces = [list(mine[start : start + each]) for start in range(0, len(mine), each)]
+    centre = TrainingViews(val, px, "centre", flip=False)
+    mine = [(row, 0) for row in range(place.rank, len(val), place.world)]  # the one view of each
+    pieces = [mine[start : start + each] for start in range(0, len(mine), each)]
 
     def this_epoch() -> Iterator[list[Any]]:
         sampler.set_epoch(trainer.current_epoch)
@@ -143,7 +126,7 @@ def make_loaders(
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence Lightning's tips and hints; its warnings of real faults still come through."""
-    loggers = [logging.getLogger(name) for name in LIGHTNINGS_LOGGERS]
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)

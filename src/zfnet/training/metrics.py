@@ -28,13 +28,13 @@ Entries = dict[str, dict[str, Any]]
 
 def entries(metrics: Mapping[str, Estimate | str]) -> Entries:
     """As plain JSON; numbers are rounded to ten digits."""
-    return {key: _entry(each) for key, each in metrics.items()}
-
-
-def _entry(each: Estimate | str) -> dict[str, Any]:
-    if isinstance(each, str):
-        return {**to_dict(Estimate(0)), "value": each}
-    return {k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in to_dict(each).items()}
+    found = {}
+    for key, each in metrics.items():
+        entry = {**to_dict(Estimate(0)), "value": each} if isinstance(each, str) else to_dict(each)
+        found[key] = {
+            k: float(f"{v:.10g}") if isinstance(v, float) else v for k, v in entry.items()
+        }
+    return found
 
 
 def facts(prepared: Prepared, net: Net) -> Metrics:

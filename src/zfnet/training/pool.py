@@ -5,10 +5,6 @@ Two trainings of a small net on one thread each get further together than one af
 leaves cores idle (training.threads) lets helper processes train its other seeds and the nets of the
 stages to come. What they finish waits in the work folder, named after all that it depends on, and
 is published by its own stage. A training's result is the same with and without others at its side.
-
-A helper takes from the list of trainings, in order, whatever is neither finished nor locked by
-another process; it ends with the process that started it. What it could not do is undone, and says
-so.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ def _forward(rows: Path, forwarded: int, live: Live | None) -> int:
 def at_once(training: Mapping[str, Any], device: torch.device) -> int:
     """How many trainings by this section fit on this machine's cores at the same time.
 
-    The environment's ZFNET_AT_ONCE lowers or raises the largest number, AT_MOST; 1: one at a time.
-    It is no key of the config, since it changes no net. Raises UserError if it is no number.
+    The environment's ZFNET_AT_ONCE, no key of the config since it changes no net, replaces AT_MOST.
+    Raises UserError if it is no number.
     """
     most = os.environ.get("ZFNET_AT_ONCE") or str(AT_MOST)
     if not most.isdecimal() or not int(most):
@@ -221,10 +221,7 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Have this process leave when its parent, of that number, is gone.
-
-    It leaves at any moment, so whatever it writes to disk must be whole at every moment.
-    """
+    """Have this process leave, at any moment, when its parent, of that number, is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -10,9 +10,8 @@ for every size, so that small sets are seen more often). The steps should be eno
 training images nearly without error; `train_error` tells whether they were.
 
 Each finished training is kept in its target's work folder at once; a stopped stage goes on with
-the next. Where training.threads leaves cores idle, several are done at the same time. What a
-training does not depend on may change in between: other targets, or a target's number of folds and
-other sizes.
+the next, also after a change of what a training does not depend on (`depends_on`). Where
+training.threads leaves cores idle, several are done at the same time.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
         "seed": cfg.seed,
         "device": device.type,
         "code": closure_hash(__name__),
-        "foreign_code": "" if ours(net) else closure_hash(FOREIGN),
+        "foreign_code": "" if isinstance(net.model, ConvNet) else closure_hash(FOREIGN),
         "torch": torch.__version__,
     }
     works: list[WorkFolder] = []
@@ -121,11 +120,6 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
     }
 
 
-def ours(net: Net) -> bool:
-    """Whether the net is built from a layer list; others are drawn as their library draws them."""
-    return bool(net.rebuild["kind"] == "convnet")
-
-
 def recipe_of(net: Net, cfg: Scratch) -> Recipe:
     """Return the recipe: the net's own, or the config's for an adopted net.
 
@@ -134,7 +128,7 @@ def recipe_of(net: Net, cfg: Scratch) -> Recipe:
     training = cfg.training.model_dump(mode="json")
     recipe = {**training, **net.provenance.get("training", {}), "normalise": net.normalise.kind}
     given = {key: value for key in OWN_CHOICES if (value := getattr(cfg, key)) is not None}
-    if not ours(net):
+    if not isinstance(net.model, ConvNet):  # drawn as its library draws it
         recipe["dropout"] = None
         given["init"] = None
     return {**recipe, **given, "schedule": "steps", "epochs": cfg.steps}
@@ -190,18 +184,13 @@ def plan(target: TargetOptions, prepared: Prepared, seed: int, work: WorkFolder)
         seed,
         names=[entry.name for entry in prepared.classes],
     )
-    path = prepared.path
-    return [
-        Draft(path, number, size, fold, seed_of(seed, path.name, number, size), work)
-        for number, fold in enumerate(folds[: target.scratch_folds])
-        for size in sorted(target.train_per_class)
-    ]
-
-
-def seed_of(seed: int, target: str, fold: int, size: int) -> int:
-    """Seed of one training, which shares its draws with no other."""
-    digest = hashlib.sha256(f"{seed}/{target}/{fold}/{size}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")
+    drafts = []
+    for number, fold in enumerate(folds[: target.scratch_folds]):
+        for size in sorted(target.train_per_class):
+            text = f"{seed}/{prepared.path.name}/{number}/{size}"  # draws shared with no other
+            own = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+            drafts.append(Draft(prepared.path, number, size, fold, own, work))
+    return drafts
 
 
 def do_all(
@@ -303,12 +292,7 @@ def do(
 
 # -------------------------------------------------------------------------------------- training
 def first_net(
-    net: Net,
-    split: PreparedSplit,
-    rows: np.ndarray,
-    classes: list[str],
-    recipe: Recipe,
-    seed: int,
+    net: Net, split: PreparedSplit, rows: np.ndarray, classes: list[str], recipe: Recipe, seed: int
 ) -> Net:
     """The architecture of `net` for other classes with weights drawn anew, and its input.
 
@@ -394,12 +378,7 @@ def fit(
 
 
 def batches(
-    split: PreparedSplit,
-    rows: np.ndarray,
-    px: int,
-    recipe: Recipe,
-    seed: int,
-    device: torch.device,
+    split: PreparedSplit, rows: np.ndarray, px: int, recipe: Recipe, seed: int, device: torch.device
 ) -> Loader:
     """As many training batches as there are steps, drawn from the images `rows` by `seed` alone."""
     views = TrainingViews(split, px, crop=recipe["crop"], flip=recipe["flip"])

@@ -23,14 +23,11 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     Reads paths.prepared; works in paths.work; calls paths.live_logger(row), if there is one, with
     each epoch's row of history.
     Writes paths.final (net.json, weights.pt, mean.npy, history.csv, seeds.json,
-    val_predictions.npz, train_predictions.npz), paths.epochs (epochs.json and, for the main net, a
-    snapshot an epoch) and paths.metrics. nets.<net>.seeds asks for several nets: the first has the
-    config's seed and those places, each other one lies whole in paths.final/seed_<seed>/.
-    nets.<net>.training is what this net's recipe changes of the config's. A net with `weights`, or
-    from torchvision, is adopted: evaluated, not trained.
-    paths.others, if there are any, are sections of other nets that the pipeline is about to train:
-    where training.threads leaves cores idle they are trained at the same time and wait in
-    paths.work for their own stage (see `pool`). They change nothing that this stage writes.
+    val_predictions.npz, train_predictions.npz; each further seed whole in seed_<seed>/),
+    paths.epochs (epochs.json and, for the main net, a snapshot an epoch) and paths.metrics.
+    A net with `weights`, or from torchvision, is adopted: evaluated, not trained.
+    paths.others are sections of other nets that the pipeline is about to train, done at the same
+    time where cores are left (see `pool`). They change nothing that this stage writes.
     Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
     SystemExit(0) in processes of a distributed training other than the first.
     """
