@@ -14,16 +14,17 @@ from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 
 
-def paths(folder: Path) -> SimpleNamespace:
-    return SimpleNamespace(prepared=folder / "data/prepared", scan=folder / "data/scan.parquet")
-
-
 def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZFNET_WORKERS", "1")
     split_tree(tmp_path / "raw/pets", each=6)
+    paths = SimpleNamespace(prepared=tmp_path / "out/prepared", scan=tmp_path / "out/scan.parquet")
+    wrong = data_config(root=str(tmp_path), path="nowhere")
+    with pytest.raises(UserError, match="no folder at"):
+        stage.run(SimpleNamespace(data=wrong), paths)
+    assert not paths.prepared.parent.exists()
     config = data_config(root=str(tmp_path), path="pets", store="jpeg", size=24)
-    numbers = stage.run(SimpleNamespace(data=config), paths(tmp_path))
-    prepared = Prepared.open(tmp_path / "data/prepared")
+    numbers = stage.run(SimpleNamespace(data=config), paths)
+    prepared = Prepared.open(paths.prepared)
     assert numbers == {
         "images_train": 12,
         "images_val": 6,
@@ -34,11 +35,4 @@ def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "fingerprint": prepared.meta.fingerprint,
     }
     assert prepared.meta.store == "jpeg"
-    assert not check_scan(tmp_path / "data/scan.parquet")
-
-
-def test_nothing_is_left_of_a_failed_run(tmp_path: Path) -> None:
-    config = data_config(root=str(tmp_path), path="nowhere")
-    with pytest.raises(UserError, match="no folder at"):
-        stage.run(SimpleNamespace(data=config), paths(tmp_path))
-    assert not (tmp_path / "data").exists()
+    assert not check_scan(paths.scan)

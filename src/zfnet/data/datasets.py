@@ -119,20 +119,6 @@ class TrainingViews:
         return offset, flip.astype(bool)
 
 
-class CentreViews:
-    """Centre crops of a split for evaluation, read by lists of indices; batches as in training."""
-
-    def __init__(self, split: PreparedSplit, px: int) -> None:
-        self._views = TrainingViews(split, px, "centre", flip=False)
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def __getitems__(self, items: Sequence[int]) -> Batch:
-        """Return the batch of the given indices, in their order."""
-        return self._views.__getitems__([(index, 0) for index in items])
-
-
 def _read(
     split: PreparedSplit, index: np.ndarray, offset: np.ndarray, flip: np.ndarray, px: int
 ) -> Batch:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 
+# An image's attributes: ids of classes in one string, spaces between them.
 PRESENT, DIFFICULT = "present", "difficult"
-
-
-def join(ids: Iterable[str]) -> str:
-    """Write class ids as the attribute of an image: in one string, spaces between them."""
-    return " ".join(ids)
 
 
 def labels_of(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:

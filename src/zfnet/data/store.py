@@ -24,7 +24,6 @@ from zfnet.data.sample import SPLITS, ClassInfo
 from zfnet.errors import UserError
 
 FORMAT = 1
-STORES = ("raw", "jpeg")
 _HOW_TO = "Run `dvc repro prepare` (or `zfnet prepare`) to make it."
 
 # Images per record batch. A batch costs its writer this much memory and its reader a few bytes.
@@ -46,13 +45,6 @@ class Meta:
     upsampled: dict[str, int]
     quarantined: int
     fingerprint: str
-
-    @classmethod
-    def from_json(cls, text: str) -> Meta:
-        """Read the text of meta.json."""
-        data = json.loads(text)
-        data["classes"] = [ClassInfo(**info) for info in data["classes"]]
-        return cls(**data)
 
 
 class SplitWriter:
@@ -121,18 +113,20 @@ class Prepared:
         except OSError as error:
             raise UserError(f"{path}: no prepared data here. {_HOW_TO}") from error
         try:
-            found = json.loads(text)["format"]
+            facts = json.loads(text)
+            form = facts["format"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise UserError(f"{path / 'meta.json'} is damaged. {_HOW_TO}") from error
-        if found != FORMAT:
+        if form != FORMAT:
             raise UserError(
-                f"{path} holds prepared data of format {found}; this version reads format "
+                f"{path} holds prepared data of format {form}; this version reads format "
                 f"{FORMAT}. {_HOW_TO}"
             )
         for name in (*(f"{split}.arrow" for split in SPLITS), "index.parquet", "mean.npy"):
             if not (path / name).is_file():
                 raise UserError(f"{path}: {name} is missing. {_HOW_TO}")
-        return cls(path, Meta.from_json(text))
+        classes = [ClassInfo(**info) for info in facts.pop("classes")]
+        return cls(path, Meta(classes=classes, **facts))
 
     @property
     def size(self) -> int:
@@ -180,9 +174,17 @@ class PreparedSplit:
 
     def image(self, index: int) -> np.ndarray:
         """Return image `index`: (S, S, 3) uint8, read-only. Raw store: a view of the file."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)} in split {self.name}")
+        batch, row = divmod(index, self._rows_per_batch)
+        _, *buffers = self._buffers(batch)
         if self.meta.store == "raw":
-            return self._raw(index)
-        return decode_jpeg(self._jpeg_bytes(index))
+            length = self.size**2 * 3
+            flat = np.frombuffer(buffers[0], np.uint8, length, row * length)
+            return flat.reshape(self.size, self.size, 3)
+        ends, body = buffers
+        start, stop = np.frombuffer(ends, np.int64, 2, row * 8).tolist()
+        return decode_jpeg(memoryview(body).cast("B")[start:stop])
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return images (n, S, S, 3) uint8 in the order asked for; indices may repeat."""
@@ -190,22 +192,6 @@ class PreparedSplit:
         for place, index in zip(out, indices, strict=True):
             place[...] = self.image(int(index))
         return out
-
-    def encoded(self, index: int) -> bytes:
-        """Return the stored JPEG bytes of an image, for example to decode them on a GPU.
-
-        Raises `UserError` for a raw store, which has none.
-        """
-        if self.meta.store != "jpeg":
-            raise UserError(
-                f"{self.path} is a raw store and has no JPEG bytes. Prepare with data.store=jpeg."
-            )
-        return bytes(self._jpeg_bytes(index))
-
-    def _row(self, index: int) -> int:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)} in split {self.name}")
-        return index
 
     @cached_property
     def _file(self) -> pa.ipc.RecordBatchFileReader:
@@ -223,18 +209,6 @@ class PreparedSplit:
                 held = self._file.get_batch(batch).column(0).buffers()
             self._batches[batch] = held
         return held
-
-    def _raw(self, index: int) -> np.ndarray:
-        batch, row = divmod(self._row(index), self._rows_per_batch)
-        size = self.size
-        flat = np.frombuffer(self._buffers(batch)[1], np.uint8, size**2 * 3, row * size**2 * 3)
-        return flat.reshape(size, size, 3)
-
-    def _jpeg_bytes(self, index: int) -> memoryview:
-        batch, row = divmod(self._row(index), self._rows_per_batch)
-        _, ends, body = self._buffers(batch)
-        start, stop = np.frombuffer(ends, np.int64, 2, row * 8).tolist()
-        return memoryview(body).cast("B")[start:stop]
 
     # -- what is known about the images --------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import zfnet.data.sources.files as files
-from zfnet.data.multilabel import DIFFICULT, PRESENT, join
+from zfnet.data.multilabel import DIFFICULT, PRESENT
 from zfnet.data.sample import SPLITS, Box, Sample
 from zfnet.data.sources.fetched import Fetched, by_torchvision
 from zfnet.errors import UserError
@@ -90,7 +90,7 @@ def _read(folder: Path, image_set: str) -> VOCSamples:
         label, box = _largest(folder / "Annotations" / f"{name}.xml")
         shown = [id for id in CLASSES if flags[id][number] == 1]
         unclear = [id for id in CLASSES if flags[id][number] == 0]
-        photos.append(_Photo(name, label, join(shown), join(unclear), box))
+        photos.append(_Photo(name, label, " ".join(shown), " ".join(unclear), box))
     return VOCSamples(folder, photos)
 
 

@@ -1,5 +1,5 @@
 """Rendered images with known parts, boxes and attributes: the data set that needs no download."""
 
-from zfnet.data.synthetic.source import SyntheticSource, SyntheticSplit
+from zfnet.data.synthetic.source import SyntheticSource
 
-__all__ = ["SyntheticSource", "SyntheticSplit"]
+__all__ = ["SyntheticSource"]

@@ -106,19 +106,12 @@ def rabbit(kit: Kit) -> None:
     for side in SIDES:
         kit.fill(disc(x + side * 0.2, y + 0.06, 0.055), kit.accent, opacity=0.6)
     _eyes(kit)
+    edges = ((-0.04, -0.004, -0.004, -0.036), (0.004, 0.04, 0.036, 0.004))
     teeth = union(
-        polygon(
-            (x - 0.04, y + 0.09),
-            (x - 0.004, y + 0.09),
-            (x - 0.004, y + 0.16),
-            (x - 0.036, y + 0.16),
-        ),
-        polygon(
-            (x + 0.004, y + 0.09),
-            (x + 0.04, y + 0.09),
-            (x + 0.036, y + 0.16),
-            (x + 0.004, y + 0.16),
-        ),
+        *(
+            polygon((x + a, y + 0.09), (x + b, y + 0.09), (x + c, y + 0.16), (x + d, y + 0.16))
+            for a, b, c, d in edges
+        )
     )
     kit.fill(grown(teeth, 0.012), kit.dark)
     kit.fill(teeth, kit.white)
