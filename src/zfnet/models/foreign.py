@@ -92,7 +92,14 @@ def torchvision_net(
         model, outputs = _loaded(name, source)
         class_index = _class_index(data_classes, outputs, source)
     names = [c.name for c in data_classes] if class_index is None else source.categories
-    taps = {**_taps_at(model, px, name), **_named_taps(model, layers, name)}
+    named = _named_taps(model, layers, name)
+    try:
+        taps = {**automatic_taps(model, px), **named}
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"input_px: {name} does not run on images of {px} px ({reason}); give another input_px"
+        ) from error
     return Net(
         model=model.eval(),
         input_px=px,
@@ -157,17 +164,6 @@ def automatic_taps(model: nn.Module, input_px: int) -> dict[str, str]:
     for number, path in (*enumerate(maps, start=1), *hidden.items()):
         taps[f"{number}.relu"] = taps[f"{number}.out"] = path
     return taps
-
-
-def _taps_at(model: nn.Module, px: int, name: str) -> dict[str, str]:
-    """`automatic_taps`; UserError if the model refuses images of `px`."""
-    try:
-        return automatic_taps(model, px)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"input_px: {name} does not run on images of {px} px ({reason}); give another input_px"
-        ) from error
 
 
 @dataclass
@@ -267,8 +263,7 @@ def _pick_hidden(model: nn.Module, calls: list[_Output]) -> dict[int, str]:
     pooled = [
         c.path
         for c in calls
-        if len(c.shape) == 4
-        and c.shape[2:] == (1, 1)
+        if c.shape[2:] == (1, 1)
         and isinstance(model.get_submodule(c.path), nn.AdaptiveAvgPool2d)
         and "." not in c.path
     ]

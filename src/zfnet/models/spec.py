@@ -194,9 +194,9 @@ def build_spec(
         arch: "zfnet" or "alexnet".
         num_classes: outputs of layer 8; never scaled by `width`.
         input_px: side of the square input in pixels.
-        width: factor on the maps and hidden units, applied last: everything else here is given at
-            the paper's width. Results are rounded to the nearest multiple of 8, halves up, and are
-            at least 8, so that groups of 2 always divide them.
+        width: factor on the maps and hidden units, applied last: all else is given at the paper's
+            width. Results are multiples of 8, the nearest, halves up, and at least 8, so that
+            groups of 2 divide them.
         without: paper numbers of layers to leave out (Table 3), any but 8.
         fc_units: units of layers 6 and 7 (Table 3).
         middle_maps: maps of layers 3, 4 and 5 (Table 3: 512, 1024, 512).
