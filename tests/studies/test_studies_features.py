@@ -11,7 +11,6 @@ from zfnet.studies.base import Inputs
 from zfnet.studies.features import (
     chance_purity,
     choose_maps,
-    filters_of,
     project_layer,
     random_directions,
     scan,
@@ -20,11 +19,6 @@ from zfnet.studies.features import (
 
 FOUR = {"layers": (1,), "top_k": 4, "figure_maps": {1: 4}}
 ONE = Features(**FOUR)
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    monkeypatch.setenv("ZFNET_PROGRESS", "0")
 
 
 def inputs_of(marks, net):
@@ -50,9 +44,8 @@ def test_dead_maps_are_counted_and_purity_is_that_of_the_classes(marks, probe):
     assert layer.dead.tolist() == [False, False, False, True]
     assert layer.purity[:3].tolist() == [1.0, 1.0, 1.0]
     measured = study(inputs_of(marks, probe), ONE)
-    assert measured.estimates["layer1_dead_maps"].value == 1
-    assert measured.estimates["layer1_purity"].value == 1.0
-    assert measured.estimates["layer1_purity"].n == 3
+    purity = measured.estimates["layer1_purity"]
+    assert (measured.estimates["layer1_dead_maps"].value, purity.value, purity.n) == (1, 1, 3)
     assert measured.facts["layers"]["1"]["dead"] == [3]
     rows = measured.tables["maps"].records()
     assert [(row["class"], row["of_class"], row["active"]) for row in rows] == [
@@ -90,17 +83,8 @@ def test_random_directions_are_seeded_and_leave_the_maps_as_they_are(marks, prob
     assert len(none.directions) == 0
     assert one.directions.tolist() == again.directions.tolist() != other.directions.tolist()
     assert np.array_equal(one.values, none.values)
-    assert np.array_equal(one.rows, none.rows)
-
-
-def test_without_random_directions_no_number_speaks_of_them(marks, probe):
-    measured = study(inputs_of(marks, probe), Features(**FOUR, directions=9))
-    assert measured.estimates["layer1_purity_directions"].n <= 9
-    (row,) = measured.tables["layers"].records()
-    assert row["purity_directions"] == measured.estimates["layer1_purity_directions"].value
-    without = study(inputs_of(marks, probe), Features(**FOUR, directions=0))
+    without = study(inputs, Features(**FOUR, directions=0))
     assert not [key for key in without.estimates if "directions" in key]
-    assert "purity_directions" not in without.tables["layers"].columns
 
 
 def test_a_projection_is_the_filter_cut_to_the_field(marks, probe):
@@ -144,7 +128,6 @@ def test_random_choice_is_seeded_takes_dead_maps_and_active_does_not(marks, prob
     assert chosen(layer, figure_maps={1: 4}) == (0, 1, 2, 3)
     assert chosen(layer, figure_maps={1: 4}, choose="active") == (0, 1, 2)
     assert chosen(layer, figure_maps={1: 1}, choose="strongest") == (2,)
-    assert chosen(layer, figure_maps={1: 2}, seed=5) == chosen(layer, figure_maps={1: 2}, seed=5)
     assert len({chosen(layer, figure_maps={1: 2}, seed=seed) for seed in range(20)}) > 1
 
 
@@ -152,14 +135,11 @@ def test_the_most_specific_maps_are_the_purest_ones_that_are_active(marks, probe
     inputs = inputs_of(marks, probe)
     inputs.labels = np.array([0 if i % 3 == 1 else i % 2 for i in range(30)])  # green: all class 0
     (layer,) = scan(inputs, ONE)
-    assert layer.purity[1] == 1.0
-    assert max(layer.purity[0], layer.purity[2]) < 1.0
-    for seed in range(5):
-        assert chosen(layer, figure_maps={1: 1}, choose="specific", seed=seed) == (1,)
-        assert chosen(layer, figure_maps={1: 9}, choose="specific", seed=seed) == (0, 1, 2)
+    assert layer.purity[1] == 1.0 > max(layer.purity[0], layer.purity[2])
+    assert chosen(layer, figure_maps={1: 1}, choose="specific") == (1,)
+    assert chosen(layer, figure_maps={1: 9}, choose="specific") == (0, 1, 2)
     layer.purity[:] = 1.0  # equally specific ones are chosen by seed
-    picks = [chosen(layer, figure_maps={1: 2}, choose="specific", seed=s % 20) for s in range(40)]
-    assert picks[:20] == picks[20:]
+    picks = [chosen(layer, figure_maps={1: 2}, choose="specific", seed=s) for s in range(20)]
     assert len(set(picks)) > 1
 
 
@@ -212,28 +192,17 @@ def test_the_support_is_that_of_the_filter(marks, probe, monkeypatch):
 
 def test_fields_too_large_for_the_input_make_no_claims(marks, deeper, monkeypatch):
     cfg = Features(layers=(1, 2), top_k=4)
-    free = study(inputs_of(marks, deeper), cfg)
-    assert free.facts["no_claims"] == []
-    assert free.estimates["spread_difference"].n > 0
+    assert study(inputs_of(marks, deeper), cfg).estimates["spread_difference"].n > 0
     monkeypatch.setattr(feature_numbers, "FIELD_LIMIT", 0.25)  # 3 of 16 px, then 5
     small = study(inputs_of(marks, deeper), cfg)
     assert small.facts["no_claims"] == [2]
-    assert small.estimates["layer2_support_px"].invalid
     assert np.isnan(small.estimates["spread_difference"].value)  # layer 1 is its filters
 
 
-def test_filters_are_those_of_the_first_convolution_only(marks, probe):
-    (layer,) = scan(inputs_of(marks, probe), ONE)
-    assert filters_of(layer, probe).shape == (4, 3, 3, 3)
-    for other in (torch.nn.Conv2d(6, 4, 3), torch.nn.Conv2d(3, 5, 3), torch.nn.Conv2d(3, 4, 5)):
-        probe.model.conv = other
-        assert filters_of(layer, probe) is None
-
-
-def test_filters_are_kept_in_any_order_of_layers(marks, deeper):
-    for layers, filters in (((1, 2), True), ((2, 1), True), ((2,), False)):
-        measured = study(inputs_of(marks, deeper), Features(layers=layers, top_k=4))
-        assert [f"layer{n}_filters" in measured.arrays for n in (1, 2)] == [filters, False]
+@pytest.mark.parametrize(("layers", "filters"), [((1, 2), True), ((2, 1), True), ((2,), False)])
+def test_filters_are_kept_in_any_order_of_layers(marks, deeper, layers, filters):
+    measured = study(inputs_of(marks, deeper), Features(layers=layers, top_k=4))
+    assert [f"layer{n}_filters" in measured.arrays for n in (1, 2)] == [filters, False]
 
 
 def test_chance_of_purity():
@@ -248,17 +217,14 @@ def test_the_measurement_is_whole_and_its_bytes_repeat(marks, probe, tmp_path):
         measured = study(inputs_of(marks, probe), ONE)
         results.save(measured, tmp_path / name, tmp_path / f"{name}.json")
     one = results.Results(tmp_path / "one", tmp_path)
-    assert one.array("layer1_projections").shape == (4, 4, 3, 3, 3)
     weights = probe.model.conv.weight.detach().permute(0, 2, 3, 1).numpy()
     scales = one.array("layer1_filter_scales")[:, None, None, None]
     again = (one.array("layer1_filters").astype(float) - ZERO) / 127 * scales
     assert again == pytest.approx(weights, abs=1 / 254)
-    assert len(one.tables["maps"].rows) == 4
     names = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]
     assert len(names) > 8
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
 def test_what_depends_on_data_or_net_is_refused_by_name(marks, probe):
