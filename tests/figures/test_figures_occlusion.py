@@ -34,8 +34,8 @@ def measured(**facts):
         "drop_outside_box": 0.1, "projection_correlation": 0.8, "projection_correlation_other": 0.2,
     }  # fmt: skip
     choice = {
-        "choice": "layer", "setting": 3, "images": 2, "size_px": 4, "stride_px": 4, "worst_drop": 0.7,
-        "inside_minus_outside": 0.2, "projection_correlation": 0.8,
+        "choice": "layer", "setting": 3, "images": 2, "size_px": 4, "stride_px": 4,
+        "worst_drop": 0.7, "inside_minus_outside": 0.2, "projection_correlation": 0.8,
         "projection_correlation_other": 0.2, "projection_correlation_gain": 0.6,
         "projection_correlation_gain_low": 0.5, "projection_correlation_gain_high": 0.7,
         "field_share": 0.5,

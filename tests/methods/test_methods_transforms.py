@@ -85,14 +85,6 @@ def test_enlarging_keeps_a_ramp_straight_and_the_centre_in_place():
     assert not outside.any()
 
 
-def test_a_part_of_the_views_is_that_part():
-    images, matrices = noise(), torch.cat([rotations([10, 20]), scalings([1.2])])
-    sampler = Resampler(matrices, 8, (13, 15))
-    whole = sampler(images)
-    assert whole.shape == (2, 3, 3, 8, 8)
-    assert torch.equal(sampler(images[1:], 1, 3), whole[1:, 1:])
-
-
 def test_blank_pixels_are_zero_and_the_others_unchanged():
     images, blank = noise() + 1, torch.zeros(1, 8, 8, dtype=torch.bool)
     blank[0, 2, 5] = True

@@ -9,7 +9,7 @@ import numpy as np
 
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Column, Figure, Shown
-from zfnet.figures.kit.style import CATEGORICAL, figure
+from zfnet.figures.kit.style import CATEGORICAL, figure, tidy
 from zfnet.results import Results, Table
 
 CARD = "invariance"
@@ -29,7 +29,6 @@ WORDS = {
     "transform": TITLES,
     "choice": {
         "measured": "as measured (fill: training mean; bilinear)",
-        "grey": "fill: grey of 128",
         "replicate": "fill: border repeated",
         "bicubic": "interpolation: bicubic",
     },
@@ -45,7 +44,7 @@ HEADINGS = {
 def figures(results: Results) -> list[Figure]:
     """Fig. 5 itself, all layers, and rotation of a disc with its classes."""
     low, high = _compared(results)
-    n, facts = results["images"].n or int(results["images"].value), results.facts
+    n, facts = int(results["images"].value), results.facts
     how = "named in the config" if facts["examples_named"] else (
         "chosen by seed, of different classes, classified correctly with p of at least 0.5"
     )  # fmt: skip
@@ -157,17 +156,12 @@ def _curve(axis: Any, steps: dict[str, np.ndarray], key: str, colour: Any, label
     """A mean with its band."""
     black = colour == BLACK
     ends = steps[f"{key}_low"], steps[f"{key}_high"]
-    axis.fill_between(
-        steps["x"],
-        *ends,
-        color=BAND if black else colour,
-        alpha=0.55 if black else 0.2,
-        linewidth=0,
-        zorder=2,
-    )
-    axis.plot(steps["x"], steps[key], color=colour, linewidth=1.9, label=label, zorder=4)
-    if black:
-        axis.plot(steps["x"], steps[key], "o", color=colour, markersize=3.2, zorder=4)  # fmt: skip
+    band = {"color": BAND, "alpha": 0.55} if black else {"color": colour, "alpha": 0.2}
+    axis.fill_between(steps["x"], *ends, linewidth=0, zorder=2, **band)
+    axis.plot(
+        steps["x"], steps[key], color=colour, linewidth=1.9, marker="o" * black or None,
+        markersize=3.2, label=label, zorder=4,
+    )  # fmt: skip
 
 
 def _frame(axis: Any, results: Results, name: str, title: str = "") -> None:
@@ -181,10 +175,8 @@ def _frame(axis: Any, results: Results, name: str, title: str = "") -> None:
     axis.set_ylim(bottom=0)
     axis.set_xticks(TICKS[name])
     axis.set_xlabel(LABELS[name], fontsize=TEXT_POINTS, labelpad=2)
-    axis.tick_params(labelsize=TEXT_POINTS - 1, length=3)
-    axis.spines[["top", "right"]].set_visible(False)
-    if title:
-        axis.set_title(title, fontsize=TITLE_POINTS)
+    tidy(axis, TEXT_POINTS - 1)
+    axis.set_title(title, fontsize=TITLE_POINTS)
 
 
 def panels(results: Results) -> Any:
@@ -195,7 +187,7 @@ def panels(results: Results) -> Any:
     low, high = _compared(results)
     columns = {f"distance, layer {low}": (low, "raw"), f"distance, layer {high}": (high, "raw"),
                "p(true class)": (low, "p")}  # fmt: skip
-    places = list(results.facts["modules"])
+    place = {int(number): k for k, number in enumerate(results.facts["modules"])}
     drawn = figure(11.2, 9.2)
     grid = drawn.add_gridspec(
         3, 4, width_ratios=[1.12, 1, 1, 1], left=0.055, right=0.985,
@@ -210,10 +202,9 @@ def panels(results: Results) -> Any:
         x = np.asarray(results.array(f"drawn_{name}_x"))
         for c, (title, (layer, key)) in enumerate(columns.items(), 1):
             axis = drawn.add_subplot(grid[r, c])
-            lines = np.asarray(results.array(f"drawn_{name}_probability"))
+            lines = results.array(f"drawn_{name}_probability")
             if key == "raw":
-                distances = results.array(f"drawn_{name}_distance")
-                lines = np.asarray(distances)[:, :, places.index(str(layer))]
+                lines = results.array(f"drawn_{name}_distance")[:, :, place[layer]]
             for i, line in enumerate(lines):
                 axis.plot(x, line, color=CATEGORICAL[i], linewidth=1.0, zorder=3)
             _curve(axis, _steps(results, name, layer), key, BLACK)

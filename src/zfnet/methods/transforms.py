@@ -71,7 +71,7 @@ class Resampler:
         blank: Tensor | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self.size, self.sides = size, sides
+        self.size = size
         pixels = len(matrices) * size * size
         reach = {"bilinear": 2, "bicubic": 4}.get(interpolation, 1) ** 2
         taps = torch.empty(pixels, reach, dtype=torch.int32)
@@ -87,20 +87,18 @@ class Resampler:
             weights[blank.flatten().cpu()] = 0
         self.taps, self.weights = taps.to(device), weights.to(device)
 
-    def __call__(self, images: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """Views `start` to `stop` of images (N, C, H, W), float: (N, T, C, size, size).
+    def __call__(self, images: Tensor) -> Tensor:
+        """The views of images (N, C, H, W), float: (N, T, C, size, size).
 
         In memory the images lie together at each pixel of a view: few at once are faster than one.
         """
-        stop = len(self.taps) // self.size**2 if stop is None else stop
-        here = slice(start * self.size**2, stop * self.size**2)
         # One pixel a row, then every view's pixel is a weighted sum of rows.
         table = images.permute(2, 3, 0, 1).reshape(-1, images.shape[0] * images.shape[1])
         mixed = torch.nn.functional.embedding_bag(
-            self.taps[here], table.contiguous(),
-            per_sample_weights=self.weights[here].to(images.dtype), mode="sum",
+            self.taps, table.contiguous(), per_sample_weights=self.weights.to(images.dtype),
+            mode="sum",
         )  # fmt: skip
-        views = mixed.view(stop - start, self.size, self.size, *images.shape[:2])
+        views = mixed.view(-1, self.size, self.size, *images.shape[:2])
         return views.permute(3, 0, 4, 1, 2)
 
 
@@ -113,11 +111,8 @@ def _places(matrices: Tensor, size: int, sides: tuple[int, int]) -> tuple[Tensor
     found = matrices.to(torch.float64) @ points  # (T, 2, P)
     found = torch.round(found * GRAIN) / GRAIN
     y, x = found.unbind(1)
-    height, width = sides
-    return (
-        y.flatten() + half + (height - size) // 2,
-        x.flatten() + half + (width - size) // 2,
-    )
+    tops, lefts = ((side - size) // 2 + half for side in sides)
+    return y.flatten() + tops, x.flatten() + lefts
 
 
 def _taps(place: Tensor, side: int, interpolation: str) -> tuple[Tensor, Tensor]:

@@ -32,14 +32,12 @@ from zfnet.models.net import Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.bootstrap import counted_means, counts, percentiles
 from zfnet.stats.estimate import Estimate
-from zfnet.studies.base import Inputs
+from zfnet.studies.base import SURE, Inputs, named_rows, turns
 from zfnet.studies.invariance_sweeps import (
     NEIGHBOUR,
     QUARTERS,
     REFERENCE_PX,
-    USUAL,
     Curves,
-    Resampling,
     Sweep,
     Views,
     between_images,
@@ -57,14 +55,12 @@ SPLIT = "val"
 CLASSIFIER = 8
 DRAWS = 1000
 STRAIGHT = 0.95  # share of the variance from which a curve counts as straight
-SURE = 0.5  # probability from which a correct answer is sure enough for an image to be drawn
 LEAST_OF_CLASS = 5  # images behind the curve of one class
 SENSITIVITY_IMAGES = 16  # measured for each choice, for time
-SENSITIVITY = {
-    "measured": USUAL,
-    "grey": Resampling("grey", "bilinear"),
-    "replicate": Resampling("replicate", "bilinear"),
-    "bicubic": Resampling("mean", "bicubic"),
+SENSITIVITY: dict[str, dict[str, Any]] = {
+    "measured": {},
+    "replicate": {"repeat": True},
+    "bicubic": {"interpolation": "bicubic"},
 }
 VIEW_PX = 112  # largest side of the views drawn: a figure shows no more
 PER = {"translation": "px", "scale": "unit of scale", "rotation": "degree", "disc": "degree"}
@@ -91,16 +87,14 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
         for name, sweep in fine.items()
     }
     summary = Summary(list(layers), curves, cfg.seed)
-    arrays = {"images": rows.astype(np.int32), "drawn": drawn.astype(np.int32)}
-    for start, some in (("", curves), ("drawn_", lines)):
-        for name, each in some.items():
-            arrays |= {
-                f"{start}{name}_x": each.sweep.x.astype(np.float32),
-                f"{start}{name}_filled": each.sweep.filled.astype(np.float32),
-                f"{start}{name}_distance": each.distance,
-                f"{start}{name}_between": each.between.astype(np.float32),
-                f"{start}{name}_probability": each.probability,
-            }
+    arrays: dict[str, np.ndarray] = {}
+    for name, each in lines.items():
+        arrays |= {
+            f"drawn_{name}_x": each.sweep.x.astype(np.float32),
+            f"drawn_{name}_filled": each.sweep.filled.astype(np.float32),
+            f"drawn_{name}_distance": each.distance,
+            f"drawn_{name}_probability": each.probability,
+        }
     marks = {}
     for name in ("translation", "scale", "rotation"):
         arrays[f"views_{name}"], marks[name] = example_views(inputs, drawn, fine[name])
@@ -113,11 +107,10 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
             [[inputs.split.ids[row], inputs.class_names[inputs.labels[row]], float(p)]
              for row, p in zip(drawn, summary.clean_p[places], strict=True)],
         ),
-        "sensitivity": sensitivity(inputs, rows, fine, layers, units, cfg.seed),
+        "sensitivity": sensitivity(inputs, rows, curves, layers, cfg.seed),
     }  # fmt: skip
     facts = {
         "modules": {str(number): path for number, path in layers.items()},
-        "input_px": inputs.net.input_px,
         "margin_px": inputs.view.start * REFERENCE_PX / inputs.net.input_px,
         "images_known": int((inputs.outputs(inputs.rows) >= 0).sum()),
         "adopted": inputs.adopted,
@@ -155,20 +148,9 @@ def chosen_rows(inputs: Inputs, cfg: Invariance) -> np.ndarray:
     All are of classes that the net knows, `max_images` at most.
     Raises UserError for an unknown id, or if fewer than two images are left.
     """
-    row_of = {name: row for row, name in enumerate(inputs.split.ids)} if cfg.ids else {}
-    missing = [name for name in cfg.ids if name not in row_of]
-    if missing:
-        raise UserError(
-            f"study.invariance.ids: the split {inputs.split_name} holds no image {missing[0]!r}; "
-            f"ids look like {inputs.split.ids[0]!r} (data/prepared/index.parquet lists them)"
-        )
-    named = np.array([row_of[name] for name in cfg.ids], np.int64)
+    named = named_rows(inputs, cfg.ids, "study.invariance.ids")
     order = np.random.default_rng([cfg.seed, 8]).permutation(inputs.rows)
-    turn = np.zeros(len(order))  # the how-manieth of its class an image is
-    for label in np.unique(inputs.labels[order]):
-        places = np.flatnonzero(inputs.labels[order] == label)
-        turn[places] = np.arange(len(places))
-    order = order[np.argsort(turn, kind="stable")]
+    order = order[np.argsort(turns(inputs.labels[order]), kind="stable")]
     rows = np.concatenate([named, order[~np.isin(order, named)]])
     rows = rows[inputs.outputs(rows) >= 0]
     if cfg.max_images is not None:
@@ -190,8 +172,7 @@ def chosen_examples(labels: np.ndarray, cfg: Invariance, clean: Curves) -> tuple
     if cfg.ids:
         return np.arange(min(len(cfg.ids), cfg.images, len(labels))), 0
     sure = clean.right & (clean.probability[:, clean.sweep.clean] >= SURE)
-    first = np.zeros(len(labels), bool)
-    first[[int(np.flatnonzero(sure & (labels == c))[0]) for c in np.unique(labels[sure])]] = True
+    first = sure & (turns(labels, sure) == 0)
     grade = np.select([first, sure, clean.right], [0, 1, 2], 3)
     places = np.argsort(grade, kind="stable")[: cfg.images]
     return places, int((grade[places] > 0).sum())
@@ -350,22 +331,18 @@ class Summary:
     def steps(self) -> Table:
         """Every step and layer, means with bands.
 
-        Columns: transform (translation, scale, rotation, disc), x, filled, layer, then with _low
-        and _high: raw, distance, p. x: px (positive: down), times or degrees (counterclockwise).
-        p is of the step: the same in the rows of all its layers.
+        Columns: transform (translation, scale, rotation, disc), x, layer, then with _low and _high:
+        raw, distance, p. x: px (positive: down), times or degrees (counterclockwise). p is of the
+        step: the same in the rows of all its layers.
         """
         records: list[dict[str, Any]] = []
         for name, curves in self.curves.items():
             raw, relative = self.means(curves.distance), self.means(self.relative[name])
-            bands = {**_band("raw", raw), **_band("distance", relative)}
-            chance = _band("p", self.means(curves.probability))
-            steps = zip(curves.sweep.x.tolist(), curves.sweep.filled.tolist(), strict=True)
-            for t, (x, filled) in enumerate(steps):
-                step = {"transform": name, "x": x, "filled": filled}
-                p = {key: float(values[t]) for key, values in chance.items()}
-                for k, number in enumerate(self.layers):
-                    own = {key: float(values[t, k]) for key, values in bands.items()}
-                    records.append({**step, "layer": number, **own, **p})
+            p = self.means(curves.probability)[..., None].repeat(len(self.layers), -1)
+            bands = _band("raw", raw) | _band("distance", relative) | _band("p", p)
+            for t, x in enumerate(curves.sweep.x.tolist()):
+                own = {key: values[t] for key, values in bands.items()}
+                records += self._per_layer({"transform": name, "x": x}, own)
         return Table.of(records)
 
     def by_layer(self) -> Table:
@@ -377,12 +354,19 @@ class Summary:
         for name, curves in self.curves.items():
             raw = slopes(curves.sweep, curves.distance).mean(0)
             reach, share = self.straight(name)
-            bands = {**_band("slope", self.slope(name)), **_band("straight", reach)}
+            bands = _band("slope", self.slope(name)) | _band("straight", reach)
             columns = {"raw_slope": raw, **bands, "straightness": share[0]}
-            for k, number in enumerate(self.layers):
-                own = {key: float(values[k]) for key, values in columns.items()}
-                records.append({"transform": name, "layer": number, **own})
+            records += self._per_layer({"transform": name}, columns)
         return Table.of(records)
+
+    def _per_layer(
+        self, common: dict[str, Any], columns: Mapping[str, np.ndarray]
+    ) -> list[dict[str, Any]]:
+        """A row a layer of columns (L,), each after what is `common` to them."""
+        return [
+            {**common, "layer": number, **{key: float(each[k]) for key, each in columns.items()}}
+            for k, number in enumerate(self.layers)
+        ]
 
 
 def _band(key: str, statistic: np.ndarray) -> dict[str, np.ndarray]:
@@ -409,21 +393,25 @@ def class_table(inputs: Inputs, rows: np.ndarray, disc: Curves) -> Table:
 def sensitivity(
     inputs: Inputs,
     rows: np.ndarray,
-    fine: Mapping[str, Sweep],
+    curves: Mapping[str, Curves],
     layers: Mapping[int, str],
-    units: Mapping[str, np.ndarray],
     seed: int,
 ) -> Table:
     """Headline numbers of the first images under other choices of what the paper leaves out."""
-    few, modules, records = slice(SENSITIVITY_IMAGES), list(layers.values()), []
+    records = []
     for choice, how in SENSITIVITY.items():
-        curves = {
-            name: measure(inputs, rows[few], coarse(fine[name]), modules, units[name][few], how)
-            for name in ("translation", "scale", "rotation")
-        }
-        one = Summary(list(layers), curves, seed)
-        numbers = {f"{name}_slope_ratio": one.ratio(name) for name in curves}
-        for name in ("translation", "scale"):
+        few = {name: curves[name].first(SENSITIVITY_IMAGES) for name in UNITS | {"rotation": ""}}
+        if how:
+            few = {
+                name: measure(
+                    inputs, rows[:SENSITIVITY_IMAGES], one.sweep, list(layers.values()),
+                    one.between, **how,
+                )
+                for name, one in few.items()
+            }  # fmt: skip
+        one = Summary(list(layers), few, seed)
+        numbers = {f"{name}_slope_ratio": one.ratio(name) for name in few}
+        for name in UNITS:
             numbers[f"{name}_straightness"] = one.straight(name)[1][:, -1]
             numbers[f"{name}_p_end"] = one.at_end(name)
         found = {key: float(statistic[0]) for key, statistic in numbers.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from zfnet.data import datasets
 from zfnet.data.prefetch import prefetch
 from zfnet.methods.transforms import Resampler, beyond, rotations, scalings, shifts
+from zfnet.models.hooks import hooked
 from zfnet.models.net import STANDARDISE
 from zfnet.progress import progress
 from zfnet.studies.base import Inputs, when_it_fits
@@ -27,28 +29,14 @@ QUARTERS = (90, 180, 270)
 NEIGHBOUR = 40  # degrees to either side of a quarter turn, with which it is compared
 COARSE = 2  # all images are measured at every second step, those drawn at all
 
-GREY = 128.0
 OTHERS = 200  # images in the mean distance that is the unit: its error is far below the curves'
 # A place f px beyond a pixel's centre is blurred by bilinear interpolation with variance f (1 - f):
 # on average over all f 1/6, and so at this f.
 OFF_GRID = 0.5 - 12**-0.5
 PACK = 4  # images read and resampled together
+CLEAN_PACK = 32  # likewise, where each has its clean view alone
 BATCH = 128  # views in one forward pass, if an image has no more
 SHOWN = 50  # images from which a pass shows its progress
-
-
-class Resampling(NamedTuple):
-    """What the paper does not state of its views.
-
-    fill: "mean" (of the training data), "grey" or "replicate" (the border's pixels), where the
-    picture ends. interpolation: "bilinear" or "bicubic".
-    """
-
-    fill: str
-    interpolation: str
-
-
-USUAL = Resampling("mean", "bilinear")
 
 
 # ---------------------------------------------------------------------------------- transforming
@@ -164,29 +152,34 @@ def whole_pixels(inputs: Inputs, rows: np.ndarray) -> Tensor:
 
 
 class Views:
-    """The net's input for all steps of a sweep."""
+    """The net's input for all steps of a sweep.
 
-    def __init__(self, inputs: Inputs, sweep: Sweep, how: Resampling = USUAL) -> None:
-        self.px, device, normalise = inputs.net.input_px, inputs.device, inputs.net.normalise
+    Where the picture ends, the view is filled with the mean of the training data or, with
+    `repeat`, with the border's pixels. interpolation: as in `Resampler`.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        sweep: Sweep,
+        *,
+        repeat: bool = False,
+        interpolation: str = "bilinear",
+    ) -> None:
+        px, device, normalise = inputs.net.input_px, inputs.device, inputs.net.normalise
         side = whole_pixels(inputs, np.zeros(1, np.int64)).shape[-1]
-        # A repeated border would turn with the image: a disc needs a surround that stays.
-        fill = "mean" if sweep.name == "disc" and how.fill == "replicate" else how.fill
-        blank = hidden(sweep.name, sweep.matrices, self.px, side) & (fill != "replicate")
+        blank = hidden(sweep.name, sweep.matrices, px, side) & (not repeat)
         self._resampler = Resampler(
-            sweep.matrices, self.px, (side, side),
-            interpolation=how.interpolation, blank=blank, device=device,
+            sweep.matrices, px, (side, side), interpolation=interpolation, blank=blank,
+            device=device,
         )  # fmt: skip
         self._per_level = torch.ones(3, device=device)  # net input per grey level
         if normalise.kind == STANDARDISE:
             self._per_level = 1 / (255 * normalise.std.to(device))
-        # Added to views that are 0 where they are blank: the input of black, there of the surround.
-        flat = torch.zeros(1, 3, self.px, self.px, device=device)
-        black = normalise(flat)[0].permute(1, 2, 0)
-        surround = torch.zeros_like(black)  # the mean of the training data
-        if fill == "grey":
-            surround = normalise(flat + GREY)[0].permute(1, 2, 0)
-        self._beneath = torch.where(blank.to(device)[..., None], surround, black)
-        self._clamp = how.interpolation == "bicubic"
+        # Added to views that are 0 where they are blank: the input of black, there of the mean.
+        black = normalise(torch.zeros(1, 3, px, px, device=device))[0].permute(1, 2, 0)
+        self._beneath = torch.where(blank.to(device)[..., None], 0.0, black)
+        self._clamp = interpolation == "bicubic"
 
     def __call__(self, images: Tensor) -> Tensor:
         """The views of `whole_pixels` (n, 3, side, side) as net input: (n, T, 3, px, px).
@@ -224,6 +217,11 @@ class Curves:
         empty = np.full(self.distance.shape, np.nan, self.distance.dtype)
         return np.divide(self.distance, unit, out=empty, where=unit > 0, casting="same_kind")
 
+    def first(self, n: int) -> Curves:
+        """Of the first `n` images alone."""
+        arrays = (self.distance, self.probability, self.right, self.between)
+        return Curves(self.sweep, *(each[:n] for each in arrays))
+
 
 def measure(
     inputs: Inputs,
@@ -231,14 +229,17 @@ def measure(
     sweep: Sweep,
     paths: Sequence[str],
     between: np.ndarray,
-    how: Resampling = USUAL,
+    **how: Any,
 ) -> Curves:
-    """A sweep of `rows` (n,) at the modules `paths`. Memory grows with n by the numbers alone."""
-    views, model = Views(inputs, sweep, how), inputs.net.model
+    """A sweep of `rows` (n,) at the modules `paths`; `how`: of `Views`.
+
+    Memory grows with n by the numbers alone.
+    """
+    views, model = Views(inputs, sweep, **how), inputs.net.model
 
     def whole_pass(size: int) -> list[np.ndarray]:
         found = []
-        for part, made in _views_of(inputs, views, rows, sweep.name):
+        for part, made in _views_of(inputs, views, rows, PACK, sweep.name):
             outputs = torch.from_numpy(inputs.outputs(part)).to(inputs.device)
             at_once = max(1, size // len(sweep.x))
             for some in zip(made.split(at_once), outputs.split(at_once), strict=True):
@@ -257,40 +258,37 @@ def between_images(
     views = Views(inputs, sweep.steps(np.array([sweep.clean])))
 
     def features(some: np.ndarray) -> Iterator[list[Tensor]]:
-        for _, made in _views_of(inputs, views, some, "unchanged"):
-            yield features_at(inputs.net.model, made[:, 0], paths)[0]
+        for _, made in _views_of(inputs, views, some, CLEAN_PACK, "unchanged"):
+            yield read_at(inputs.net.model, made[:, 0], paths, Tensor.clone)[0]
 
     with torch.inference_mode():
         others = [torch.cat(layer) for layer in zip(*features(rows[:OTHERS]), strict=True)]
         found = [
-            [mean_distance(*layer, PACK * number) for layer in zip(each, others, strict=True)]
-            for number, each in enumerate(features(rows))
+            torch.stack([mean_distance(*pair) for pair in zip(part, others, strict=True)], 1)
+            for part in chain([others], features(rows[OTHERS:]))
         ]
-        return torch.cat([torch.stack(each, 1) for each in found]).cpu().numpy()
+        return torch.cat(found).cpu().numpy()
 
 
-def mean_distance(features: Tensor, others: Tensor, first: int) -> Tensor:
-    """Mean distance of features (n, D) to `others` (R, D) but themselves: (n,) float64.
+def mean_distance(features: Tensor, others: Tensor) -> Tensor:
+    """Mean distance of features (n, D) to `others` (R, D): (n,) float64.
 
-    The features are numbers `first` and following of those of which `others` are the first.
+    Of `others` themselves, each to all but itself.
     """
     apart = torch.cdist(features, others).double()
-    own = torch.arange(first, first + len(features), device=features.device)
-    own = own[own < len(others)]
-    apart[own - first, own] = 0
-    number = torch.full_like(apart[:, 0], len(others))
-    number[own - first] -= 1
-    return apart.sum(1) / number
+    if features is not others:
+        return apart.mean(1)
+    return apart.fill_diagonal_(0).sum(1) / (len(others) - 1)
 
 
 def _views_of(
-    inputs: Inputs, views: Views, rows: np.ndarray, what: str
+    inputs: Inputs, views: Views, rows: np.ndarray, pack: int, what: str
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """A few of `rows` at a time and their views, prefetched."""
-    parts = [rows[i : i + PACK] for i in range(0, len(rows), PACK)]
+    """`pack` of `rows` at a time and their views, read ahead."""
+    parts = [rows[i : i + pack] for i in range(0, len(rows), pack)]
     read = prefetch(lambda part: whole_pixels(inputs, part), parts)
     if len(rows) >= SHOWN:
-        read = progress(read, len(parts), f"invariance, {what}", f"x {PACK} images")
+        read = progress(read, len(parts), f"invariance, {what}", f"x {pack} images")
     for part, images in zip(parts, read, strict=True):
         yield part, views(images)
 
@@ -302,31 +300,34 @@ def _compare(
 
     made: (n, T, 3, px, px); outputs (n,): of the true classes.
     """
-    layers, logits = features_at(model, made.flatten(0, 1), paths)
-    flat = [layer.view(*made.shape[:2], -1) for layer in layers]
-    apart = [torch.linalg.vector_norm(each - each[:, [clean]], dim=2) for each in flat]
+
+    def distance(features: Tensor) -> Tensor:
+        each = features.view(*made.shape[:2], -1)
+        return torch.linalg.vector_norm(each - each[:, [clean]], dim=2)
+
+    apart, logits = read_at(model, made.flatten(0, 1), paths, distance)
     chances = logits.float().softmax(1).view(*made.shape[:2], -1)
     index = outputs[:, None, None].expand(*made.shape[:2], 1)
     right = chances[:, clean].argmax(1) == outputs
     return torch.stack(apart, 2), chances.gather(2, index)[..., 0], right
 
 
-def features_at(model: nn.Module, x: Tensor, paths: Sequence[str]) -> tuple[list[Tensor], Tensor]:
-    """Features (n, D) float of each module in `paths`, and the logits for `x`."""
+def read_at(
+    model: nn.Module, x: Tensor, paths: Sequence[str], read: Callable[[Tensor], Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """What `read` makes of the features (n, D) float of each module in `paths`; logits for `x`.
+
+    It reads at once: a later operation may overwrite the features.
+    """
     found: dict[str, Tensor] = {}
 
     def hook_of(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:
             nhwc = output.permute(0, 2, 3, 1) if output.ndim == 4 else output  # in any format
-            found[path] = nhwc.flatten(1).float().clone()  # a later operation may overwrite it
+            found[path] = read(nhwc.flatten(1).float())
 
         return hook
 
-    modules = {path: model.get_submodule(path) for path in paths}
-    handles = [module.register_forward_hook(hook_of(path)) for path, module in modules.items()]
-    try:
+    with hooked(after=[(model.get_submodule(path), hook_of(path)) for path in {*paths}]):
         logits: Tensor = model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
     return [found[path] for path in paths], logits

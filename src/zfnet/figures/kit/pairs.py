@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.figures.kit.style import CATEGORICAL, MARK, figure
+from zfnet.figures.kit.style import CATEGORICAL, MARK, figure, tidy, whisker
 from zfnet.stats.estimate import Estimate
 
 TITLE_POINTS = 12
@@ -50,15 +50,11 @@ def _draw_pairs(axis: Any, panel: Pairs) -> None:
             markersize=4, alpha=0.75, zorder=3,
         )  # fmt: skip
         mean = panel.means[column]
-        if mean.low is not None and mean.high is not None:
-            axis.errorbar(
-                column + (0.16 if column else -0.16), mean.value,
-                yerr=[[mean.value - mean.low], [mean.high - mean.value]], fmt="D", color=MARK,
-                markersize=6, capsize=4, linewidth=1.6, zorder=4,
-            )  # fmt: skip
+        if mean.low is not None:
+            beside = column + (0.16 if column else -0.16)
+            whisker(axis, beside, mean, fmt="D", color=MARK, markersize=6, linewidth=1.6, zorder=4)
     axis.set_xlim(-0.4, 1.4)
     axis.set_xticks([0, 1], panel.names, fontsize=TEXT_POINTS)
     axis.set_ylabel(panel.unit, fontsize=TEXT_POINTS)
     axis.set_title(panel.title, fontsize=TITLE_POINTS, pad=6)
-    axis.tick_params(labelsize=TEXT_POINTS - 0.5, length=3)
-    axis.spines[["top", "right"]].set_visible(False)
+    tidy(axis, TEXT_POINTS - 0.5)
