@@ -27,11 +27,6 @@ def site(run):
     return build(gather(run), run.parent / "reports").parent
 
 
-def study_of(root, name):
-    results = root / "results"
-    return load_study(name, results / name, results / "figures" / name, root)
-
-
 def tile(site, sheet, index):
     with Image.open(site / sheet["src"]) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -109,7 +104,7 @@ def test_the_papers_size_fits_its_sheets(run, tmp_path):
     root = tmp_path / "run"
     shutil.copytree(run / "data", root / "data")
     made.features(root, {"1": 96, "2": 1280})
-    study = study_of(root, "features")
+    study = load_study("features", root)
     prepared = Prepared.open(root / "data" / "prepared")
     shown = explore_features.write(study, None, prepared, tmp_path / "site")
     assert shown["maps"] == 1376

@@ -215,7 +215,7 @@ def test_a_card_shows_the_headline_numbers_else_the_first_with_an_interval(tmp_p
         fabricate.result(tmp_path, name, Measurement("zfnet", "relu", estimates=estimates))
     studies = gather(tmp_path).studies
     on_card = {
-        name: [item["key"] for item in facts.telling_metrics(study)]
+        name: [item["key"] for item in facts.card_numbers(study)]
         for name, study in studies.items()
     }
     assert on_card == {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,19 @@ from zfnet.report.gather import NetRun
 COLOURS = (
     "#3a7fc1", "#d9772b", "#2d9d78", "#bd5b9b", "#8b74cf", "#a98a1d", "#6f8090", "#c74b44",
 )  # fmt: skip
-VALIDATION, TRAINING = ("solid", "validation"), ("dash", "training")  # dash, name
+LINES = {"val": ("solid", "validation"), "train": ("dash", "training")}  # dash and name
+MARKED = 20  # epochs: of longer curves the points are not marked
 
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """One chart: its axis title (with the unit), what there is to know about it, its curves.
-
-    `curves`: for each column of history.csv the dash and the name of its line.
-    """
+    """One chart: columns of history.csv by epoch, its axis title with the unit, its caption."""
 
     id: str
     title: str
     axis: str
     caption: str
-    curves: Mapping[str, tuple[str, str]]
+    columns: tuple[str, ...]
     digits: str = ".4~g"
     log: bool = False
     steps: bool = False
@@ -43,7 +42,7 @@ CHARTS = (
         "top-1 error, %",
         "Full lines: validation, centre crop, dropout off. Dashed: training views as they were "
         "trained on, dropout on, averaged while the weights moved.",
-        {"val_top1_error": VALIDATION, "train_top1_error": TRAINING},
+        ("val_top1_error", "train_top1_error"),
         digits=".1f",
     ),
     ChartSpec(
@@ -51,14 +50,14 @@ CHARTS = (
         "Loss",
         "cross-entropy, nats",
         "Full lines: validation. Dashed: training, dropout on.",
-        {"val_loss": VALIDATION, "train_loss": TRAINING},
+        ("val_loss", "train_loss"),
     ),
     ChartSpec(
         "rate",
         "Learning rate",
         "learning rate",
         "On a logarithmic scale.",
-        {"lr": ("solid", "")},
+        ("lr",),
         log=True,
         steps=True,
     ),
@@ -68,21 +67,21 @@ CHARTS = (
         "filters scaled back in the epoch",
         "How often a convolution filter was above the RMS limit after a step and was scaled back "
         "to it. Where this never happens, nothing can be said about the rule.",
-        {"filters_rescaled": ("solid", "")},
+        ("filters_rescaled",),
     ),
     ChartSpec(
         "rms",
         "Largest filter RMS",
         "RMS of the largest filter",
         "The largest root mean square among the filters of the convolution layers.",
-        {"largest_filter_rms": ("solid", "")},
+        ("largest_filter_rms",),
     ),
     ChartSpec(
         "speed",
         "Images per second",
         "training images/s",
         "Training only, without evaluation. A fact of the machine, not of the method.",
-        {"images_per_second": ("solid", "")},
+        ("images_per_second",),
     ),
 )
 
@@ -97,6 +96,12 @@ def plotly_script() -> Path:
     raise UserError("plotly.min.js was not found in the package plotly: run `uv sync`.")
 
 
+def colours(nets: Sequence[NetRun]) -> dict[str, str]:
+    """Each trained net's colour, by name: the same in all charts."""
+    trained = [net.name for net in nets if net.history]
+    return dict(zip(trained, itertools.cycle(COLOURS), strict=False))
+
+
 def training_charts(
     nets: Sequence[NetRun], levels: Mapping[str, tuple[str, float]] | None = None
 ) -> list[dict[str, Any]]:
@@ -104,8 +109,7 @@ def training_charts(
 
     `levels`: chart id to the (name, value) of a dotted level line, such as chance.
     """
-    trained = [net for net in nets if net.history]
-    charts = (_chart(spec, trained, (levels or {}).get(spec.id)) for spec in CHARTS)
+    charts = (_chart(spec, nets, (levels or {}).get(spec.id)) for spec in CHARTS)
     return [chart for chart in charts if chart is not None]
 
 
@@ -117,78 +121,59 @@ def _values(net: NetRun, column: str) -> list[float | None]:
 
 
 def _chart(
-    spec: ChartSpec, nets: Iterable[NetRun], level: tuple[str, float] | None
+    spec: ChartSpec, nets: Sequence[NetRun], level: tuple[str, float] | None
 ) -> dict[str, Any] | None:
-    traces, said, longest = [], [], 0
-    for index, net in enumerate(nets):
-        for column, (dash, label) in spec.curves.items():
+    traces, said, colour = [], [], colours(nets)
+    for net in (net for net in nets if net.history):
+        for column in spec.columns:
             values = _values(net, column)
             if not values:
                 continue
+            dash, label = LINES.get(column.partition("_")[0], ("solid", ""))
             name = f"{net.title}, {label}" if label else net.title
-            colour = COLOURS[index % len(COLOURS)]
-            first = column == next(iter(spec.curves))
-            traces.append(_trace(spec, net, values, name, dash, colour, first))
-            said.append(_in_words(name, values))
-            longest = max(longest, len(values))
+            present = [formats.number(value) for value in values if value is not None]
+            said.append(
+                f"{name}: {present[0]} after the first epoch, {present[-1]} after the last."
+            )
+            shape = "hv" if spec.steps else "linear"
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers" if len(values) <= MARKED else "lines",
+                    "name": name,
+                    "legendgroup": net.name,
+                    "x": list(range(1, len(values) + 1)),
+                    "y": values,
+                    "line": {"color": colour[net.name], "width": 2, "dash": dash, "shape": shape},
+                    "marker": {"size": 5, "color": colour[net.name]},
+                    "hovertemplate": f"%{{y:{spec.digits}}}<extra>{name}</extra>",
+                }
+            )
     if not traces:
         return None
+    caption = spec.caption
     if level is not None:
-        traces.append(_level(level[1], longest, level[0]))
+        traces.append(_level(level[1], max(len(trace["x"]) for trace in traces)))
+        caption += f" Dotted: {level[0]}."
     yaxis: dict[str, Any] = {"title": {"text": spec.axis}, "rangemode": "tozero"}
     if spec.log:
         yaxis |= {"type": "log", "rangemode": "normal", "dtick": 1}
     return {
         "id": spec.id,
         "title": spec.title,
-        "caption": spec.caption,
+        "caption": caption,
         "alt": f"{spec.title} by epoch. " + " ".join(said),
         "data": traces,
         "layout": {"xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"}, "yaxis": yaxis},
     }
 
 
-def _trace(
-    spec: ChartSpec,
-    net: NetRun,
-    values: list[float | None],
-    name: str,
-    dash: str,
-    colour: str,
-    first: bool,
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if len(values) <= 20 else "lines",
-        # One entry a net in the legend: it hides and shows all the net's lines.
-        "name": net.title,
-        "legendgroup": net.name,
-        "showlegend": first,
-        "x": list(range(1, len(values) + 1)),
-        "y": values,
-        "line": {
-            "color": colour,
-            "width": 2,
-            "dash": dash,
-            "shape": "hv" if spec.steps else "linear",
-        },
-        "marker": {"size": 5, "color": colour},
-        "hovertemplate": f"%{{y:{spec.digits}}}<extra>{name}</extra>",
-    }
-
-
-def _level(value: float, epochs: int, name: str) -> dict[str, Any]:
+def _level(value: float, epochs: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name,
         "x": [1, max(2, epochs)],
         "y": [value, value],
         "line": {"color": "soft", "width": 1.5, "dash": "dot"},
         "hoverinfo": "skip",
     }
-
-
-def _in_words(name: str, values: Iterable[float | None]) -> str:
-    present = [formats.number(value) for value in values if value is not None]
-    return f"{name}: {present[0]} after the first epoch, {present[-1]} after the last."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +21,49 @@ from zfnet.report.gather import Evidence
 
 @dataclass(frozen=True)
 class Explorer:
-    """One explorer page: `href` relative to the site's root, None where it cannot be built.
+    """One explorer page: `href` relative to the site's root, "" where it cannot be built.
 
     `offers`: what can be done there, by study whose results it shows; `why`: where there is no
     page, what is missing; `shown`: values of its template.
     """
 
     title: str
-    template: str
     offers: Mapping[str, str]
-    href: str | None
+    href: str
     why: str = ""
     shown: dict[str, Any] = field(default_factory=dict)
 
 
 def build_all(evidence: Evidence, site: Path) -> list[Explorer]:
     """Write the data of every explorer whose study has a result; see `Explorer`."""
-    made = {"features": _features, "occlusion": _occlusion}
-    return [make(evidence, site) for name, make in made.items() if name in evidence.studies]
-
-
-def _features(evidence: Evidence, site: Path) -> Explorer:
-    evolution = evidence.studies.get("evolution")
-    offers = {"features": "every map, its patches and projections, and how it came about"}
-    if evolution is not None:
-        offers["evolution"] = "how each map that was followed came about, epoch by epoch"
-    return _explorer(
-        evidence,
-        "features",
-        "Feature explorer",
-        offers,
-        lambda images: explore_features.write(
-            evidence.studies["features"], evolution, images, site
-        ),
+    features, evolution, occlusion = map(
+        evidence.studies.get, ("features", "evolution", "occlusion")
     )
-
-
-def _occlusion(evidence: Evidence, site: Path) -> Explorer:
-    return _explorer(
-        evidence,
-        "occlusion",
-        "Occlusion explorer",
-        {"occlusion": "hide any place and see what the net says"},
-        lambda images: explore_occlusion.write(evidence.studies["occlusion"], images, site),
-    )
+    made = []
+    if features is not None:
+        offers = {"features": "every map, its patches and projections, and how it came about"}
+        if evolution is not None:
+            offers["evolution"] = "how each map that was followed came about, epoch by epoch"
+        write = partial(explore_features.write, features, evolution)
+        made.append(_explorer(evidence, site, "Feature explorer", offers, write))
+    if occlusion is not None:
+        offers = {"occlusion": "hide any place and see what the net says"}
+        write = partial(explore_occlusion.write, occlusion)
+        made.append(_explorer(evidence, site, "Occlusion explorer", offers, write))
+    return made
 
 
 def _explorer(
     evidence: Evidence,
-    study: str,
+    site: Path,
     title: str,
     offers: Mapping[str, str],
-    write: Callable[[Prepared], dict[str, Any]],
+    write: Callable[[Prepared, Path], dict[str, Any]],
 ) -> Explorer:
-    page = f"{study}_explorer.html"
     try:
-        shown = write(Prepared.open(evidence.root / "data" / "prepared"))
+        shown = write(Prepared.open(evidence.root / "data" / "prepared"), site)
     except UserError as error:
         why = str(error).replace(f"{evidence.root}{os.sep}", "")  # a page names no machine's folder
-        return Explorer(title, f"{page}.j2", offers, None, why)
-    return Explorer(title, f"{page}.j2", offers, page, shown=shown)
+        return Explorer(title, offers, "", why)
+    shown["net"] = evidence.title(shown["net"])
+    return Explorer(title, offers, f"{next(iter(offers))}_explorer.html", shown=shown)

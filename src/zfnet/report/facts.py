@@ -47,10 +47,10 @@ def lead(evidence: Evidence) -> str:
 def _by_origin(nets: Iterable[NetRun]) -> tuple[list[str], list[str]]:
     """Names of the nets trained here and of those adopted."""
     every = list(nets)
-    return named([n for n in every if n.history]), named([n for n in every if not n.history])
+    return _named([n for n in every if n.history]), _named([n for n in every if not n.history])
 
 
-def named(nets: Sequence[NetRun]) -> list[str]:
+def _named(nets: Sequence[NetRun]) -> list[str]:
     """The nets as a sentence names them: beyond three, the main ones and a count."""
     main = [net.title for net in nets if net.name in (MAIN_NET, "alexnet")]
     if len(nets) <= 3 or not main:
@@ -159,16 +159,6 @@ def own_seconds(timing: Mapping[str, Any]) -> float | None:
     return sum(float(value) for value in each if value is not None)
 
 
-def history_table(net: NetRun) -> dict[str, Any]:
-    """The history of a net as a table, one row per epoch."""
-    return {
-        "net": net.title,
-        "columns": [words(name) for name in net.history],
-        "rows": [list(row) for row in zip(*net.history.values(), strict=True)],
-        "numeric": range(1, len(net.history)),
-    }
-
-
 KINDS = {
     "departure": (
         "Departures",
@@ -189,7 +179,7 @@ def departure_groups(nets: Sequence[NetRun]) -> list[dict[str, Any]]:
     groups = []
     for kind, (title, told) in KINDS.items():
         rows = [
-            [words(what), paper, here, why, "all" if 1 < len(nets) == len(of) else in_words(of)]
+            [words(what), paper, here, why, _which([net.title for net in nets], of)]
             for (what, paper, here, why), of in joined[kind].items()
         ]
         if rows:
@@ -198,69 +188,48 @@ def departure_groups(nets: Sequence[NetRun]) -> list[dict[str, Any]]:
     return groups
 
 
+def _which(nets: Sequence[str], of: Sequence[str]) -> str:
+    """Those of the nets that an entry is about; their titles hold commas."""
+    others = [net for net in nets if net not in of]
+    if not others and len(nets) > 1:
+        return "all"
+    return f"all but {'; '.join(others)}" if len(others) == 1 < len(of) else "; ".join(of)
+
+
 # ----------------------------------------------------------------------------------------- studies
 def study_facts(study: Mapping[str, Any], evidence: Evidence) -> list[dict[str, Any]]:
     """Which net, read where, with which seed, in what time."""
-    facts = []
-    if study["net"] not in ("none", ""):
-        facts.append(fact("Net", evidence.title(study["net"])))
-    if study["tap"] not in NO_TAP:
-        facts.append(fact("Read at", study["tap"]))
-    if study["seed"] is not None:
-        facts.append(fact("Seed", study["seed"]))
+    facts, results = [], study["results"]
+    if results.net not in ("none", ""):
+        facts.append(fact("Net", evidence.title(results.net)))
+    if results.tap not in NO_TAP:
+        facts.append(fact("Read at", results.tap))
+    if results.seed is not None:
+        facts.append(fact("Seed", results.seed))
     timing = evidence.timings.get(study["study"])
     if timing:
         facts.append(fact("Wall time", formats.duration(timing.get("seconds"))))
     return facts
 
 
-def metric(key: str, estimate: Estimate, within: str = "") -> dict[str, Any]:
-    """A number as the pages print it; `within`: what its anchor is made of before the key."""
-    return {
-        "key": key,
-        "id": f"number-{within}{key}",
-        "name": words(key),
-        "value": text(estimate),
-        "n": estimate.n,
-        "note": "; ".join(filter(None, [estimate.invalid, estimate.note])),
-    }
+def numbers(estimates: Mapping[str, Estimate], net: str = "") -> list[dict[str, Any]]:
+    """Numbers of a study, or of a net, as the pages print them."""
+    return [
+        {
+            "key": key,
+            "id": f"number-{net}-{key}" if net else f"number-{key}",
+            "name": words(key),
+            "value": text(each),
+            "n": each.n,
+            "note": "; ".join(filter(None, [each.invalid, each.note])),
+        }
+        for key, each in estimates.items()
+    ]
 
 
-def study_metrics(study: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A study's numbers."""
-    return [metric(key, each) for key, each in study["results"].estimates.items()]
-
-
-def net_metrics(net: NetRun) -> list[dict[str, Any]]:
-    """A net's numbers."""
-    return [metric(key, each, f"{net.name}-") for key, each in net.estimates.items()]
-
-
-def telling_metrics(study: Mapping[str, Any]) -> list[dict[str, Any]]:
+def card_numbers(study: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The numbers on a study's card: those the registry names, else the first with intervals."""
     estimates: Mapping[str, Estimate] = study["results"].estimates
-    names = study["headline"] or [k for k, each in estimates.items() if each.low is not None]
-    return [metric(key, estimates[key]) for key in (names or list(estimates))[:ON_A_CARD]]
-
-
-def planned_card(name: str) -> dict[str, Any]:
-    """The card of a study that has not run."""
-    row = STUDIES[name]
-    return {
-        "href": "",
-        "title": row.title,
-        "paper": row.place,
-        "picture": None,
-        "metrics": [],
-        "how": f"uv run dvc repro {name}",
-    }
-
-
-def numeric_columns(rows: Sequence[Sequence[Any]]) -> list[int]:
-    """Columns, the first left out, that hold numbers only."""
-    columns = [[cell for cell in column if cell is not None] for column in zip(*rows, strict=True)]
-    return [
-        index
-        for index, cells in enumerate(columns)
-        if index and cells and all(map(formats.is_number, cells))
-    ]
+    named = [key for key in STUDIES[study["study"]].headline if key in estimates]
+    names = named or [key for key, each in estimates.items() if each.low is not None] or estimates
+    return numbers({key: estimates[key] for key in list(names)[:ON_A_CARD]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from zfnet.figures.kit.show import NOTHING
@@ -56,3 +57,9 @@ def date(iso: str | None) -> str:
 def share(value: float, of: float) -> float:
     """`value` as percent of `of`, kept within 0..100."""
     return 0.0 if of <= 0 else min(100.0, max(0.0, 100.0 * value / of))
+
+
+def numeric_columns(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Columns, the first left out, that hold numbers only."""
+    columns = [[cell for cell in column if cell is not None] for column in zip(*rows, strict=True)]
+    return [i for i, cells in enumerate(columns) if i and cells and all(map(is_number, cells))]

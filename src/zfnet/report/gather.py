@@ -122,10 +122,7 @@ def gather(root: Path) -> Evidence:
         if _is_timed(stage.stem)
     }
     results = root / "results"
-    studies = {
-        name: load_study(name, results / name, results / "figures" / name, root)
-        for name in studies_in(results)
-    }
+    studies = {name: load_study(name, root) for name in studies_in(results)}
     return Evidence(
         root=root,
         config_text=file.read_text(encoding="utf-8") if config else None,

@@ -132,7 +132,7 @@ def _study_record(name: str, study: Mapping[str, Any], evidence: Evidence, group
         id=run_id(group, name, (results.folder / FILE).read_text(encoding="utf-8")),
         key=name,
         job_type=name,
-        tags=tags_of(evidence.config, name, study["net"], study["paper"]),
+        tags=tags_of(evidence.config, name, results.net, study["paper"]),
         history=settling(study) if by_epoch else {},
         summary=_summary(results.estimates),
         figures=study["figures"],

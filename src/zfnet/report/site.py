@@ -14,10 +14,12 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
+from zfnet.pipeline.studies import STUDIES
 from zfnet.report import charts, claims, explorers, facts, formats, pictures, provenance
 from zfnet.report.claims import Link, StudyLinks
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.scripts import write_global
+from zfnet.results import Results
 
 HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
@@ -111,7 +113,8 @@ class _Site:
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
             chance=self.chance,
-            cards=[*self.cards.values(), *map(facts.planned_card, evidence.planned)],
+            cards=self.cards.values(),
+            planned={name: STUDIES[name] for name in evidence.planned},
         )
 
     def training(self) -> None:
@@ -122,6 +125,7 @@ class _Site:
             self._plotly()
             write_global(self.out / "data" / "training.js", "ZFNET_CHARTS", drawn)
         columns, rows = facts.net_table(nets)
+        colours = charts.colours(nets)
         self._write(
             "training.html",
             "training.html.j2",
@@ -130,8 +134,18 @@ class _Site:
             nets=rows,
             numeric=range(2, len(columns)),
             charts=drawn,
-            histories=[facts.history_table(net) for net in nets if net.history],
-            numbers=[(net.title, facts.net_metrics(net)) for net in nets],
+            trained=[
+                {
+                    "name": net.name,
+                    "title": net.title,
+                    "colour": colours[net.name],
+                    "columns": list(map(facts.words, net.history)),
+                    "rows": list(zip(*net.history.values(), strict=True)),
+                }
+                for net in nets
+                if net.history
+            ],
+            numbers=[(net.title, facts.numbers(net.estimates, net.name)) for net in nets],
         )
 
     def run(self) -> None:
@@ -163,6 +177,7 @@ class _Site:
     def study(self, name: str) -> None:
         """One study's page: the answer and its picture, then how it was reached."""
         study = self.evidence.studies[name]
+        results: Results = study["results"]
         names = list(self.evidence.studies)
         place = names.index(name)
         figures = _card_first(study, self.figures[name])
@@ -177,8 +192,8 @@ class _Site:
             figures=figures[1:],
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
-            metrics=facts.study_metrics(study),
-            arrays=[_array_row(name, *item) for item in study["arrays"].items()],
+            metrics=facts.numbers(results.estimates),
+            arrays=[_array_row(name, *item) for item in results.arrays.items()],
             files=self._files(f"results/{name}"),
             explorer=self._explorer(name),
             previous=self._page(names[place - 1]) if place else None,
@@ -187,10 +202,10 @@ class _Site:
 
     def explorer(self, explorer: explorers.Explorer) -> None:
         """The page of an explorer, where it can be built; its data are written already."""
-        if explorer.href is None:
+        if not explorer.href:
             return
         self._plotly()
-        self._write(explorer.href, explorer.template, explorer=explorer, **explorer.shown)
+        self._write(explorer.href, f"{explorer.href}.j2", explorer=explorer, **explorer.shown)
 
     # ------------------------------------------------------------------------------ pieces
     def _plotly(self) -> None:
@@ -252,19 +267,19 @@ class _Site:
 
     def _study_links(self, name: str) -> StudyLinks:
         page, card, explorer = self._page(name), self.cards[name], self._explorer(name)
-        metrics = facts.study_metrics(self.evidence.studies[name])
-        there = explorer is not None and explorer.href is not None
+        metrics = facts.numbers(self.evidence.studies[name]["results"].estimates)
         return StudyLinks(
             page=page,
             numbers={item["key"]: f"{page.href}#{item['id']}" for item in metrics},
             figure=card["figure"],
             picture=card["picture"],
-            explorer=Link(explorer.href or "", explorer.title) if explorer and there else None,
+            explorer=Link(explorer.href, explorer.title) if explorer and explorer.href else None,
             files=[self._files(f"results/{name}")],
         )
 
     def _net_links(self, net: NetRun) -> StudyLinks:
-        numbers = {item["key"]: f"training.html#{item['id']}" for item in facts.net_metrics(net)}
+        metrics = facts.numbers(net.estimates, net.name)
+        numbers = {item["key"]: f"training.html#{item['id']}" for item in metrics}
         page = Link("training.html", f"Training of {net.title}")
         return StudyLinks(page, numbers, files=[self._files(f"models/{net.name}/final")])
 
@@ -288,7 +303,7 @@ class _Site:
             "title": study["title"],
             "paper": study["paper"],
             "picture": chosen and pictures.card(chosen["path"], self.out, f"studies/{name}"),
-            "metrics": facts.telling_metrics(study),
+            "metrics": facts.card_numbers(study),
         }
 
     def _table(self, study: str, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,7 +318,7 @@ class _Site:
             "columns": table["columns"],
             "rows": rows[:ROWS_SHOWN],
             "total": len(rows),
-            "numeric": facts.numeric_columns(rows),
+            "numeric": formats.numeric_columns(rows),
             "href": href,
         }
 

@@ -15,21 +15,21 @@ from zfnet.figures.kit.show import NOTHING, Shown
 from zfnet.figures.stage import drawn, module_of
 from zfnet.pipeline.studies import STUDIES
 from zfnet.results import FILE, Results
-from zfnet.stats.estimate import Estimate, decimal, decimals, in_words, text, to_dict
+from zfnet.stats.estimate import Estimate, decimal, decimals, in_words, text
 
 PAGES = Path(__file__).parent / "pages"
 PARTED = "\n---\n"
 
 
-def load_study(name: str, results: Path, figures: Path, root: Path) -> dict[str, Any]:
+def load_study(name: str, root: Path) -> dict[str, Any]:
     """All that is told of a study. Raises UserError for what is missing or damaged.
 
-    Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines), net,
-    tap, seed, metrics ({key: plain estimate}), figures (name, caption, alt, folded, path), tables
-    (caption, columns, rows, path of the CSV file), arrays (shape, dtype, file, path), facts, card,
-    headline, results (the `Results` themselves).
+    Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines), figures
+    (name, caption, alt, folded, path), tables (caption, columns, rows, path of the CSV file), card
+    (the name of the figure that stands for it), results (the `Results` themselves).
     """
-    row, found, module = STUDIES[name], Results(results, root), module_of(name)
+    folder = root / "results"
+    row, found, module = STUDIES[name], Results(folder / name, root), module_of(name)
     answer, _, method = page(name, found).partition(PARTED)
     shown: dict[str, Shown] = module.tables(found)
     return {
@@ -38,16 +38,9 @@ def load_study(name: str, results: Path, figures: Path, root: Path) -> dict[str,
         "paper": row.place,
         "answer": answer.strip(),
         "text": method.strip(),
-        "net": found.net,
-        "tap": found.tap,
-        "seed": found.seed,
-        "metrics": {key: _metric(each) for key, each in found.estimates.items()},
-        "figures": drawn(figures),
+        "figures": drawn(folder / "figures" / name),
         "tables": {key: _table(key, each, found) for key, each in shown.items()},
-        "arrays": {k: {**each, "path": results / each["file"]} for k, each in found.arrays.items()},
-        "facts": found.facts,
         "card": module.CARD,
-        "headline": [key for key in row.headline if key in found.estimates],
         "results": found,
     }
 
@@ -90,10 +83,6 @@ def num(value: float | None, places: int | None = None) -> str:
     if value is None:
         return NOTHING
     return decimal(value, decimals(value) if places is None else places)
-
-
-def _metric(estimate: Estimate) -> dict[str, Any]:
-    return {"note": "", **to_dict(estimate)}
 
 
 def _table(name: str, shown: Shown, results: Results) -> dict[str, Any]:

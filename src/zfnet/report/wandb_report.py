@@ -109,7 +109,7 @@ class _Book:
         folded = [item for item in figures if item["folded"]]
         rows = [
             [item["name"], item["value"], formats.number(item["n"])]
-            for item in facts.study_metrics(study)
+            for item in facts.numbers(study["results"].estimates)
         ]
         tables = [self._logged_table(f"{TABLES}/{key}") for key in study["tables"]]
         return [

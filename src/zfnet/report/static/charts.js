@@ -1,35 +1,37 @@
-// Draws window.ZFNET_CHARTS (data/training.js) with plotly.js.
+// Draws window.ZFNET_CHARTS (data/training.js) with plotly.js; the buttons hide and show nets in all.
 "use strict";
 (function () {
   const plots = window.zfnetPlots;
   const charts = window.ZFNET_CHARTS || [];
+  const buttons = Array.from(document.querySelectorAll("[data-net]"));
   const phone = window.matchMedia("(max-width: 40rem)");
 
-  function themed(chart) {
-    const layout = plots.layout(
-      Object.assign({}, chart.layout, {
-        margin: { l: phone.matches ? 44 : 60, r: 12, t: 28, b: 44 },
-        hovermode: "x unified",
-        legend: plots.legend,
-      })
-    );
-    const traces = chart.data.map(function (trace) {
-      const line = Object.assign({}, trace.line);
-      if (line.color === "soft") line.color = plots.colour("--soft");
-      return Object.assign({}, trace, { line: line });
-    });
-    return [traces, layout];
-  }
-
   function draw() {
+    const off = buttons.filter((button) => button.getAttribute("aria-pressed") === "false");
+    const hidden = new Set(off.map((button) => button.dataset.net));
     for (const chart of charts) {
-      const place = document.getElementById("chart-" + chart.id);
-      if (!place) continue;
-      const [traces, layout] = themed(chart);
-      window.Plotly.react(place, traces, layout, plots.config);
+      const layout = plots.layout(
+        Object.assign({}, chart.layout, {
+          margin: { l: phone.matches ? 44 : 60, r: 12, t: 8, b: 44 },
+          hovermode: "x unified",
+          showlegend: false,
+        })
+      );
+      const traces = chart.data.map(function (trace) {
+        const line = Object.assign({}, trace.line);
+        if (line.color === "soft") line.color = plots.colour("--soft");
+        return Object.assign({}, trace, { line: line, visible: !hidden.has(trace.legendgroup) });
+      });
+      window.Plotly.react("chart-" + chart.id, traces, layout, plots.config);
     }
   }
 
+  for (const button of buttons) {
+    button.addEventListener("click", function () {
+      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
+      draw();
+    });
+  }
   draw();
   plots.onScheme(draw);
   phone.addEventListener("change", draw);
