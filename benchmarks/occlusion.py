@@ -7,7 +7,6 @@ sides. captum runs at its default (one place per pass) and at its best `perturba
 those tried, ours at its default batch and at others, and gives probability, logit, activity and
 label where captum gives the logit alone. Rounds alternate between the contestants; the best of each
 counts.
-bf16, which changes the result, is timed once, apart, with its largest error.
 """
 
 from __future__ import annotations
@@ -39,10 +38,8 @@ def to_pixels(maps: OcclusionMaps, values: Tensor) -> Tensor:
     return total / torch.einsum("rh,cw->hw", *covers)
 
 
-def contestants(
-    model: nn.Module, image: Tensor, stride: int
-) -> tuple[dict[str, Run], dict[str, Run]]:
-    """Those that race, and our options that change the result."""
+def contestants(model: nn.Module, image: Tensor, stride: int) -> dict[str, Run]:
+    """Captum at several numbers of places a pass, and ours at several batches."""
     from captum.attr import Occlusion
 
     def captum(batch: int) -> Callable[[], Tensor]:
@@ -70,7 +67,7 @@ def contestants(
     found["ours"] = ours()
     for batch in batches[1:]:
         found[f"ours, {batch} a pass"] = ours(batch_size=batch)
-    return found, {"ours, bf16": ours(dtype=torch.bfloat16)}
+    return found
 
 
 def main() -> None:
@@ -78,14 +75,12 @@ def main() -> None:
     keep_freed_memory()  # for both sides, as the command line does
     model = rounds.alexnet(options.device)
     image = torch.randn(1, 3, 224, 224).to(options.device, memory_format=torch.channels_last)
-    racing, optional = contestants(model, image, options.stride)
+    racing = contestants(model, image, options.stride)
     results = {name: run() for name, run in racing.items()}  # also warms up
     best = rounds.best_of(racing, options.rounds, options.device)
-    results |= {name: run() for name, run in optional.items()}
-    best |= rounds.best_of(optional, 1, options.device)
     default = best["captum, 1 a pass"]
     tuned = min(value for name, value in best.items() if name.startswith("captum"))
-    own = min(value for name, value in best.items() if name in racing and name.startswith("ours"))
+    own = min(value for name, value in best.items() if name.startswith("ours"))
     reference = results["captum, 1 a pass"][:, 0]
     print(f"AlexNet, {SIZE}-px square, stride {options.stride}, {options.device}, "
           f"{options.threads} threads, torch {torch.__version__}")  # fmt: skip

@@ -140,12 +140,14 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> Iterator[None]:
+def listening(
+    model: nn.Module, layers: Sequence[str], callback: Callback, stop: bool = True
+) -> Iterator[None]:
     """Call `callback(layer, output)` right after each of `layers` has run.
 
     "Right after" matters: a later operation may overwrite the output in place. A module that runs
-    several times in one pass is heard at the call named by `#`, the first by default. The pass ends
-    by itself once all layers have been heard; run it through `run_until_heard`.
+    several times in one pass is heard at the call named by `#`, the first by default. With `stop`
+    the pass ends by itself once all layers have been heard; run it through `run_until_heard`.
     Raises `UserError` for an unknown layer, `UnsupportedModel` if an output is not a tensor.
     """
     wanted: dict[str, dict[int, list[str]]] = {}
@@ -178,7 +180,7 @@ def listening(model: nn.Module, layers: Sequence[str], callback: Callback) -> It
                 channels.check(output)
                 callback(layer, output)
                 heard += 1
-            if heard == total:
+            if stop and heard == total:
                 raise _Stop
 
         return hook

@@ -42,7 +42,6 @@ class Projection(TypedDict, total=False):
     values: float | Tensor | None
     lrn: Lrn
     unsupported: Unsupported
-    channels_last: bool
     batch_size: int
 
 
@@ -95,7 +94,6 @@ def project(
     values: float | Tensor | None = None,
     lrn: Lrn = "identity",
     unsupported: Unsupported = "error",
-    channels_last: bool = True,
     batch_size: int = 32,
 ) -> Tensor:
     """Project one unit per image back to the pixels by any `rule` of `rules.py`.
@@ -107,7 +105,6 @@ def project(
     places: None: the strongest place of the map; integers (N, 2): row and column; "all": the whole
     map. values: what to start from, a number or (N,); None: the activation itself.
     lrn: how local response normalisation passes down: "identity" or its true "jacobian".
-    channels_last: run in that memory format, which is faster on CPUs and GPUs alike.
     batch_size: images that are projected together.
 
     Returns (N, C, H, W) in units of the net input. A map that is dead gives exact zeros.
@@ -130,7 +127,7 @@ def project(
     value = (
         None if values is None else torch.as_tensor(values, dtype=images.dtype).to(images).expand(n)
     )
-    format_ = torch.channels_last if channels_last else torch.contiguous_format
+    format_ = torch.channels_last  # faster than contiguous on CPUs and GPUs alike
     result = torch.empty_like(images, memory_format=format_)
     for path in dict.fromkeys(paths):
         rows = torch.tensor([i for i in range(n) if paths[i % len(paths)] == path])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -16,16 +16,13 @@ from torch import Tensor, nn
 
 from zfnet.errors import UserError
 from zfnet.methods._forward import (
-    Channels,
     Layer,
     UnsupportedModel,
     check_images,
-    find_layer,
     layer_path,
-    split_layer,
+    listening,
     undisturbed,
 )
-from zfnet.models.hooks import hooked
 from zfnet.progress import progress as progress_bar
 
 Fill = Literal["grey", "mean", "zero", "blur", "noise"] | Tensor
@@ -44,7 +41,6 @@ class OcclusionMaps:
     probability: Tensor
     logit: Tensor
     label: Tensor
-    activity: Tensor | None
     unit: Tensor | None
     rows: Tensor
     cols: Tensor
@@ -53,7 +49,8 @@ class OcclusionMaps:
     clean_probability: Tensor
     clean_logit: Tensor
     clean_label: Tensor
-    clean_activity: Tensor | None
+    activity: Tensor | None = None
+    clean_activity: Tensor | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What is known of the images and of each place, by its name here; labels as int32."""
@@ -91,8 +88,6 @@ def occlude(
     layer: Layer | None = None,
     unit: int | Tensor | Literal["strongest"] | None = None,
     batch_size: int | None = None,
-    channels_last: bool = True,
-    dtype: torch.dtype | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> OcclusionMaps:
@@ -110,7 +105,6 @@ def occlude(
     number where the model defines it); "strongest" (default where a layer is named): the map
     whose total is largest on the clean image.
     batch_size: occluded images in one pass; None: a size that suits the device.
-    dtype: run the model under autocast of that type; None: as it is.
 
     Raises `UserError` for impossible sizes, classes or units. The model is left as found.
     """
@@ -125,130 +119,84 @@ def occlude(
         raise UserError("occlude: `unit` needs the `layer` whose map it is")
     path = None if layer is None else layer_path(model, layer)
     batch_size = batch_size or (256 if images.is_cuda else 64)
-    format_ = torch.channels_last if channels_last else torch.contiguous_format
-    shape = (n, len(rows), len(cols))
 
     with torch.inference_mode(), undisturbed(model):
-        watcher = _Watcher(model, path, dtype)
-        with watcher.hearing():
-            copy = images.clone(memory_format=format_)
+        hearing, run = _passes(model, path)
+        with hearing:
+            copy = images.clone(memory_format=torch.channels_last)
             started = time.perf_counter()
-            clean = [watcher.run(part) for part in copy.split(batch_size)]
+            clean = [run(part) for part in copy.split(batch_size)]
             seconds = (time.perf_counter() - started) / n
             spoilt = not torch.equal(copy, images)  # a model that writes into its own input
-            clean_logits = torch.cat([logits for logits, _ in clean])
-            _check_classes(classes, clean_logits)
+            logits = torch.cat([logits for logits, _ in clean])
+            if int(classes.min()) < 0 or int(classes.max()) >= logits.shape[1]:
+                raise UserError(
+                    f"classes must lie in 0..{logits.shape[1] - 1}, the model's outputs"
+                )
             totals = [maps for _, maps in clean if maps is not None]
-            clean_maps = torch.cat(totals) if totals else None
-            units = _units(unit, clean_maps, path)
-            if progress:
-                _announce(n, len(rows), len(cols), seconds)
+            maps = torch.cat(totals) if totals else None
+            units = _units(unit, maps, path)
             filling = _fill(images, fill, (down, across), seed)
-            out = _Collected(shape, images.device, units is not None)
             batches: Iterator[tuple[Tensor, Tensor]] = _occluded(
-                images, filling, rows, cols, (down, across), batch_size, format_, spoilt
+                images, filling, rows, cols, (down, across), batch_size, spoilt
             )
             if progress:
+                _announce(n, len(rows), len(cols), seconds)
                 total = -(-n * len(rows) * len(cols) // batch_size)
                 batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
-            for owners, batch in batches:
-                out.add(owners, *watcher.run(batch), classes, units)
-            index = torch.arange(n, device=images.device)
-            activity = None
-            if clean_maps is not None and units is not None:
-                activity = clean_maps[index, units].float()
-
+            places = [
+                _values(*run(batch), classes[owners], None if units is None else units[owners])
+                for owners, batch in batches
+            ]
+    shape = (n, len(rows), len(cols))
+    each = [torch.cat(parts).view(shape) for parts in zip(*places, strict=True)]
+    whole = _values(logits, maps, classes, units)
+    names = ("probability", "logit", "label", "activity")[: len(each)]
+    values = dict(zip(names, each, strict=True))
+    values |= {f"clean_{name}": value for name, value in zip(names, whole, strict=True)}
     return OcclusionMaps(
-        probability=out.probability,
-        logit=out.logit,
-        label=out.label,
-        activity=out.activity,
-        unit=units,
-        rows=rows,
-        cols=cols,
-        size=(down, across),
-        image_size=(height, width),
-        clean_probability=clean_logits.float().softmax(dim=1)[index, classes],
-        clean_logit=clean_logits.float()[index, classes],
-        clean_label=clean_logits.argmax(dim=1),
-        clean_activity=activity,
+        **values, unit=units, rows=rows, cols=cols, size=(down, across), image_size=(height, width)
     )
 
 
-class _Watcher:
-    """Runs the model and keeps the totals of a layer's maps."""
+def _passes(
+    model: nn.Module, layer: str | None
+) -> tuple[AbstractContextManager[None], Callable[[Tensor], tuple[Tensor, Tensor | None]]]:
+    """A context, and in it a function: images (B, …) → logits (B, classes), map totals (B, maps).
 
-    def __init__(self, model: nn.Module, layer: str | None, dtype: torch.dtype | None) -> None:
-        self.model = model
-        self.layer = layer
-        self.dtype = dtype
-        self.totals: list[Tensor] = []
-        self.call = split_layer(layer)[1] if layer else 0
+    The totals are those of `layer`; None without one.
+    """
+    totals: list[Tensor] = []
 
-    def hearing(self) -> AbstractContextManager[None]:
-        """Hear the layer inside the block; without a layer nothing is heard."""
-        if self.layer is None:
-            return nullcontext()
-        module = find_layer(self.model, self.layer)
-        self.channels = Channels(self.model, split_layer(self.layer)[0])
-        return hooked(after=[(module, self._hear)])
-
-    def _hear(self, module: nn.Module, args: object, output: Tensor) -> None:
+    def hear(layer: str, output: Tensor) -> None:
         if output.ndim not in (2, 4):
             raise UnsupportedModel(
-                f"layer {self.layer!r} gives {tuple(output.shape)}: occlude watches maps "
+                f"layer {layer!r} gives {tuple(output.shape)}: occlude watches maps "
                 "(N, C, H, W) or units (N, C); leave out layer for the probabilities alone"
             )
-        self.channels.check(output)
         # Summed here and now: the next operation may work in place.
-        self.totals.append(output.sum(dim=(2, 3)) if output.ndim == 4 else output.clone())
+        totals.append(output.sum(dim=(2, 3)) if output.ndim == 4 else output.clone())
 
-    def run(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, classes) and, where a layer is watched, map totals (B, maps)."""
-        self.totals.clear()
-        with torch.autocast(batch.device.type, self.dtype, enabled=self.dtype is not None):
-            logits = self.model(batch)
+    def run(batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        totals.clear()
+        logits = model(batch)
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             raise UserError("occlude needs a model that gives logits (N, classes) in one tensor")
-        if self.layer is not None and len(self.totals) <= self.call:
-            raise UserError(f"the forward pass did not run layer {self.layer!r}")
-        return logits, self.totals[self.call] if self.layer is not None else None
+        if layer is not None and not totals:
+            raise UserError(f"the forward pass did not run layer {layer!r}")
+        return logits, totals[0] if totals else None
+
+    hearing = nullcontext() if layer is None else listening(model, [layer], hear, stop=False)
+    return hearing, run
 
 
-class _Collected:
-    """Results of every place, (N, R, C) each, filled in their order."""
-
-    def __init__(self, shape: tuple[int, int, int], device: torch.device, activity: bool) -> None:
-        self.done = 0
-        self.probability = torch.empty(shape, device=device, dtype=torch.float32)
-        self.logit = torch.empty(shape, device=device, dtype=torch.float32)
-        self.label = torch.empty(shape, dtype=torch.int64, device=device)
-        self.activity = torch.empty(shape, device=device, dtype=torch.float32) if activity else None
-
-    def add(
-        self,
-        owners: Tensor,
-        logits: Tensor,
-        maps: Tensor | None,
-        classes: Tensor,
-        units: Tensor | None,
-    ) -> None:
-        """Results of the next places (B,), which belong to the images `owners`."""
-        logits = logits.float()
-        at = slice(self.done, self.done + len(owners))
-        self.done = at.stop
-        row = torch.arange(len(owners), device=logits.device)
-        chosen = classes[owners]
-        self.logit.view(-1)[at] = logits[row, chosen]
-        self.probability.view(-1)[at] = logits.softmax(dim=1)[row, chosen]
-        self.label.view(-1)[at] = logits.argmax(dim=1)
-        if self.activity is not None and maps is not None and units is not None:
-            self.activity.view(-1)[at] = maps[row, units[owners]].float()
-
-
-def _check_classes(classes: Tensor, logits: Tensor) -> None:
-    if int(classes.min()) < 0 or int(classes.max()) >= logits.shape[1]:
-        raise UserError(f"classes must lie in 0..{logits.shape[1] - 1}, the model's outputs")
+def _values(
+    logits: Tensor, maps: Tensor | None, classes: Tensor, units: Tensor | None
+) -> list[Tensor]:
+    """Of each image: its class's probability and logit, its label, and the total of its unit."""
+    row, logits = torch.arange(len(logits), device=logits.device), logits.float()
+    values = [logits.softmax(dim=1)[row, classes], logits[row, classes], logits.argmax(dim=1)]
+    return values if maps is None or units is None else [*values, maps[row, units].float()]
 
 
 def _units(
@@ -318,7 +266,6 @@ def _occluded(
     cols: Tensor,
     size: tuple[int, int],
     batch_size: int,
-    format_: torch.memory_format,
     spoilt: bool,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (owner images (B,), occluded images (B, C, H, W)); the buffer is reused.
@@ -332,7 +279,8 @@ def _occluded(
     shown: list[tuple[int, int, int] | None] = [None] * batch_size
     for index in torch.arange(len(images) * len(places)).split(batch_size):
         if buffer is None:
-            buffer = images.new_empty((len(index), *images.shape[1:])).to(memory_format=format_)
+            buffer = images.new_empty((len(index), *images.shape[1:]))
+            buffer = buffer.to(memory_format=torch.channels_last)
         owners = []
         for slot, number in enumerate(index.tolist()):
             owner, place = divmod(number, len(places))

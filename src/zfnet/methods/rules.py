@@ -265,11 +265,11 @@ class _RuleMode(TorchFunctionMode):
         tracked = isinstance(x, Tensor) and x.requires_grad and torch.is_grad_enabled()
         plain = self.found.rule == "plain"
         if tracked and not plain and (reader := _RECTIFIERS.get(name.removesuffix("_"))):
-            call = reader(*args, **kwargs)
-            if call is not None:
+            clamp = reader(*args, **kwargs)
+            if clamp is not None:
                 self.found.rectifiers.append(self._place())
-                inplace = call.inplace or name.endswith("_")
-                return _Rectify.apply(x, call.upper, self.masks, inplace)
+                upper, inplace = clamp
+                return _Rectify.apply(x, upper, self.masks, inplace or name.endswith("_"))
         if tracked and name == "local_response_norm":
             self.found.normalisations.append(self._place())
             rest = {key: value for key, value in kwargs.items() if key != "input"}
@@ -296,12 +296,8 @@ class _RuleMode(TorchFunctionMode):
             places.append(self._place())
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One call of a rectifier: upper limit, if any, and whether it works in place."""
-
-    upper: float | None
-    inplace: bool
+Clamp = tuple[float | None, bool]  # a rectifier's upper limit, if any; whether it works in place
+Reader = Callable[..., Clamp | None]
 
 
 def _reads_clamp(low: float | None, high: float | None) -> Reader:
@@ -310,7 +306,7 @@ def _reads_clamp(low: float | None, high: float | None) -> Reader:
     A clamp to [0, high] is a rectifier; any other clamp is not.
     """
 
-    def read(*args: Any, **kwargs: Any) -> _Call | None:
+    def read(*args: Any, **kwargs: Any) -> Clamp | None:
         given = {"low": low, "high": high, "inplace": False}
         given |= dict(zip(("x", "low", "high", "inplace"), args, strict=False))
         given |= {_SPELLING.get(key, key): value for key, value in kwargs.items()}
@@ -318,25 +314,24 @@ def _reads_clamp(low: float | None, high: float | None) -> Reader:
         if isinstance(lower, Tensor) or isinstance(upper, Tensor) or lower is None or lower != 0:
             return None
         limit = None if upper is None or upper == float("inf") else float(upper)
-        return _Call(limit, bool(given["inplace"]))
+        return limit, bool(given["inplace"])
 
     return read
 
 
 def _reads_threshold(
     input: Tensor, threshold: float, value: float, inplace: bool = False
-) -> _Call | None:
-    return _Call(None, inplace) if threshold == 0 and value == 0 else None
+) -> Clamp | None:
+    return (None, inplace) if threshold == 0 and value == 0 else None
 
 
-Reader = Callable[..., "_Call | None"]
 _SPELLING = {"min_val": "low", "max_val": "high", "min": "low", "max": "high"}
 
 # Name of the torch function, without the _ of those that work in place → a reader of its arguments;
 # None from it: not a rectifier after all.
 _RECTIFIERS: dict[str, Reader] = {
-    "relu": lambda input, inplace=False: _Call(None, inplace),
-    "relu6": lambda input, inplace=False: _Call(6.0, inplace),
+    "relu": lambda input, inplace=False: (None, inplace),
+    "relu6": lambda input, inplace=False: (6.0, inplace),
     "hardtanh": _reads_clamp(-1.0, 1.0),
     **dict.fromkeys(("clamp", "clip", "clamp_min"), _reads_clamp(None, None)),
     **dict.fromkeys(("threshold", "_threshold"), _reads_threshold),
