@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zfnet.errors import UserError
 
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from zfnet.data.sample import ClassInfo
     from zfnet.figures.kit.maps import Panel
     from zfnet.models.net import Net
 
-METHODS = ("deconvnet", "guided", "gradient", "occlusion")
+# What each draws, as its panel is headed.
+METHODS = {
+    "deconvnet": "deconvnet projection",
+    "guided": "guided backprop",
+    "gradient": "gradient",
+    "occlusion": "occlusion",
+}
 DEFAULT_MODEL = "models/zfnet/final"
 EXAMPLES = """\
 examples:
@@ -71,48 +78,31 @@ def find_net(model: str, weights: str | None, device: str = "auto") -> Net:
     """
     from zfnet.machine import pick_device
     from zfnet.models.checkpoint import load_net
+    from zfnet.pipeline.paths import find_root
     from zfnet.studies.base import to_device
 
-    place = pick_device(device)
+    place, root = pick_device(device), Path()
+    with contextlib.suppress(UserError):  # outside a checkout there is none
+        root = find_root()
     if model.startswith("torchvision/"):
+        from zfnet.data.store import Prepared
         from zfnet.models.foreign import torchvision_net
 
-        return to_device(torchvision_net(model, weights, _data_classes()), place)
+        classes: list[ClassInfo] = []  # of the prepared data, to name outputs that lack names
+        with contextlib.suppress(UserError):
+            classes = Prepared.open(root / "data" / "prepared").classes
+        return to_device(torchvision_net(model, weights, classes), place)
     if weights is not None:
         raise UserError(
             f"--weights goes with --model torchvision/NAME; {model} has weights of its own"
         )
-    folder = Path(model)
-    if not (folder / "net.json").is_file():
-        root = _root()
-        if root is not None and (root / model / "net.json").is_file():
-            folder = root / model
-        else:
-            raise UserError(
-                f"--model {model}: no trained net there (net.json is missing). Train one with "
-                "`dvc repro train@zfnet`, or give a folder, or torchvision/NAME with --weights"
-            )
-    return to_device(load_net(folder), place)
-
-
-def _root() -> Path | None:
-    from zfnet.pipeline.paths import find_root
-
-    try:
-        return find_root()
-    except UserError:
-        return None
-
-
-def _data_classes() -> list[Any]:
-    """The classes of the prepared data, if there is any: only needed to name a net's outputs."""
-    from zfnet.data.store import Prepared
-
-    root = _root()
-    try:
-        return list(Prepared.open(root / "data" / "prepared").classes) if root else []
-    except UserError:
-        return []
+    for folder in (Path(model), root / model):
+        if (folder / "net.json").is_file():
+            return to_device(load_net(folder), place)
+    raise UserError(
+        f"--model {model}: no trained net there (net.json is missing). Train one with "
+        "`dvc repro train@zfnet`, or give a folder, or torchvision/NAME with --weights"
+    )
 
 
 def show(
@@ -130,32 +120,39 @@ def show(
     square). Returns lines that say what was drawn. Raises UserError for unreadable images, unknown
     layers, units or methods.
     """
+    import torch
+
     from zfnet.figures.kit.maps import panel_sheet
     from zfnet.figures.kit.show import to_image
+    from zfnet.methods.top_activations import top_activations
 
     if method not in METHODS:
         raise UserError(f"method {method}: choose one of {', '.join(METHODS)}")
     pixels = read_pixels(image, net)
     x = net.normalise(pixels.to(net.normalise.mean.device))
-    path = _tap(net, layer)
-    chosen, value, place, count = _unit(net, x, path, layer, unit)
-    name = _unit_name(net, path, layer, chosen, count)
+    # The layer's ReLU, or what it hands on where it has none (the classifier).
+    bare = f"{layer}.relu" not in net.taps and f"{layer}.out" in net.taps
+    path = net.tap(layer, "out" if bare else "relu")
+    top = top_activations(net.model, [(x, torch.tensor([0]))], [path], k=1)[path]
+    count = len(top.values)
+    chosen = int(top.values[:, 0].argmax()) if unit is None else unit
+    if not 0 <= chosen < count:
+        raise UserError(f"--unit {unit}: layer {layer} ({path}) has {count} maps, 0 to {count - 1}")
+    value, (y, column) = float(top.values[chosen, 0]), top.places[chosen, 0].tolist()
+    name = f"layer {layer}, map {chosen} of {count}"
+    if count == len(net.classes) and path == net.taps.get("8.out"):
+        name = f"layer {layer}, class {net.classes[chosen]}"
+    title = f"{Path(image).name}: {name}, activation {value:.3g}"
     if method == "occlusion":
         panels, said = _occlusion_panels(net, pixels, x, path, layer, chosen)
-    else:
-        panels, said = _projection_panels(net, pixels, x, path, chosen, place, method)
-    title = f"{Path(image).name}: {name}, activation {value:.3g}"
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    if method == "occlusion":
         drawn = panel_sheet([panels[:-2], panels[-2:]], title=title)
     else:
+        panels, said = _projection_panels(net, pixels, x, path, chosen, (y, column), method)
         drawn = panel_sheet([panels], title=title, panel_inches=2.3 if len(panels) > 2 else 3.2)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     to_image(drawn).save(out, "PNG", optimize=True)
-    return [
-        f"{net.name}, {name} ({path}): activation {value:.4g} at {place}",
-        *said,
-        f"wrote {out}",
-    ]
+    first = f"{net.name}, {name} ({path}): activation {value:.4g} at {(y, column)}"
+    return [first, *said, f"wrote {out}"]
 
 
 def read_pixels(image: str | Path, net: Net) -> Tensor:
@@ -174,37 +171,6 @@ def read_pixels(image: str | Path, net: Net) -> Tensor:
     size = stored or round(net.input_px * 256 / 224)
     view = View.of(size, net.input_px).cut(fit_square(opened, size))
     return torch.from_numpy(view.copy()).permute(2, 0, 1)[None].contiguous()
-
-
-def _tap(net: Net, layer: int | str) -> str:
-    """The layer's ReLU, or what it hands on where it has none (the classifier)."""
-    if f"{layer}.relu" not in net.taps and f"{layer}.out" in net.taps:
-        return net.taps[f"{layer}.out"]
-    return net.tap(layer, "relu")
-
-
-def _unit(
-    net: Net, x: Tensor, path: str, layer: int | str, unit: int | None
-) -> tuple[int, float, tuple[int, int], int]:
-    """(unit, its strongest activation, that place in the map, number of units)."""
-    import torch
-
-    from zfnet.methods.top_activations import top_activations
-
-    top = top_activations(net.model, [(x, torch.tensor([0]))], [path], k=1)[path]
-    count = len(top.values)
-    chosen = int(top.values[:, 0].argmax()) if unit is None else unit
-    if not 0 <= chosen < count:
-        raise UserError(f"--unit {unit}: layer {layer} ({path}) has {count} maps, 0 to {count - 1}")
-    y, x_ = top.places[chosen, 0].tolist()
-    return chosen, float(top.values[chosen, 0]), (y, x_), count
-
-
-def _unit_name(net: Net, path: str, layer: int | str, unit: int, count: int) -> str:
-    head = path == net.taps.get("8.out") or (str(layer) == "8")
-    if head and count == len(net.classes):
-        return f"layer {layer}, class {net.classes[unit]}"
-    return f"layer {layer}, map {unit} of {count}"
 
 
 def _projection_panels(
@@ -229,11 +195,10 @@ def _projection_panels(
     scale = signed_scale(part)
     image = _display(pixels)
     shape = (y1 - y0, x1 - x0)
-    words = {"deconvnet": "deconvnet projection", "guided": "guided backprop"}
     panels: list[Panel] = [
         ImagePanel("input and receptive field", image, box=(y0, x0, y1, x1)),
         ImagePanel(f"its {shape[0]} x {shape[1]} px", cut(image, (y0, x0), shape), origin=(y0, x0)),
-        ImagePanel(words.get(method, method), signed_to_rgb(part, scale), origin=(y0, x0)),
+        ImagePanel(METHODS[method], signed_to_rgb(part, scale), origin=(y0, x0)),
     ]
     if shape == image.shape[:2]:
         panels = [ImagePanel("input", image), panels[2]]
@@ -291,7 +256,3 @@ def _occlusion_panels(
 
 def _display(pixels: Tensor) -> np.ndarray:
     return pixels[0].permute(1, 2, 0).cpu().contiguous().numpy()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,31 +12,23 @@ from torch import Tensor
 
 from zfnet.errors import UserError
 
-# ITU-R BT.601: what of red, green and blue the eye takes for brightness.
-LUMINANCE = (0.299, 0.587, 0.114)
-
 
 def filter_rms(weights: Tensor) -> Tensor:
     """Root mean square of each filter: (C, I, k, k) → (C,)."""
     return weights.float().square().flatten(1).mean(1).sqrt()
 
 
-def power_spectrum(pictures: Tensor, size: int, luminance: bool = False) -> Tensor:
+def power_spectrum(pictures: Tensor, size: int) -> Tensor:
     """Energy at each frequency, summed over the colours: (N, C, h, w) → (N, size, size).
 
     The order is that of `torch.fft.fftfreq(size)` along both axes. Pictures are padded with zeros
     to `size`, so that kernels of different sizes are read at the same frequencies; a kernel has no
     weights outside its window, which makes this its exact frequency response and needs no taper.
-    luminance: of the brightness alone, for three colours. Raises UserError if a picture is larger
-    than `size`.
+    Raises UserError if a picture is larger than `size`.
     """
     if max(pictures.shape[2:]) > size:
         raise UserError(f"pictures of {tuple(pictures.shape[2:])} px do not fit a size of {size}")
-    pictures = pictures.float()
-    if luminance:
-        mix = torch.tensor(LUMINANCE, device=pictures.device).view(1, 3, 1, 1)
-        pictures = (pictures * mix).sum(1, keepdim=True)
-    return torch.fft.fft2(pictures, s=(size, size)).abs().square().sum(1)
+    return torch.fft.fft2(pictures.float(), s=(size, size)).abs().square().sum(1)
 
 
 def radius(size: int) -> Tensor:
