@@ -61,26 +61,25 @@ def two_sides(monkeypatch):
     monkeypatch.setattr(evolution, "UPPER", (2,))
 
 
-def turned(number, share):
-    """Make the filter of map `number`, of colour `number`, one whose cosine with [1, 0] is `share`.
+def turned(*shares):
+    """Make filter i, of colour i, one whose cosine with [1, 0] is the share; None leaves it.
 
-    Its weights: `share` in the centre, the rest negative at the left, so that the place stays.
+    Its weights: the share in the centre, the rest negative at the left, so that the place stays.
     """
 
     def change(model):
-        model.conv.weight[number].zero_()
-        model.conv.weight[number, number, 1, 1] = share
-        model.conv.weight[number, number, 1, 0] = -math.sqrt(1 - share**2)
+        for number, share in enumerate(shares):
+            if share is not None:
+                model.conv.weight[number].zero_()
+                model.conv.weight[number, number, 1, 1] = share
+                model.conv.weight[number, number, 1, 0] = -math.sqrt(1 - share**2)
 
     return change
 
 
-def all_of(*changes):
-    def change(model):
-        for one in changes:
-            one(model)
-
-    return change
+def silent(model):
+    """No map of the net is ever active."""
+    model.conv.bias[:3] = -1000.0
 
 
 def inputs_of(marks, net):
@@ -98,7 +97,6 @@ def trace_of(net, marks, snapshots, cfg=ONE):
     [
         (70, (*PAPER_EPOCHS, 70)),
         (10, (1, 2, 3, 5, 6, 10)),
-        (20, (1, 2, 3, 6, 9, 12, 19, 20)),
         (2, (1, 2)),
         (1, (1,)),
     ],
@@ -134,9 +132,7 @@ def test_cosine_is_that_of_the_pixels_and_of_no_contrast():
     a = torch.tensor([3.0, 4.0, 0.0]).view(1, 3, 1, 1)
     b = torch.tensor([4.0, 3.0, 0.0]).view(1, 3, 1, 1)
     assert cosine(a, b).item() == pytest.approx(24 / 25)
-    assert cosine(100 * a, b / 100).item() == pytest.approx(24 / 25)
-    assert cosine(a, -a).item() == pytest.approx(-1)
-    assert cosine(a, torch.zeros_like(a)).item() == 0
+    assert cosine(100 * a, -b / 100).item() == pytest.approx(-24 / 25)
     assert cosine(torch.zeros_like(a), torch.zeros_like(a)).item() == 0
 
 
@@ -147,13 +143,11 @@ def test_shifts_are_allowed_up_to_the_limit_and_nothing_comes_round():
     for dy, dx in ((2, 0), (0, -2), (-2, 2), (1, -1)):
         b = a.roll((dy, dx), (2, 3))
         assert shifted_cosine(a, b, 2).tolist() == pytest.approx([1, 1], abs=1e-5)
-        assert shifted_cosine(b, a, 2).tolist() == pytest.approx([1, 1], abs=1e-5)
     assert (shifted_cosine(a, a.roll(2, 3), 1) < 0.9).all()
     assert torch.equal(shifted_cosine(a, b, 0), cosine(a, b))
     left, right = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
     left[..., 0], right[..., 7] = 1, 1
     assert shifted_cosine(left, right, 4).item() == pytest.approx(0, abs=1e-6)
-    assert shifted_cosine(left, torch.zeros_like(left), 2).item() == 0
 
 
 def test_a_map_has_converged_from_where_it_stays():
@@ -167,22 +161,14 @@ def test_a_map_has_converged_from_where_it_stays():
         ]
     )
     assert convergence_index(similarity, 0.7).tolist() == [0, 1, 2, 3, 2]
-    assert convergence_index(similarity, 0.95).tolist() == [3, 3, 3, 3, 3]
-    assert convergence_index(similarity, 0.05).tolist() == [0, 0, 0, 0, 0]
 
 
 # -------------------------------------------------------------------------------------- following
 def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, probe, keep):
     """A first layer's projection is its filter: cosines are those chosen here."""
-    snapshots = keep(
-        probe,
-        [
-            all_of(turned(0, 1.0), turned(1, 0.6), turned(2, 0.5)),
-            turned(1, 0.8),
-            turned(1, 1.0),
-            turned(2, 1.0),
-        ],
-    )
+    same = None
+    changes = [(1.0, 0.6, 0.5), (same, 0.8), (same, 1.0), (same, same, 1.0)]
+    snapshots = keep(probe, [turned(*shares) for shares in changes])
     trace = trace_of(probe, marks, snapshots)
     assert trace.live.tolist() == [True, True, True, False]
     expected = [[1, 1, 1, 1], [0.6, 0.8, 1, 1], [0.5, 0.5, 0.5, 1]]
@@ -190,7 +176,6 @@ def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, pro
     assert np.isnan(trace.fixed[3]).all()
     assert trace.own[:3] == pytest.approx(np.array(expected))  # no other image, no shift
     assert trace.changed[:3].tolist() == [[0, 0, 0]] * 3
-    assert np.isnan(trace.changed[3]).all()
     assert rules_of(ONE)[0].epochs(trace).tolist() == [1, 2, 4]
     found = measure(inputs_of(marks, probe), snapshots, ONE)
     e = found.estimates
@@ -202,9 +187,8 @@ def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, pro
     assert e["layer1_dead_maps"].value == 1
     assert e["layer1_image_changes"].value == 0
     assert e["layer1_floor"].value == pytest.approx(0, abs=1e-6)  # three colours
-    maps = found.tables["maps"]
-    assert maps.column("settled") == [1, 2, 4, None]
-    assert maps.column("before_end") == [True, True, False, None]
+    assert found.tables["maps"].column("settled") == [1, 2, 4, None]
+    assert found.tables["maps"].column("before_end") == [True, True, False, None]
     steps = found.tables["steps"]
     assert steps.column("settled") == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1])
     assert steps.column("fixed") == pytest.approx([0.7, 2.3 / 3, 2.5 / 3, 1])
@@ -218,27 +202,23 @@ def test_a_map_silent_at_the_final_image_is_not_similar_there(marks, probe, keep
         model.conv.weight[0].zero_()
         model.conv.weight[0, 1, 1, 1] = 1
 
-    trace = trace_of(probe, marks, keep(probe, [green, turned(0, 1.0)]))
+    trace = trace_of(probe, marks, keep(probe, [green, turned(1.0)]))
     assert trace.rows[0].tolist() == [28, 27]
     assert trace.fixed[0].tolist() == [0, 1]
     assert trace.own[0, 0] == pytest.approx(0, abs=1e-6)
 
 
 def test_a_map_dead_at_first_has_no_change_of_image_but_settles_later(marks, probe, keep):
-    def dead(model):
-        model.conv.bias[0] = -1000.0
-
     def born(model):
-        model.conv.bias[0] = 0.0
+        model.conv.bias[:3] = 0.0
 
-    trace = trace_of(probe, marks, keep(probe, [dead, born, born]))
+    trace = trace_of(probe, marks, keep(probe, [silent, born, born]))
     assert trace.values[0, 0] == 0
     assert np.isnan(trace.changed[0, 0])
     assert trace.changed[0, 1] == 0
     assert trace.fixed[0] == pytest.approx(np.array([0, 1, 1]))
     assert rules_of(ONE)[0].epochs(trace)[0] == 2
-    assert (trace.pictures[0, 0] == 128).all()
-    assert not (trace.pictures[0, 1] == 128).all()
+    assert (trace.pictures[0, 0] == ZERO).all()
 
 
 def test_the_floor_is_the_similarity_of_another_map_at_the_same_place(marks, probe, keep):
@@ -259,23 +239,24 @@ def test_the_floor_is_the_similarity_of_another_map_at_the_same_place(marks, pro
 
 
 def test_a_subset_of_maps_is_seeded_and_drawn_maps_are_of_it(marks, probe, keep):
-    snapshots = keep(probe, [turned(0, 1.0), turned(1, 1.0)])
+    snapshots = keep(probe, [turned(1.0), turned(None, 1.0)])
     cfg = ONE.model_copy(update={"max_maps": 2, "figure_maps": 1})
-    found = [
+    one, again, *others = (
         trace_of(probe, marks, snapshots, cfg.model_copy(update={"seed": seed}))
-        for seed in (0, 0, 1, 2, 3)
-    ]
-    assert found[0].maps.tolist() == found[1].maps.tolist()
-    assert len({tuple(trace.maps) for trace in found}) > 1
-    assert all(len(trace.shown) == 1 and trace.shown[0] in trace.maps for trace in found)
+        for seed in (0, 0, 1, 2)
+    )
+    assert one.maps.tolist() == again.maps.tolist()
+    assert any(trace.maps.tolist() != one.maps.tolist() for trace in others)
+    assert len(one.shown) == 1
+    assert one.shown[0] in one.maps
     whole = trace_of(probe, marks, snapshots)
-    assert np.array_equal(found[0].fixed, whole.fixed[found[0].maps], equal_nan=True)
+    assert np.array_equal(one.fixed, whole.fixed[one.maps], equal_nan=True)
 
 
 def test_the_weights_come_back_also_after_a_fault(marks, probe, keep):
-    snapshots = keep(probe, [turned(0, 0.6), turned(0, 1.0)])
+    snapshots = keep(probe, [turned(0.6), turned(1.0)])
     with torch.no_grad():
-        turned(0, 0.3)(probe.model)
+        turned(0.3)(probe.model)
     before = probe.model.conv.weight.clone()
     measure(inputs_of(marks, probe), snapshots, ONE)
     assert torch.equal(probe.model.conv.weight, before)
@@ -297,14 +278,13 @@ def test_small_batches_change_nothing(marks, deeper, keep, monkeypatch):
     for a, b in zip(big, small, strict=True):
         for name in ("fixed", "own", "values", "floor"):
             assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-5, nan_ok=True)
-        assert a.pictures.shape[:2] == (4, 3)
     # the first layer's filters never moved, the second's did
     assert big[0].fixed == pytest.approx(np.ones((4, 3)), abs=1e-5)
     assert (big[1].fixed[big[1].live, 0] < 0.9999).all()
 
 
 def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, probe, keep):
-    snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
+    snapshots = keep(probe, [turned(0.5), turned(1.0)])
     inputs = inputs_of(marks, probe)
     (trace,) = follow(inputs, snapshots, ONE)
     assert trace.pictured.tolist() == [0, 1, 2, 3]
@@ -318,17 +298,15 @@ def test_kept_pictures_are_each_epochs_own_projections_in_their_windows(marks, p
             part = down[y : y + 3, x : x + 3].numpy()
             picture = signed_to_rgb(part, signed_scale(part, CONTRAST)).astype(int)
             assert trace.pictures[m, e] == pytest.approx(picture, abs=1)
-    assert (trace.pictures[3, 1] == ZERO).all()  # dead
 
 
 def test_too_many_pictures_are_not_kept(marks, probe, keep, monkeypatch):
-    snapshots = keep(probe, [turned(0, 0.5), turned(0, 1.0)])
+    snapshots = keep(probe, [turned(0.5), turned(1.0)])
     cfg = ONE.model_copy(update={"figure_maps": 2})
     size = 4 * 2 * 3 * 3 * 3  # maps, epochs, field, colours
     for limit, count in ((size, 4), (size - 1, 2)):
         monkeypatch.setattr(convergence, "KEPT_BYTES", limit)
         arrays = measure(inputs_of(marks, probe), snapshots, cfg).arrays
-        assert arrays["layer1_pictured"].shape == (count,)
         assert arrays["layer1_projections"].shape == (count, 2, 3, 3, 3)
         assert arrays["layer1_fixed"].shape == (4, 2)
 
@@ -340,10 +318,7 @@ def test_difference_of_layers_weighs_layers_the_same_and_has_a_sign():
     assert (later.value, later.low, later.high, later.n) == (4, 4, 4, 53)
     assert later.covers == ("maps",)
     assert difference([fives], [ones], 0).value == -4
-    assert difference([np.array([1.0]), np.array([3.0] * 9)], [np.array([2.0, 2.0])], 0).value == 0
-    rng = np.random.default_rng(0)
-    same = difference([rng.normal(5, 1, 50)], [rng.normal(5, 1, 50)], 0)
-    assert same.low < 0 < same.high
+    assert difference([np.ones(1), np.full(9, 3.0)], [np.full(2, 2.0)], 0).value == 0
     assert math.isnan(difference([ones], [np.zeros(0)], 0).value)
     assert difference([ones], [], 0).low is None
 
@@ -377,7 +352,6 @@ def test_upper_and_lower_layers_are_compared_by_every_rule(
     found = measure(inputs_of(marks, deeper), dict.fromkeys((1, 2, 3, 4)), TWO)
     between = found.estimates["upper_minus_lower"]
     assert between.value == 2 * sign
-    assert found.estimates["upper_minus_lower_share"].value == pytest.approx(between.value / 4)
     table = found.tables["sensitivity"]
     assert table.column("measure") == ["fixed"] * 4 + ["own"]
     assert table.column("threshold") == [0.7, 0.5, 0.9, 0.7, 0.7]
@@ -386,16 +360,15 @@ def test_upper_and_lower_layers_are_compared_by_every_rule(
 
 
 @pytest.mark.usefixtures("two_sides")
-def test_censored_medians_are_bounds(marks, deeper, monkeypatch):
-    """Half of the maps or more settled at neither end have no median but a bound."""
+def test_maps_that_settle_at_no_epoch_before_the_last_are_unsettled(marks, deeper, monkeypatch):
     traces = [made(deeper, 1, [[1, 1, 1]] * 4), made(deeper, 2, [[0, 0, 1]] * 3 + [[0, 1, 1]])]
     monkeypatch.setattr(evolution, "follow", lambda *given: traces)
     estimates = measure(inputs_of(marks, deeper), dict.fromkeys((1, 2, 3)), TWO).estimates
-    assert "upper bound" in estimates["layer1_settled"].note
-    assert "lower bound" not in estimates["layer1_settled"].note
-    assert "lower bound" in estimates["layer2_settled"].note
-    assert estimates["layer2_unsettled"].value == 0.75
-    assert estimates["layer1_unsettled"].value == 0
+    assert [estimates[f"layer{n}_unsettled"].value for n in (1, 2)] == [0, 0.75]
+    notes = [estimates[f"layer{n}_settled"].note for n in (1, 2)]
+    assert [("upper bound" in one, "lower bound" in one) for one in notes] == [
+        (True, False), (False, True),
+    ]  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------------- result
@@ -404,33 +377,25 @@ def test_without_snapshots_there_are_no_numbers(marks, probe, keep):
     assert (none.facts["measured"], none.facts["adopted"], none.estimates) == (False, False, {})
     probe.provenance = {"adopted": "yes"}
     assert measure(inputs_of(marks, probe), {}, ONE).facts["adopted"]
-    one = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0)]), ONE)
+    one = measure(inputs_of(marks, probe), keep(probe, [turned(1.0)]), ONE)
     assert (one.facts["epochs"], one.facts["measured"]) == ([1], False)
 
 
 def test_a_net_whose_maps_are_all_dead_has_counts_alone(marks, probe, keep):
-    def dead(model):
-        model.conv.bias[:] = -1000.0
-
-    found = measure(inputs_of(marks, probe), keep(probe, [turned(0, 1.0), dead]), ONE)
+    found = measure(inputs_of(marks, probe), keep(probe, [turned(1.0), silent]), ONE)
     assert found.estimates["layer1_dead_maps"].value == 4
     assert math.isnan(found.estimates["layer1_settled"].value)
 
 
 @pytest.mark.usefixtures("two_sides")
 def test_wide_fields_are_marked(marks, deeper, keep, monkeypatch):
-    snapshots = keep(deeper, [lambda model: None] * 2)
-    inputs = inputs_of(marks, deeper)
-    assert measure(inputs, snapshots, TWO).facts["beyond_field_limit"] == []
     monkeypatch.setattr(evolution, "FIELD_LIMIT", 4 / 16)  # fields of 3 and 5 px in 16
-    found = measure(inputs, snapshots, TWO)
+    found = measure(inputs_of(marks, deeper), keep(deeper, [lambda model: None] * 2), TWO)
     assert found.facts["beyond_field_limit"] == [2]
-    assert "field" in found.estimates["layer2_settled"].note
-    assert "field" not in found.estimates["layer1_settled"].note
 
 
 def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, tmp_path, monkeypatch):
-    keep(probe, [turned(0, 0.5), turned(0, 1.0)])
+    keep(probe, [turned(0.5), turned(1.0)])
     monkeypatch.setattr(base, "load_net", lambda folder: probe)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
     net = tmp_path / "models" / "zfnet" / "final"
