@@ -156,15 +156,27 @@ class Results:
         return self.estimates.get(key)
 
 
-def read_estimates(file: Path) -> dict[str, Estimate]:
-    """The estimates of a metrics file. Raises UserError naming the file and the entry at fault."""
-    found = {}
+def read_metrics(file: Path) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """The estimates of a metrics file, and its values that are words, such as a net's status.
+
+    Raises UserError naming the file and the entry at fault.
+    """
+    numbers: dict[str, Estimate] = {}
+    words: dict[str, str] = {}
     for key, entry in read_json(file).items():
         try:
-            found[key] = from_dict(entry)
-        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(entry["value"], str):
+                words[key] = entry["value"]
+            else:
+                numbers[key] = from_dict(entry)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise UserError(f"{file}: {key}: {error}; run the stage that writes it") from error
-    return found
+    return numbers, words
+
+
+def read_estimates(file: Path) -> dict[str, Estimate]:
+    """The estimates of a metrics file. Raises as `read_metrics`."""
+    return read_metrics(file)[0]
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import math
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,8 @@ from zfnet.models.trained import TrainedNet, read_history
 from zfnet.pipeline.registry import CONFIG_FILE, NETS, STAGES, title_of
 from zfnet.pipeline.studies import STUDIES
 from zfnet.report.study import load_study, studies_in
-from zfnet.stats.estimate import Estimate, from_dict
+from zfnet.results import read_metrics
+from zfnet.stats.estimate import Estimate
 
 # What a result depends on and a person edits; a pipeline run rewrites the rest of the tree itself.
 EDITED = ("src", "conf", "paper", "dvc.yaml", "params.yaml", "pyproject.toml")
@@ -31,13 +32,14 @@ class NetRun:
     """One net as its training stage (or an adopted net's conversion) left it.
 
     `estimates`: the numbers of metrics/train_<net>.json; `words`: its values that are none, such as
-    the status.
+    the status. `history`: each column of history.csv, one value an epoch; {} where the net was not
+    trained here.
     """
 
     name: str
-    folder: Path  # of the final weights
     info: dict[str, Any]
     trained: TrainedNet
+    history: dict[str, list[float | None]]
     estimates: dict[str, Estimate]
     words: dict[str, str]
     timing: dict[str, Any]
@@ -47,15 +49,6 @@ class NetRun:
         """The net's name as people write it; for other architectures than the declared, theirs."""
         declared = self.name not in NETS or NETS[self.name].arch == self.trained.arch
         return title_of(self.name) if declared else self.trained.arch.rpartition("/")[2]
-
-    @cached_property
-    def history(self) -> dict[str, list[float | None]]:
-        """Each column of history.csv, one value an epoch; {} where the net was not trained here."""
-        rows = read_history(self.folder)
-        return {
-            column: [None if math.isnan(row[column]) else row[column] for row in rows]
-            for column in (rows[0] if rows else {})
-        }
 
     @property
     def epochs(self) -> int:
@@ -105,7 +98,7 @@ class Evidence:
     timings: dict[str, dict[str, Any]]
     tracking: dict[str, Any] | None
     claims: dict[str, Any] | None
-    code: CodeState = field(default_factory=lambda: CodeState(None, None, [], {}))
+    code: CodeState
 
     def title(self, net: str) -> str:
         """The title of the net that a study names."""
@@ -172,14 +165,15 @@ def _net(root: Path, name: str, timing: dict[str, Any]) -> NetRun:
     trained = TrainedNet.open(name, folder)
     if trained is None:
         raise UserError(f"{folder} holds no net: run `dvc repro`")
+    rows = read_history(folder)
+    history = {
+        column: [None if math.isnan(row[column]) else row[column] for row in rows]
+        for column in (rows[0] if rows else {})
+    }
     file = root / "metrics" / f"train_{name}.json"
-    entries = read_json(file, missing_ok=True)
-    try:
-        words = {k: e["value"] for k, e in entries.items() if isinstance(e["value"], str)}
-        numbers = {k: from_dict(e) for k, e in entries.items() if k not in words}
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{file}: {error!r}; run the stage that writes it") from error
-    return NetRun(name, folder, read_json(folder / "net.json"), trained, numbers, words, timing)
+    numbers, words = read_metrics(file) if file.is_file() else ({}, {})
+    info = read_json(folder / "net.json")
+    return NetRun(name, info, trained, history, numbers, words, timing)
 
 
 def _code(root: Path) -> CodeState:

@@ -134,18 +134,17 @@ class _Site:
             nets=rows,
             numeric=range(2, len(columns)),
             charts=drawn,
-            trained=[
+            each_net=[
                 {
                     "name": net.name,
                     "title": net.title,
-                    "colour": colours[net.name],
-                    "columns": list(map(facts.words, net.history)),
-                    "rows": list(zip(*net.history.values(), strict=True)),
+                    "colour": colours.get(net.name),
+                    "metrics": facts.numbers(net.estimates, net.name),
+                    "history": list(map(facts.words, net.history)),
+                    "epochs": list(zip(*net.history.values(), strict=True)),
                 }
                 for net in nets
-                if net.history
             ],
-            numbers=[(net.title, facts.numbers(net.estimates, net.name)) for net in nets],
         )
 
     def run(self) -> None:
