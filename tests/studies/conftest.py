@@ -39,6 +39,12 @@ class Set:
         return self._split
 
 
+@pytest.fixture(scope="session")
+def set_of():
+    """A set of images (N, H, W, 3) and labels."""
+    return lambda images, labels: Set(Split(images, labels))
+
+
 @pytest.fixture
 def marks():
     """Thirty black images; image i has one pixel of channel i % 3 and brightness 60 + i.

@@ -30,28 +30,6 @@ CFG = Architecture(measured_maps=6, device="cpu")
 ROW = {"epoch": 1.0, "filters_rescaled": 0.0, "largest_filter_rms": 0.05}
 
 
-class Images:
-    """Twenty-four smooth coloured pictures, like a prepared set in memory."""
-
-    def __init__(self):
-        rng = np.random.default_rng(0)
-        small = rng.uniform(0, 255, (24, 8, 8, 3))
-        self._images = np.kron(small, np.ones((1, 8, 8, 1))).astype(np.uint8)
-        self.labels = np.arange(24) % 3
-        self.size = PX
-        self.classes = [SimpleNamespace(index=i, id=c, name=c) for i, c in enumerate("abc")]
-        self.boxes = None
-
-    def __len__(self):
-        return 24
-
-    def split(self, name):
-        return self
-
-    def images(self, rows):
-        return self._images[np.asarray(rows)]
-
-
 def blob(px, spread):
     at = torch.arange(px) - (px - 1) / 2
     line = torch.exp(-(at**2) / (2 * spread**2))
@@ -103,8 +81,11 @@ def bad_net(dead=2, dominant=20.0):
 
 
 @pytest.fixture(scope="module")
-def images():
-    return Images()
+def images(set_of):
+    """Twenty-four smooth coloured pictures, like a prepared set in memory."""
+    small = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 3))
+    pictures = np.kron(small, np.ones((1, 8, 8, 1))).astype(np.uint8)
+    return set_of(pictures, np.arange(24) % 3)
 
 
 def nets_of(images, ours, theirs):
@@ -128,14 +109,12 @@ def test_dead_and_weak_filters_are_counted(found):
         assert (e[f"alexnet_{name}"].value, e[f"zfnet_{name}"].value) == (bad, 0)
         assert e[f"alexnet_{name}"].covers == ("maps",)
     assert e["difference_layer1_never_active"].value == -0.25
-    assert found.facts["nets"]["alexnet"]["never_active"][1].tolist() == [0, 1]
 
 
 def test_a_dominating_filter_is_measured(found):
     ours, theirs = (found.estimates[f"{key}_layer1_dominance"] for key in ("zfnet", "alexnet"))
     assert ours.value == pytest.approx(1.0, abs=1e-5)
     assert theirs.value == pytest.approx(20.0, rel=1e-4)
-    assert found.estimates["difference_layer1_dominance"].value == pytest.approx(-19.0, rel=1e-4)
 
 
 def test_spikes_are_of_high_and_blobs_of_low_frequency(found):
@@ -143,7 +122,6 @@ def test_spikes_are_of_high_and_blobs_of_low_frequency(found):
     assert e["zfnet_layer1_low"].value > 0.8
     assert e["alexnet_layer1_high"].value > 0.5
     assert e["difference_layer1_low"].low > 0
-    assert e["difference_layer1_high"].high < 0
     for key in ("zfnet", "alexnet"):
         total = sum(e[f"{key}_layer1_{band}"].value for band in ("low", "mid", "high"))
         assert total == pytest.approx(1.0)
@@ -156,7 +134,9 @@ def test_the_aliased_second_layer_stands_out_from_the_clean_one(found):
     assert found.estimates["alexnet_layer2_grid_ratio"].value > 10
     assert found.estimates["difference_layer2_grid_excess"].high < 0
     assert bad.n == 5  # the dead map has no projection
-    assert found.arrays["alexnet_layer2_projections"].shape[0] == 5
+    rows = found.tables["sensitivity"].records()
+    grid = [row["finding"] for row in rows if row["measure"] == "layer2_grid_excess"]
+    assert grid == ["lower"] * 3
 
 
 def test_it_is_the_gaps_that_alias_not_the_stride(images):
@@ -166,63 +146,42 @@ def test_it_is_the_gaps_that_alias_not_the_stride(images):
     assert float(bank.grid(bank.stride).excess.abs().max()) < 0.02
 
 
-def test_findings_under_other_choices_are_listed(found):
-    rows = found.tables["sensitivity"].records()
-    assert [row["measure"] for row in rows].count("layer1_mid") == 3
-    grid = [row["finding"] for row in rows if row["measure"] == "layer2_grid_excess"]
-    assert grid == ["lower"] * 3
-    dead = next(row for row in rows if row["choice"] == "below_0")
-    assert (dead["ours"], dead["theirs"], dead["difference"]) == (0.0, 0.25, -0.25)
-    assert "layer2_grid_excess" not in found.facts["sensitive"]
-
-
 # ------------------------------------------------------------------------------------ the RMS limit
-def story(history, limit=0.1, trained_without=False):
-    net = good_net()
-    net.provenance = {"training": {"max_filter_rms": limit}}
-    return limit_of(net, history, trained_without)
 
 
 def test_what_the_history_says_of_the_limit():
+    def story(history, limit=0.1, trained_without=False):
+        net = good_net()
+        net.provenance = {"training": {"max_filter_rms": limit}}
+        return limit_of(net, history, trained_without)
+
     bound = [ROW, {**ROW, "filters_rescaled": 1200.0, "largest_filter_rms": math.nan}]
     never = story([ROW, {**ROW, "largest_filter_rms": 0.0952}])
     assert (never["status"], never["largest_rms"], never["epochs"]) == ("never bound", 0.0952, 2)
-    assert story(bound)["status"] == "not run"
-    assert story(bound)["rescaled"] == 1200
+    assert (story(bound)["status"], story(bound)["rescaled"]) == ("not run", 1200)
     assert story(bound, trained_without=True)["status"] == "compared"
     assert story([ROW], limit=None)["status"] == "no limit"
     assert story([])["status"] == story([{"epoch": 1.0}])["status"] == "unknown"
 
 
-def test_where_the_limit_bound_the_comparison_is_run(pair):
-    history = [{**ROW, "filters_rescaled": 3.0}]
+def test_the_limit_has_a_value_only_where_it_bound_and_a_net_without_it_is_there(found, pair):
     free = bad_net(dead=0, dominant=30.0)
-    estimates = measure(pair, free, history, CFG).estimates
-    assert estimates["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
-    assert estimates["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
-
-
-def test_the_limit_has_no_value_but_a_reason_unless_it_was_compared(found, pair):
-    for one in (found, measure(pair, bad_net(), [ROW, ROW], CFG)):
+    bound = measure(pair, free, [{**ROW, "filters_rescaled": 3.0}], CFG).estimates
+    assert bound["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
+    assert bound["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
+    for one in (found, measure(pair, free, [ROW, ROW], CFG)):
         assert [name for name in one.estimates if "limit" in name] == ["limit_layer1_dominance"]
-        limit = one.estimates["limit_layer1_dominance"]
-        assert math.isnan(limit.value)
-        assert limit.low is None
-        assert "never bound" in limit.note
-    assert "unlimited_layer1_filters" in one.arrays
+        assert math.isnan(one.estimates["limit_layer1_dominance"].value)
 
 
 # ------------------------------------------------------------------------------------- adopted nets
-def test_a_net_of_stride_one_has_no_grid_and_says_so(images):
+def test_a_net_of_stride_one_has_no_grid(images):
     """As VGG: nothing is sampled, so that there are no frequencies of a grid."""
     plain = net_of(two_layers(3, 1, spread=1.0), arch="vgg")
     found = measure(nets_of(images, plain, bad_net()), None, [], CFG)
-    ratio = found.estimates["zfnet_layer2_grid_ratio"]
-    assert math.isnan(ratio.value)
-    assert "stride of 1 px" in ratio.note
+    assert math.isnan(found.estimates["zfnet_layer2_grid_ratio"].value)
     assert "difference_layer2_grid_excess" not in found.estimates
     assert set(found.tables["maps"].column("net")) == {"alexnet"}
-    assert found.facts["limit"] == {"status": "unknown"}
 
 
 def test_layers_without_a_convolution_of_their_own_are_left_out(images):
@@ -233,16 +192,6 @@ def test_layers_without_a_convolution_of_their_own_are_left_out(images):
     assert set(bank.peaks) == {1, 2}
 
 
-def test_a_net_without_such_filters_is_measured_all_the_same(images, monkeypatch):
-    monkeypatch.setattr(
-        architecture, "first_filters", lambda net: (torch.zeros(0, 3, 1, 1), (1, 1))
-    )
-    found = measure(nets_of(images, good_net(), bad_net()), None, [], CFG)
-    assert not found.tables["filters"].rows
-    assert "zfnet_layer1_dominance" not in found.estimates
-    assert found.estimates["zfnet_layer1_never_active"].value == 0
-
-
 def test_a_second_layer_that_never_fires_is_measured(images):
     model = two_layers(7, 2, 2.0)
     nn.init.constant_(model[2].bias, -1e9)
@@ -250,19 +199,15 @@ def test_a_second_layer_that_never_fires_is_measured(images):
     assert found.estimates["zfnet_layer2_never_active"].value == 6
     assert math.isnan(found.estimates["zfnet_layer2_grid_excess"].value)
     assert math.isnan(found.estimates["difference_layer2_grid_excess"].value)
-    assert len(found.arrays["zfnet_layer2_projections"]) == 0
 
 
 def test_fields_too_large_for_a_claim_are_marked(images):
     model = nn.Sequential(*two_layers(7, 2, 2.0)[:2], nn.Conv2d(8, 6, 23), nn.ReLU())
     found = measure(nets_of(images, net_of(model), bad_net()), None, [], CFG)
-    assert found.facts["nets"]["zfnet"]["field_too_large"]
-    assert not found.facts["nets"]["alexnet"]["field_too_large"]
+    assert [net["field_too_large"] for net in found.facts["nets"].values()] == [True, False]
     keys = ("zfnet", "difference", "alexnet")
     invalid = [bool(found.estimates[f"{key}_layer2_grid_excess"].invalid) for key in keys]
     assert invalid == [True, True, False]
-    reversed_ = measure(nets_of(images, bad_net(), net_of(model)), None, [], CFG)
-    assert reversed_.estimates["difference_layer2_grid_excess"].invalid
 
 
 # --------------------------------------------------------------------------------------- statistics
@@ -272,21 +217,13 @@ def test_statistics_by_hand():
     assert log_mean(np.array([1.0, 4.0, 16.0])) == pytest.approx(4.0)
 
 
-def test_an_interval_holds_the_truth_and_needs_two():
-    few = BankSample(np.random.default_rng(0).normal(3, 1, 20)).estimate(0)
-    assert few.low < 3 < few.high
-    assert BankSample(np.array([1.0, math.nan])).estimate(0).low is None
-
-
 def test_differences_tell_equal_from_unequal():
-    rng = np.random.default_rng(1)
-    x, y = rng.normal(0, 1, 200), rng.normal(0, 1, 200)
+    x, y = np.random.default_rng(1).normal(0, 1, (2, 200))
     same, apart = (compared(BankSample(x + by, mean), BankSample(y, mean), 0) for by in (0, 1))
-    assert same.low < 0 < same.high
-    assert apart.low > 0
     assert (finding(same), finding(apart)) == ("not apart", "higher")
     assert finding(compared(BankSample(y), BankSample(x + 1), 0)) == "lower"
     assert finding(compared(BankSample(x[:1]), BankSample(y), 0)) == "unknown"
+    assert BankSample(np.array([1.0, math.nan])).estimate(0).low is None
 
 
 def test_rates_have_intervals_where_nothing_was_counted():
@@ -299,10 +236,9 @@ def test_rates_have_intervals_where_nothing_was_counted():
 
 
 # -------------------------------------------------------------------------------- options and stage
-@pytest.mark.parametrize("name", ["zfnet", "zfnet_nolimit"])
-def test_a_net_is_not_compared_with_itself(name):
-    with pytest.raises(UserError, match=f"study.architecture: baseline={name}"):
-        checked(Architecture, {"baseline": name}, "study.architecture")
+def test_a_net_is_not_compared_with_itself():
+    with pytest.raises(UserError, match="baseline=zfnet"):
+        checked(Architecture, {"baseline": "zfnet"}, "study.architecture")
 
 
 def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypatch, images):
