@@ -9,11 +9,21 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from zfnet import paper
+from zfnet.figures.kit.dots import FAINT_HEX
 from zfnet.figures.kit.grid import resize
 from zfnet.figures.kit.show import NOTHING, Column, Figure, Shown
-from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, text_width, write
+from zfnet.figures.kit.style import (
+    CATEGORICAL,
+    MARK,
+    figure,
+    fitting,
+    sheet,
+    tidy,
+    whisker,
+    write,
+)
 from zfnet.results import Results, Table
-from zfnet.stats.estimate import in_words
+from zfnet.stats.estimate import Estimate, in_words
 
 CARD = "correspondence_faces"
 GREY = 128  # raw value of the squares
@@ -152,9 +162,7 @@ def _faces(results: Results) -> Image.Image:
     tile = min(220, (WIDTH - split - (columns - 1) * gap) // columns)
     total = columns * tile + (columns - 1) * gap + split
     picture, draw = sheet(total, head + len(faces) * tile + (len(faces) - 1) * gap)
-    letters, scale = 26, tile / faces.shape[1]
-    while letters > 12 and max(text_width(text, letters, True) for text in heads) > tile:
-        letters -= 1
+    letters, scale = fitting(heads, 26, tile, bold=True), tile / faces.shape[1]
     lefts = [column * (tile + gap) + (split if column else 0) for column in range(columns)]
     for x, text in zip(lefts, heads, strict=True):
         write(draw, (x + tile / 2, head / 2), text, letters, bold=True, anchor="mm")
@@ -174,40 +182,32 @@ def _faces(results: Results) -> Image.Image:
 # ------------------------------------------------------------------------------------------ chart
 def _chart(results: Results) -> Any:
     """Δ by what is hidden, one panel a layer with a scale of its own, as one matplotlib figure."""
+    from matplotlib.lines import Line2D
+
     printed, names = paper.tables(results.root)["table1"], [*results.facts["parts"], "random"]
     layers = results.facts["layers"]
     drawn = figure(8.0, 3.5)
     axes = drawn.subplots(1, len(layers), squeeze=False)[0]
     for axis, layer in zip(axes, layers, strict=True):
         for place, name in enumerate(names):
-            delta, theirs = results[f"layer{layer}_{name}"], printed.get(name, f"layer{layer}")
-            low = delta.value if delta.low is None else delta.low
-            high = delta.value if delta.high is None else delta.high
-            axis.errorbar(
-                place - 0.13, delta.value, yerr=[[delta.value - low], [high - delta.value]],
-                fmt="o", markersize=7, capsize=4, linewidth=1.8,
-                color=FAINT_HEX if name == "random" else CATEGORICAL[0],
-            )  # fmt: skip
+            colour = FAINT_HEX if name == "random" else CATEGORICAL[0]
+            whisker(axis, place - 0.13, results[f"layer{layer}_{name}"], color=colour)
+            theirs = printed.get(name, f"layer{layer}")
             if theirs is not None:
-                axis.errorbar(
-                    place + 0.17, theirs.value, yerr=theirs.spread, fmt="x", markersize=7,
-                    capsize=3, color=CATEGORICAL[1], linewidth=1.3,
-                )  # fmt: skip
+                ends = theirs.value - (theirs.spread or 0), theirs.value + (theirs.spread or 0)
+                mark: dict[str, Any] = {
+                    "fmt": "x",
+                    "color": CATEGORICAL[1],
+                    "capsize": 3,
+                    "linewidth": 1.3,
+                }
+                whisker(axis, place + 0.17, Estimate(theirs.value, *ends), **mark)
         axis.set_title(f"layer {layer}", fontsize=13)
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
         axis.set_xlim(-0.5, len(names) - 0.5)
         axis.set_ylim(bottom=0)
-        axis.tick_params(labelsize=11)
-        axis.grid(axis="y", alpha=0.3)
+        tidy(axis, 11, "y")
     axes[0].set_ylabel("Δ, share of features\nthat change otherwise", fontsize=11.5)
-    _legend(drawn)
-    drawn.tight_layout(rect=(0, 0.09, 1, 1))
-    return drawn
-
-
-def _legend(drawn: Any) -> None:
-    from matplotlib.lines import Line2D
-
     look: dict[str, Any] = {"linestyle": "none", "markersize": 8}
     entries = [
         Line2D([], [], marker="o", color=CATEGORICAL[0], label="part hidden", **look),
@@ -215,6 +215,5 @@ def _legend(drawn: Any) -> None:
         Line2D([], [], marker="x", color=CATEGORICAL[1], label="the paper's Table 1", **look),
     ]
     drawn.legend(handles=entries, loc="lower center", ncols=3, frameon=False, fontsize=11)
-
-
-FAINT_HEX = "#{:02x}{:02x}{:02x}".format(*FAINT)
+    drawn.tight_layout(rect=(0, 0.09, 1, 1))
+    return drawn

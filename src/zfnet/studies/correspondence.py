@@ -38,7 +38,7 @@ from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.permutation import roles_p
-from zfnet.studies.base import FIELD_LIMIT, Inputs, when_it_fits
+from zfnet.studies.base import FIELD_LIMIT, Inputs, when_it_fits, with_ends
 from zfnet.studies.faces import (
     NAMES_ABOVE,
     Faces,
@@ -47,7 +47,6 @@ from zfnet.studies.faces import (
     faces_of_photos,
     faces_of_split,
     find_photos,
-    fingerprint,
     free_places,
     in_training,
     read_photos,
@@ -73,6 +72,7 @@ ZERO = "third"  # features that do not change count as a sign of their own, as i
 # The sensitivity table: other squares, on so many groups.
 SIZES = (24, 40)
 SENSITIVITY_GROUPS = 6
+UNKNOWN = Estimate(np.nan, n=0)
 TRAINING, FEW, LEFT_OVER = "training", "few", "left_over"  # why a face is in no group
 
 Key = tuple[int, str, str]  # layer, tap, how zeros count
@@ -86,39 +86,35 @@ def run(cfg: Correspondence, paths: Paths) -> Measurement:
         return study(cfg, inputs, faces_of_split(inputs, cfg.parts, cfg.classes, trained), {})
     file = find_photos(paths.data_root, cfg.photos)
     photos, note = read_photos(file, cfg.parts)
-    sha256 = fingerprint(file, photos)
     photos = [photo for photo in photos if cfg.classes is None or photo.group in cfg.classes]
     faces = faces_of_photos(file, photos, inputs)
     train = Prepared.open(paths.prepared).split("train")
     answers = in_training(faces, train, inputs.net.input_px)
     if inputs.adopted:  # its own training set may hold what this one does not
         answers = [True if answer else None for answer in answers]
-    source: dict[str, Any] = {
-        "photos": file.name,
+    source = {
+        "photos": file.name,  # no path
         "photos_note": note,
-        "photos_sha256": sha256,
-    }  # no path
-    source |= {"training_images": len(train), "by_name": len(train) > NAMES_ABOVE}
+        "training_images": len(train),
+        "by_name": len(train) > NAMES_ABOVE,
+    }
     return study(cfg, inputs, replace(faces, trained=answers), source)
 
 
 def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, Any]) -> Measurement:
     """Fig. 8 and Table 1 for one net. Without estimates where there are too few faces."""
     net, px = inputs.net, inputs.net.input_px
-    chosen = choose(cfg, faces, px)
-    fields = _fields(net, cfg)
+    chosen, side = choose(cfg, faces, px), pixels(cfg.size, px)
     names = dict.fromkeys(faces.groups[group[0]] for group in chosen.groups)
     facts = {
         **source,
         "measured": bool(chosen.groups),
-        "split": SPLIT,
         "adopted": inputs.adopted,
         "input_px": px,
-        "size_px": pixels(cfg.size, px),
+        "size_px": side,
         "draws": DRAWS,
         "parts": list(cfg.parts),
         "layers": list(cfg.layers),
-        "tap": cfg.tap,
         "pooled": chosen.pooled,
         "groups": len(chosen.groups),
         "group_size": GROUP_SIZE,
@@ -126,9 +122,8 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
         "faces": sum(map(len, chosen.groups)),
         "classes": [name for name in names if name],
         "excluded": Counter(filter(None, chosen.why)),
-        "fields_px": {str(layer): size for layer, size in fields.items()},
         "field_limit": FIELD_LIMIT,
-        "large_fields": [layer for layer, size in fields.items() if size > FIELD_LIMIT * px],
+        "large_fields": [layer for layer in cfg.layers if _field(net, cfg, layer) > FIELD_LIMIT],
     }
     tap = ", ".join(f"{layer}.{cfg.tap}" for layer in cfg.layers)
     tables = {"images": _images(faces, chosen)} if len(faces) else {}
@@ -136,9 +131,9 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
     if not chosen.groups:
         print("correspondence: too few faces with known parts to measure", file=sys.stderr)
         return bare
-    found = measure(cfg, inputs, faces, chosen.groups, Squares(pixels(cfg.size, px)))
+    found = measure(cfg, inputs, faces, chosen.groups, side)
     estimates, table1 = _summed(cfg, found, chosen.pooled)
-    estimates["size_px"] = Estimate(pixels(cfg.size, px), unit="px", note="setting")
+    estimates["size_px"] = Estimate(side, unit="px", note="setting")
     varied = sensitivity(cfg, inputs, faces, chosen, found)
     shown = chosen.groups[0][:GROUP_SIZE]
     return replace(
@@ -207,18 +202,6 @@ def choose(cfg: Correspondence, faces: Faces, px: int) -> Chosen:
 
 # ------------------------------------------------------------------------------------- measuring
 @dataclass(frozen=True)
-class Squares:
-    """How places are hidden: the squares' side in px; `shared`: the faces of a group have the same
-    random places in the "image", or relative to the middle of the "face"; `boxed`: these lie within
-    the object's box, which must then be known.
-    """
-
-    side: int
-    shared: Literal["image", "face"] | None = None
-    boxed: bool = False
-
-
-@dataclass(frozen=True)
 class Compared:
     """One group measured: n faces under C conditions, the parts first, then the random places.
 
@@ -247,27 +230,35 @@ def taps_of(net: Net, cfg: Correspondence) -> dict[tuple[int, str], str]:
 
 
 def measure(
-    cfg: Correspondence, inputs: Inputs, faces: Faces, groups: Sequence[np.ndarray], how: Squares
+    cfg: Correspondence,
+    inputs: Inputs,
+    faces: Faces,
+    groups: Sequence[np.ndarray],
+    side: int,
+    shared: Literal["image", "face"] | None = None,
+    boxed: bool = False,
 ) -> list[Compared]:
     """Hide parts and random places of every group's faces and compare the changes' signs.
 
+    side: of the squares, px. shared: the faces of a group have the same random places in the
+    "image", or relative to the middle of the "face". boxed: these lie within the object's box.
     Raises UserError where no place is left for the random squares.
     """
     paths, px = taps_of(inputs.net, cfg), inputs.net.input_px
     found = []
-    desc = f"faces, squares of {how.side} px"
+    desc = f"faces, squares of {side} px"
     for number, group in enumerate(progress(groups, total=len(groups), desc=desc, unit="group")):
         rng = np.random.default_rng([cfg.seed, number, 12])
-        hidden = squares(faces.parts[group], px, how.side)
-        boxes = faces.boxes[group] if how.boxed else [None] * len(hidden)
-        free = [free_places(own, px, how.side, b) for own, b in zip(hidden, boxes, strict=True)]
-        if how.shared:
+        hidden = squares(faces.parts[group], px, side)
+        boxes = faces.boxes[group] if boxed else [None] * len(hidden)
+        free = [free_places(own, px, side, b) for own, b in zip(hidden, boxes, strict=True)]
+        if shared:
             middle = np.rint(faces.parts[group].mean(1)).astype(np.int64)
-            drawn = draw_shared(free, middle * (how.shared == "face"), DRAWS, rng)
+            drawn = draw_shared(free, middle * (shared == "face"), DRAWS, rng)
         else:
             drawn = np.stack([draw_places(mask, DRAWS, rng) for mask in free])
         corners = np.concatenate([hidden, drawn], 1)
-        signs = _signs(inputs, faces.pixels[group], corners, how.side, paths)
+        signs = _signs(inputs, faces.pixels[group], corners, side, paths)
         distances: dict[Key, np.ndarray] = {}
         for (layer, tap), sign in signs.items():
             flat, shape = sign.flatten(0, 1), sign.shape[:2]
@@ -335,7 +326,7 @@ def _summed(
             own = [mean_of(pair, which) for pair in pairs]
             delta = pair_mean(own, pooled, cfg.seed, f"mean sign change, {where}")
             estimates[f"layer{layer}_{name}"] = delta
-            gap, p = None, None
+            gap, p = UNKNOWN, np.nan
             if name != "random":
                 gaps[layer], gap, p = _gap(cfg, found, which, key, pooled)
                 estimates[f"layer{layer}_{name}_minus_random"] = gap
@@ -349,13 +340,9 @@ def _summed(
                 {
                     "layer": layer,
                     "hidden": name,
-                    "delta": delta.value,
-                    "delta_low": delta.low,
-                    "delta_high": delta.high,
+                    **with_ends("delta", delta),
                     "spread": float(np.mean([spread_of(pair, which) for pair in pairs])),
-                    "minus_random": gap and gap.value,
-                    "minus_random_low": gap and gap.low,
-                    "minus_random_high": gap and gap.high,
+                    **with_ends("minus_random", gap),
                     "p": p,
                     "unchanged": float(np.mean(unchanged)),
                 }
@@ -387,42 +374,39 @@ def sensitivity(
     NaN where a choice leaves no place for the random squares.
     """
     groups = chosen.groups if chosen.pooled else chosen.groups[:SENSITIVITY_GROUPS]
-    base, px = list(found[: len(groups)]), inputs.net.input_px
-    images = sum(map(len, groups))
-    own = Squares(pixels(cfg.size, px))
-    boxed = not np.isnan(faces.boxes[np.concatenate(groups)]).any()
-    records: list[dict[str, Any]] = []
+    px, images, records = inputs.net.input_px, sum(map(len, groups)), []
+    side = pixels(cfg.size, px)
+    layers = [(layer, cfg.tap) for layer in cfg.layers]
 
-    def add(choice: str, setting: Any, how: Squares = own, **read: Any) -> None:
-        """A row a layer; `read`: another tap or way of counting zeros, at these layers."""
+    def add(choice: str, setting: Any, zeros: str = ZERO, taps: Any = layers, **how: Any) -> None:
+        """A row for each of `taps`; `how`: other squares, as in `measure`."""
         try:
-            cases = base if how == own else measure(cfg, inputs, faces, groups, how)
+            cases = found[: len(groups)]
+            if how:
+                cases = measure(cfg, inputs, faces, groups, **{"side": side, **how})
         except UserError:
             cases = []
-        for layer in read.get("layers", cfg.layers):
-            key = (layer, read.get("tap", cfg.tap), read.get("zeros", ZERO))
-            gap, p = Estimate(np.nan, n=0), np.nan
+        for layer, tap in taps:
+            gap, p = UNKNOWN, np.nan
             if cases:
-                _, gap, p = _gap(cfg, cases, _roles(cfg)["parts"], key, chosen.pooled)
-            row = {"choice": choice, "setting": setting, "layer": layer, "gap": gap.value}
-            records.append(
-                row | {"gap_low": gap.low, "gap_high": gap.high, "p": p, "images": images}
-            )
+                parts, key = _roles(cfg)["parts"], (layer, tap, zeros)
+                _, gap, p = _gap(cfg, cases, parts, key, chosen.pooled)
+            row = {"choice": choice, "setting": setting, "layer": layer, **with_ends("gap", gap)}
+            records.append(row | {"p": p, "images": images})
 
     add("measured", None)
     for size in SIZES:
-        side = pixels(size, px)
-        add("size", side, replace(own, side=side))
+        add("size", pixels(size, px), side=pixels(size, px))
     for zeros in ZEROS:
         if zeros != ZERO:
-            add("zeros", zeros, zeros=zeros)
-    add("places", "shared", replace(own, shared="image"))
-    add("places", "face", replace(own, shared="face"))
-    if boxed:
-        add("places", "box", replace(own, boxed=True))
-    for layer, tap in taps_of(inputs.net, cfg):
-        if tap != cfg.tap:
-            add("tap", tap, tap=tap, layers=(layer,))
+            add("zeros", zeros, zeros)
+    add("places", "shared", shared="image")
+    add("places", "face", shared="face")
+    if not np.isnan(faces.boxes[np.concatenate(groups)]).any():
+        add("places", "box", boxed=True)
+    for other in taps_of(inputs.net, cfg):
+        if other not in layers:
+            add("tap", other[1], taps=[other])
     return Table.of(records)
 
 
@@ -435,13 +419,10 @@ def _images(faces: Faces, chosen: Chosen) -> Table:
     return Table(["image", "class", "group", "excluded", "trained"], rows)
 
 
-def _fields(net: Net, cfg: Correspondence) -> dict[int, int]:
-    """Longer side of each layer's receptive field, px; none where it is not defined."""
-    fields = {}
-    for layer in cfg.layers:
-        try:
-            reach = receptive_field(net.model, net.tap(layer, cfg.tap), net.input_px)
-        except UserError:
-            continue
-        fields[layer] = max(reach.size)
-    return fields
+def _field(net: Net, cfg: Correspondence, layer: int) -> float:
+    """Longer side of a layer's receptive field over the input's; 0 where it is not defined."""
+    try:
+        reach = receptive_field(net.model, net.tap(layer, cfg.tap), net.input_px)
+    except UserError:
+        return 0.0
+    return max(reach.size) / net.input_px

@@ -17,7 +17,6 @@ is small or off centre.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -83,14 +82,15 @@ def faces_of_split(
     places = np.full((len(rows), len(parts), 2), np.nan)
     for number, name in enumerate(parts if len(rows) else ()):
         places[:, number] = np.asarray(known[name], np.float64)[rows][:, ::-1]
-    names = [inputs.class_names[label] for label in inputs.labels[rows]]
+    names = np.array(inputs.class_names)[inputs.labels[rows]]
     whole = ~np.isnan(places).any((1, 2))
-    whole &= np.array([classes is None or name in classes for name in names], bool)
+    if classes is not None:
+        whole &= np.isin(names, classes)
     rows, places = rows[whole], places[whole]
     boxes = inputs.boxes(rows)
     return Faces(
         ids=[inputs.split.ids[row] for row in rows],
-        groups=[inputs.class_names[label] for label in inputs.labels[rows]],
+        groups=names[whole].tolist(),
         pixels=inputs.pixels(rows),
         parts=(places - inputs.view.start) * inputs.view.factor,
         boxes=np.full((len(rows), 4), np.nan) if boxes is None else boxes,
@@ -206,14 +206,6 @@ def faces_of_photos(file: Path, photos: Sequence[Photo], inputs: Inputs) -> Face
         boxes=np.full((len(photos), 4), np.nan),
         trained=[None] * len(photos),
     )
-
-
-def fingerprint(file: Path, photos: Sequence[Photo]) -> str:
-    """sha256 of the JSON file and of every photo that it lists, hexadecimal."""
-    total = hashlib.sha256(file.read_bytes())
-    for photo in photos:
-        total.update(hashlib.sha256(photo.path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def in_training(faces: Faces, train: PreparedSplit, px: int) -> list[bool | None]:
