@@ -30,7 +30,7 @@ def explicit_deconvnet(
     value: float | None = None,
 ) -> Tensor:
     """Up through `steps`, keep one activation of unit `units[i]` per image, and down again."""
-    steps = [copy_of(step) for step in steps]
+    steps = [nn.ReLU() if isinstance(step, nn.ReLU) else step for step in steps]  # out of place
     inputs, switches, x = [], [], images
     for step in steps:
         inputs.append(x)
@@ -53,11 +53,6 @@ def explicit_deconvnet(
     ):
         down = one_down(step, before, indices, down, rule)
     return down
-
-
-def copy_of(step: nn.Module) -> nn.Module:
-    """Rectifiers out of place; everything else as it is."""
-    return nn.ReLU() if isinstance(step, nn.ReLU) else step
 
 
 def one_down(
