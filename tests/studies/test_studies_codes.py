@@ -87,7 +87,9 @@ def net() -> Net:
 @pytest.fixture(scope="module")
 def written(net, targets, tmp_path_factory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("out") / "codes"
-    write_features(net, targets, folder, Codes(seed=1), CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "BATCH", 5)
+        write_features(net, targets, folder, Codes(seed=1), CPU)
     return FeatureStore.open(folder)
 
 
@@ -128,7 +130,7 @@ def test_features_are_the_outputs_of_the_layers(written: FeatureStore, net: Net,
 def test_the_same_features_give_the_same_bytes_and_old_ones_go(
     written, net, targets, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(stage, "BATCH", 11)
+    monkeypatch.setattr(stage, "BATCH", 5)
     (tmp_path / "codes").mkdir()
     (tmp_path / "codes" / "old.npy").write_bytes(b"old")
     facts = write_features(net, targets, tmp_path / "codes", Codes(seed=1), CPU)
