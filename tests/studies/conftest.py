@@ -73,6 +73,14 @@ def bundle(model, taps, px=PX, **more):
     )
 
 
+@pytest.fixture
+def place(tmp_path, root):
+    """A checkout with the paper's tables and no nets."""
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "tables.yaml").write_bytes((root / "paper/tables.yaml").read_bytes())
+    return tmp_path
+
+
 class Probe(nn.Module):
     """Three maps, one a colour, by 3 x 3 filters; logits are the maps' sums. Map 3 is dead."""
 

@@ -26,14 +26,6 @@ SPECS = {
 }
 
 
-@pytest.fixture
-def place(tmp_path, root):
-    """A checkout with the paper's tables and no nets."""
-    (tmp_path / "paper").mkdir()
-    (tmp_path / "paper" / "tables.yaml").write_bytes((root / "paper/tables.yaml").read_bytes())
-    return tmp_path
-
-
 def write(place, name, wrong=None, *, extra=(0,), **more):
     """A net that errs at its number of images, and at `extra` more, one net an entry."""
     count = WRONG[name] if wrong is None else wrong
@@ -80,18 +72,14 @@ def test_all_rows(place):
     }  # fmt: skip
 
 
-def test_the_papers_rows_stand_beside(place):
+def test_the_papers_rows_stand_beside(place, tmp_path):
     for name in WRONG:
         write(place, name)
     results, module, words = read_back("ablation", made(place), place)
     rows = {row["net"]: row for row in module.joined(results)}
-    assert list(rows)[:3] == ["alexnet", "alexnet_no34", "alexnet_no7"]
-    assert list(rows)[8] == "zfnet"
-    assert (rows["alexnet_no67"]["paper_train_top1"], rows["alexnet_no67"]["paper_val_top1"]) == (
-        27.4, 44.8,
-    )  # fmt: skip
+    printed = ("paper_train_top1", "paper_val_top1")
+    assert [rows["alexnet_no67"][key] for key in printed] == [27.4, 44.8]
     assert rows["alexnet_no3467_slow"]["paper_val_top1"] is None
-    assert rows["alexnet_no3467"]["note"] == "stayed at chance"
     changes = {
         row["net"]: row for row in module.tables(results)["against_the_full_net"].table.records()
     }
@@ -99,12 +87,12 @@ def test_the_papers_rows_stand_beside(place):
     assert printed["alexnet_no34"] == 4.9
     assert printed["alexnet_no3467"] == printed["alexnet_no3467_slow"] == 30.8
     assert printed["zfnet_wide_fc8192"] == -0.1
-    assert changes["alexnet_no3467"]["reading"].startswith("no evidence")
-    assert changes["alexnet_no34"]["reading"] == "more than chance, with the paper's sign"
-    assert changes["alexnet_no7"]["reading"] == "no image tells the two apart"
     assert not {"None", "nan"} & set(words.split())
     assert "(the paper: 21.6)" in words
-    assert "no evidence: alexnet_no3467." in words
+    assert draw("ablation", results.folder, tmp_path / "figures", place)
+    assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == {
+        "ablation_errors", "ablation_changes",
+    }  # fmt: skip
 
 
 def test_a_full_net_at_chance_is_evidence_against_no_row(place):
@@ -113,12 +101,9 @@ def test_a_full_net_at_chance_is_evidence_against_no_row(place):
     result = made(place)
     costs = {name for name in result.estimates if name.startswith(("cost_", "change_alexnet"))}
     assert invalid(result) == costs | {"val_top1_alexnet"}
-    rows = rows_of(result, "against_the_full_net")
-    assert rows["alexnet_no67"]["invalid"] == "at chance"
-    assert rows["zfnet_wide_fc8192"]["invalid"] == ""
     results, module, _ = read_back("ablation", result, place)
-    assert [row["net"].partition("_")[0] for row in module.changes(results)
-            if row["change"] is None] == ["alexnet"] * 7  # fmt: skip
+    nets = [row["net"] for row in module.changes(results) if row["change"] is None]
+    assert [net.partition("_")[0] for net in nets] == ["alexnet"] * 7
 
 
 def test_every_term_of_a_sum_counts(place):
@@ -135,7 +120,6 @@ def test_only_the_compared_trainings_count_as_stuck(place):
     assert invalid(result) == {"val_top1_alexnet"}
     row = rows_of(result, "against_the_full_net")["alexnet_no34"]
     assert row["images"] == pytest.approx(100 * (30 - 18) / N)
-    assert row["trainings"] is None
 
 
 def test_large_layers_of_the_wider_net_are_compared_image_by_image(place):
@@ -143,36 +127,22 @@ def test_large_layers_of_the_wider_net_are_compared_image_by_image(place):
     write(place, "zfnet_wide_fc8192", 12, extra=(0, 1, 6))
     found = made(place).estimates["change_fc8192_of_wide"]
     assert found.value == pytest.approx((100 * np.array([6, 1, 9]) / N).mean())
-    assert found.low < found.value < found.high
     assert (found.trainings, found.covers) == (3, ("images", "trainings"))
-    assert found.df is not None
 
 
-def test_a_subset_says_what_is_not_there(place):
-    for name in ("zfnet", "alexnet", "alexnet_no34", "alexnet_no67", "alexnet_no3467"):
+def test_a_subset_has_what_is_there(place):
+    for name in ("zfnet", "alexnet_no34"):
         write(place, name)
     write_absent(place, "zfnet_wide")
     result = made(place)
-    assert "change_zfnet_wide" not in result.estimates
-    assert len(result.tables["against_the_full_net"].rows) == 3
+    assert set(result.estimates) == {"val_top1_zfnet", "val_top1_alexnet_no34"}
+    assert result.tables["against_the_full_net"].rows == []
     results, module, words = read_back("ablation", result, place)
     missing = next(row for row in module.joined(results) if row["net"] == "zfnet_wide")
     assert (missing["val_top1"], missing["trainings"]) == (None, 0)
     assert missing["paper_val_top1"] == 37.5
-    assert missing["note"] == "not trained here: nets.zfnet_wide.seeds=1"
-    assert "nets.alexnet_no3467_slow.seeds=1" in words
-    assert "scale.row_seeds=1" in words
-
-
-def test_without_the_full_net_there_is_nothing_to_compare(place):
-    write(place, "alexnet_no34")
-    result = made(place)
-    assert list(result.estimates) == ["val_top1_alexnet_no34"]
-    assert result.tables["against_the_full_net"].rows == []
-    results, module, words = read_back("ablation", result, place)
     assert [figure.name for figure in module.figures(results)] == ["ablation_errors"]
-    assert module.tables(results)["against_the_full_net"].table.rows == []
-    assert words.startswith("No net without layers")
+    assert not {"None", "nan"} & set(words.split())
 
 
 def test_mcnemar_and_holm_over_the_papers_rows(place):
@@ -200,23 +170,11 @@ def test_several_seeds_are_paired_by_seed(place):
     half = 4.302653 * gaps.std(ddof=1) / np.sqrt(3)
     assert row["trainings_high"] == pytest.approx(gaps.mean() + half, rel=1e-4)
     assert row["both_low"] <= row["images_low"]
-    assert row["only_first"] == 12  # of the first seed
     cost = result.estimates["cost_removing_3_4"]
     assert (cost.low, cost.trainings) == (row["both_low"], 3)
     full = rows_of(result, "table_3")["alexnet"]
     assert full["val_top1_sd"] == pytest.approx(5.0)
     assert full["val_top1"] == pytest.approx(15.0)
-    assert full["val_top1_low"] < 15.0 < full["val_top1_high"]
-
-
-def test_the_sum_is_exceeded_only_where_it_is(place):
-    for name, wrong in {
-        "alexnet": 10, "alexnet_no34": 20, "alexnet_no67": 30, "alexnet_no3467": 40,
-    }.items():  # fmt: skip
-        write(place, name, wrong, loss=0.3)
-    found = made(place).estimates["cost_beyond_sum"]
-    assert found.value == 0.0
-    assert found.low == pytest.approx(-found.high, abs=2)
 
 
 def test_training_errors_without_predictions_are_left_out(place):
@@ -225,24 +183,6 @@ def test_training_errors_without_predictions_are_left_out(place):
     result = made(place)
     assert rows_of(result, "table_3")["alexnet"]["train_top1"] is None
     assert result.facts["training_images"] is None
-
-
-def test_view_ten_is_read(place):
-    write_net(
-        place, "alexnet", LABEL, [sure(wrong_at(LABEL, range(60)))],
-        ten=[sure(wrong_at(LABEL, range(30)))],
-    )  # fmt: skip
-    assert made(place, view="ten").estimates["val_top1_alexnet"].value == pytest.approx(25.0)
-
-
-def test_both_charts_are_drawn(place, tmp_path):
-    for name in list(WRONG)[:10]:
-        write(place, name)
-    results, _, _ = read_back("ablation", made(place), place)
-    assert draw("ablation", results.folder, tmp_path / "figures", place)
-    assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == {
-        "ablation_errors", "ablation_changes",
-    }  # fmt: skip
 
 
 def test_no_net_at_all_says_what_to_run(place):

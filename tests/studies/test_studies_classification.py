@@ -15,14 +15,6 @@ N = 120
 LABEL = np.arange(N, dtype=np.int64) % 12
 
 
-@pytest.fixture
-def place(tmp_path, root):
-    """A checkout with the paper's tables and no nets."""
-    (tmp_path / "paper").mkdir()
-    (tmp_path / "paper" / "tables.yaml").write_bytes((root / "paper/tables.yaml").read_bytes())
-    return tmp_path
-
-
 def answers(*wrong, p=0.6):
     """One softmax a net, wrong at the given places."""
     return [sure(wrong_at(LABEL, list(places)), p=p) for places in wrong]
@@ -57,6 +49,9 @@ def test_every_row_with_three_seeds(place):
     assert value["ensemble_minus_one"] == pytest.approx(-5.0)
     assert value["ten_crops_minus_centre"] == pytest.approx(-5.0)
     assert result.estimates["both_minus_ensemble"].low is None  # the same predictions
+    of_ten = made(place, view="ten").estimates
+    assert of_ten["top1_zfnet"].value == pytest.approx(5.0)
+    assert of_ten["top1_zfnet_ensemble"].value == 0.0
     rows = result.tables["table_2"].records()
     assert [row["row"] for row in rows[::2]] == [
         "alexnet", "zfnet", "zfnet_ensemble", "zfnet_wide", "both",
@@ -71,7 +66,6 @@ def test_an_estimate_tells_what_it_covers(place):
     estimates = made(place).estimates
     pairs = estimates["zfnet_minus_alexnet"]
     assert (pairs.trainings, pairs.covers) == (3, ("images", "trainings"))
-    assert pairs.df is not None
     ensemble = estimates["ensemble_minus_one"]
     assert (ensemble.trainings, ensemble.covers) == (3, ("images",))
     # 18 images that one of three nets gets wrong alone: −1/3 each; the rest cancels
@@ -97,21 +91,10 @@ def test_one_seed_has_no_ensembles(place):
         "top1_alexnet", "top5_alexnet", "top1_zfnet", "top5_zfnet",
         "zfnet_minus_alexnet", "ten_crops_minus_centre",
     }  # fmt: skip
-    results, module, words = read_back("classification", result, place)
-    shown = module.tables(results)["table_2"]
-    rows = shown.table.records()
+    results, module, _ = read_back("classification", result, place)
+    rows = module.tables(results)["table_2"].table.records()
     assert [row["nets"] for row in rows] == [1, 1, 1, 1, 0, 0, 0]
     assert rows[4]["val_top1"] == 36.7  # the paper's figure stays beside
-    assert "nets.zfnet_wide.seeds=1" in words
-    assert "scale.seeds=3" in words
-
-
-def test_seeds_without_the_wide_net_leave_only_both_out(place):
-    write_net(place, "zfnet", LABEL, answers(range(12), range(6, 18)))
-    result = made(place)
-    assert list(result.facts["nets"]) == ["zfnet"]
-    assert {"top1_zfnet", "top1_zfnet_ensemble"} <= set(result.estimates)
-    assert "top1_both" not in result.estimates
 
 
 def test_differences_hold_both_sources_and_the_papers(place):
@@ -122,22 +105,11 @@ def test_differences_hold_both_sources_and_the_papers(place):
     first = rows[0]
     assert (first["difference"], first["view"]) == ("zfnet_minus_alexnet", "centre")
     assert first["paper"] == pytest.approx(-2.1)
-    assert first["reading"] == "more than chance, with the paper's sign"
     # the first pair: AlexNet alone errs at 6..9 and 16..23, ZFNet alone nowhere
     assert (first["only_first"], first["only_second"]) == (0, 12)
     assert first["p"] == pytest.approx(2 / 2**12, rel=1e-5)
-    assert first["trainings_low"] is not None
     assert first["both_low"] is not None
-    for row in rows:
-        if "ensemble" in row["difference"]:
-            assert (row["trainings_low"], row["both_low"]) == (None, None)
-
-
-def test_view_ten_is_what_the_numbers_are_of(place):
-    write_all(place)
-    estimates = made(place, view="ten").estimates
-    assert estimates["top1_zfnet"].value == pytest.approx(5.0)
-    assert estimates["top1_zfnet_ensemble"].value == 0.0
+    assert all(row["both_low"] is None for row in rows if "ensemble" in row["difference"])
 
 
 def test_confusions_are_counted_by_class(place):
@@ -163,10 +135,8 @@ def test_a_foreign_net_in_zfnets_place_is_named(place):
     write_net(place, "zfnet", label, [sure(LABEL)], adopted=True, arch=arch)
     results, module, words = read_back("classification", made(place), place)
     assert results.facts["unknown"] == 1
-    row = module.joined(results)[2]
-    assert row["label"] == "torchvision/vgg11 as zfnet, 1 net"
-    assert "adopted" in row["note"]
-    assert words.startswith("torchvision/vgg11 errs")
+    assert arch in module.joined(results)[2]["label"]
+    assert words.startswith(arch)
 
 
 def test_nets_with_other_outputs_are_not_averaged(place):
@@ -198,14 +168,9 @@ def test_every_number_of_a_net_at_chance_is_invalid(place):
         "top1_zfnet", "top5_zfnet", "top1_zfnet_ensemble", "top5_zfnet_ensemble", "top1_both",
         "top5_both", "ensemble_minus_one", "both_minus_ensemble", "ten_crops_minus_centre",
     }  # fmt: skip
-    results, module, words = read_back("classification", result, place)
-    assert "zfnet (1 of 3 trainings)" in words
-    notes = {row["row"]: row["note"] for row in module.joined(results) if row["view"] == "centre"}
-    assert notes["zfnet"] == "stayed at chance in 1 of 3 trainings"
-    assert notes["both"] == "averages a net at chance"
 
 
-def test_the_result_is_saved_and_drawn_the_same_each_time(place, tmp_path):
+def test_the_result_is_saved_the_same_each_time_drawn_and_told(place, tmp_path):
     write_all(place)
     results, module, words = read_back("classification", made(place), place)
     first = (results.folder / "measured.json").read_bytes()
@@ -217,8 +182,6 @@ def test_the_result_is_saved_and_drawn_the_same_each_time(place, tmp_path):
     }  # fmt: skip
     assert not {"None", "nan"} & set(words.split())
     assert "−10.0" in words
-    for name, shown in module.tables(results).items():
-        assert all(len(row) == len(shown.headings) for row in shown.rows(results.tables[name]))
 
 
 def test_no_net_at_all_says_what_to_run(place):
