@@ -1,27 +1,23 @@
 """Runs a command and lists every attempt that it or a child of it made to call another machine.
 
-Three watches, as none sees everything:
+Two watches:
 
 - the kernel: the command runs in a network namespace of its own, which has this machine's loopback
   and no way out. The namespace's own counters start at 0 and count what any process tried, in
   whatever language: a destination without a route (`OutNoRoutes`), a look-up of a name by UDP
   (`OutDatagrams`; nothing here speaks UDP with itself). That is the proof, and needs the right to
   make such a namespace (root, or unprivileged user namespaces).
-- Python's audit hook, in every Python process: says who was called and from which line. It sees
-  what was asked for before the kernel is.
-- a proxy that answers nothing: HTTP clients that honour HTTPS_PROXY, Go's among them, say there
-  which host they want. It works where no namespace can be made.
+- Python's audit hook, in every Python process: says who was called and from which line. It works
+  where no namespace can be made.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,60 +85,20 @@ def can_isolate() -> bool:
     return bool(program) and subprocess.run(command, capture_output=True).returncode == 0
 
 
-def run_watched(
-    command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, isolate: bool = True
-) -> Watched:
-    """Run `command`; see the module. `isolate`: False leaves the kernel's watch out."""
-    with TemporaryDirectory() as folder, _Proxy() as proxy:
+def run_watched(command: Sequence[str], cwd: Path) -> Watched:
+    """Run `command`, by the kernel's watch where it is possible; see the module."""
+    with TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
         log.touch()
         # Imported by every Python at its start.
         (Path(folder) / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
         path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-        names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-        proxies = dict.fromkeys((*names, *map(str.lower, names)), proxy.address)
-        ours = {"PYTHONPATH": path, "WATCHED_CALLS": str(log), "NO_PROXY": "127.0.0.1,localhost"}
-        ours |= proxies if not (isolate and can_isolate()) else {}
         whole = list(command)
-        if isolate and can_isolate():
+        if can_isolate():
             inside = [sys.executable, "-S", "-c", INSIDE]
             whole = ["unshare", "--user", "--map-root-user", "--net", *inside, *whole]
         done = subprocess.run(
-            whole, cwd=cwd, env={**os.environ, **(env or {}), **ours},
+            whole, cwd=cwd, env={**os.environ, "PYTHONPATH": path, "WATCHED_CALLS": str(log)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        calls = log.read_text(encoding="utf-8").splitlines()
-    return Watched(done.returncode, done.stdout, calls + proxy.asked)
-
-
-class _Proxy:
-    """Writes down the first line of whatever a client of it asks for, and hangs up."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._server.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> _Proxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            with client:
-                client.settimeout(5)
-                try:
-                    line = client.recv(4096).decode(errors="replace").partition("\r")[0]
-                except OSError:
-                    line = "a connection that said nothing"
-            self.asked.append(f"proxy {line}")
+        return Watched(done.returncode, done.stdout, log.read_text(encoding="utf-8").splitlines())

@@ -48,22 +48,6 @@ def test_every_verdict_has_a_mark():
     assert {word for word, _ in claims.LEGEND} <= set(WORDS)
 
 
-def test_the_table_is_summed_up(document):
-    assert claims.lead(document) == (
-        "4 claims of the paper: holds here 1, fails here 1, out of scale 1, not measured 1."
-    )
-    assert [word for word, _ in claims.legend(document)] == ["out of scale", "not measured"]
-    notes = claims.notes({**document, "edits": [{"date": "2026-11-23", "reason": "A slip."}]})
-    assert notes == ["Holm Claims judged here: 2.", "Rules edited on 2026-11-23: A slip."]
-    assert "prove nothing about photographs" in claims.caution(document)
-    assert claims.caution({**document, "run": {**document["run"], "rendered": False}}) == ""
-
-
-def test_without_a_document_there_is_no_table():
-    assert claims.rows(None, {}) == claims.notes(None) == claims.legend(None) == []
-    assert claims.lead(None) == claims.caution(None) == ""
-
-
 def test_a_row_leads_to_its_numbers_and_marks_the_one_that_decides(document):
     both = row(document, "evidence_drops")
     assert [one["study"] for one in both["numbers"]] == ["occlusion", "features"]
@@ -107,45 +91,6 @@ def test_missing_numbers_are_told_once(document):
     assert fact(none, "Why") == "train_zfnet_wide has not run here."
     assert fact(none, "Not there") is None
     assert fact(row(document, "hierarchy"), "Not there") is None
-
-
-def test_needs_say_what_there_is_and_why(document):
-    needs = fact(row(document, "hierarchy"), "Needed to judge the paper")
-    assert needs == [
-        "classes ≥ 10 (here 4): few classes are told by colour",
-        "images ≥ 5,000 (here 2,400): fewer are learned by heart",
-    ]
-    met = [{**need, "met": True} for need in document["claims"]["hierarchy"]["needs"]]
-    found = row(document, "hierarchy", needs=met, unmet=[])
-    assert fact(found, "Needed to judge the paper") is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "name", "text"),
-    [
-        ({}, "Caution", "Few classes."),
-        ({"caveat": ""}, "Caution", None),
-        ({"seeds": [0, 1]}, "Seeds", "0, 1"),
-        (
-            {"seeds": [0, 1], "seen_seeds": [1]},
-            "Seeds",
-            "0, 1; numbers of seed 1 were known when the rule was written",
-        ),
-        (
-            {"seeds": [0, 1], "seen_seeds": [0, 1]},
-            "Seeds",
-            "0, 1; numbers of seeds 0, 1 were known when the rule was written",
-        ),
-        ({}, "Committed", "2026-11-22"),
-        (
-            {"edits": [{"date": "2026-11-23", "reason": "A slip."}]},
-            "Committed",
-            "2026-11-22; edited 2026-11-23: A slip.",
-        ),
-    ],
-)
-def test_facts_of_a_row(document, changes, name, text):
-    assert fact(row(document, "hierarchy", **changes), name) == text
 
 
 def test_the_correction_is_seen_beside_the_verdict(document):

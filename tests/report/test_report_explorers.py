@@ -176,16 +176,6 @@ def test_a_result_that_says_too_little_costs_its_explorer_and_not_the_site(
     assert len(list(out.glob("*_explorer.html"))) == 1
 
 
-def test_the_studys_pages_lead_to_the_explorer(site):
-    for name, href in (
-        ("features", "features_explorer.html"),
-        ("evolution", "features_explorer.html"),
-        ("occlusion", "occlusion_explorer.html"),
-    ):
-        text = (site / "studies" / f"{name}.html").read_text().partition("<main")[2]
-        assert f'href="../{href}"' in text
-
-
 def test_features_alone_make_an_explorer_without_epochs(run, tmp_path):
     root = tmp_path / "run"
     shutil.copytree(run, root)
@@ -203,14 +193,3 @@ def test_equal_results_give_equal_bytes(run, site, tmp_path):
     assert len(files) > 15
     for file in files:
         assert (site / file).read_bytes() == (again / file).read_bytes(), file
-
-
-def test_scripts_use_nothing_that_a_file_may_not(site):
-    files = [file for file in (site / "assets").glob("*.*") if "plotly" not in file.name]
-    assert len(files) == 8
-    for file in files:
-        name, text = file.name, file.read_text()
-        for word in ("fetch(", "XMLHttpRequest", "import ", "http:", "https:", "localStorage"):
-            assert word not in text, f"{name}: {word}"
-    for name in ("features_explorer.html", "occlusion_explorer.html"):
-        assert 'type="module"' not in (site / name).read_text()

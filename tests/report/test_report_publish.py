@@ -122,54 +122,32 @@ def test_the_report_of_a_group_is_rewritten_and_another_groups_is_not(root):
     assert len(json.loads((root / "wandb" / publish.REMEMBERED).read_text())) == 2
 
 
-def test_the_verdict_table_comes_first_with_the_runs_own_numbers(root):
+def test_chapters_hold_the_numbers_and_panels_of_their_own_runs(root):
     runs = replay(root)
     service = Service()
     publish.publish(root, root, service)
-    blocks = blocks_under(service.report.blocks, wandb_report.VERDICTS_HEADING)
-    (table,) = [block.text for block in blocks if block.kind == "MarkdownBlock"]
-    lines = table.splitlines()
-    assert lines[0] == "| Claim | Estimate | Paper | Verdict |"
-    assert lines[2].endswith("| 0.104 [0.085, 0.122] | rises | **holds here** |")
-    assert "holds here 1, fails here 1" in blocks[0].text
-    (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
+    verdicts = blocks_under(service.report.blocks, wandb_report.VERDICTS_HEADING)
+    (table,) = [block.text for block in verdicts if block.kind == "MarkdownBlock"]
+    assert table.splitlines()[2].endswith("| 0.104 [0.085, 0.122] | rises | **holds here** |")
+    (grid,) = [block for block in verdicts if block.kind == "PanelGrid"]
     assert grid.panels[0].table_name == "claims"
     assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['verdicts']}']"
-
-
-def test_a_study_has_its_text_figures_numbers_and_tables_of_its_own_run(root):
-    runs = replay(root)
-    service = Service()
-    publish.publish(root, root, service)
-    blocks = blocks_under(service.report.blocks, "Feature visualisation")
-    texts = [block.text for block in blocks if block.kind == "MarkdownBlock"]
+    nets = blocks_under(service.report.blocks, wandb_report.NETS_HEADING)
+    assert [panel.y for panel in panels_of(nets)] == [[name] for name in wandb_report.CURVES]
+    study = blocks_under(service.report.blocks, "Feature visualisation")
+    texts = [block.text for block in study if block.kind == "MarkdownBlock"]
     assert texts[:2] == ["**The answer** of features.", "How features was measured."]
-    assert "| Layer 5 class purity | 0.512 [0.470, 0.553] | 64 |" in texts[2]
-    assert [block.kind for block in blocks][:2] == ["MarkdownBlock", "PanelGrid"]
-    keys = [key for panel in panels_of(blocks) for key in panel.media_keys]
+    assert "| 0.512 [0.470, 0.553] | 64 |" in texts[2]
+    keys = [key for panel in panels_of(study) for key in panel.media_keys]
     names = ["layer_3", "layer_1_filters", "layer_2", "layer_4", "layer_5"]  # the card's first
     assert keys == [f"figures/{name}" for name in names]
-    assert all(panel.layout.w == wandb_report.GRID for panel in panels_of(blocks))
-    folded, sheets = [block for block in blocks if block.kind == "H3"]
-    assert (folded.text, sheets.text) == ("Tables", "Everything drawn")
+    folded, sheets = [block for block in study if block.kind == "H3"]
     (grid,) = folded.collapsed_blocks
     assert [panel.table_name for panel in grid.panels] == ["tables/purity"]
     assert grid.runsets[0].filters == f"Metric('ID') in ['{runs['features']}']"
-    assert (grid.runsets[0].entity, grid.runsets[0].project) == ("someone", "zfnet")
-
-
-def test_nets_have_their_curves_side_by_side(root):
-    runs = replay(root)
-    service = Service()
-    publish.publish(root, root, service)
-    blocks = blocks_under(service.report.blocks, wandb_report.NETS_HEADING)
-    curves = panels_of(blocks)
-    assert [panel.y for panel in curves] == [[name] for name in wandb_report.CURVES]
-    places = [(panel.layout.x, panel.layout.y) for panel in curves]
-    assert places == [(0, 0), (12, 0), (0, 12), (12, 12)]
-    (grid,) = [block for block in blocks if block.kind == "PanelGrid"]
-    assert runs["train zfnet"] in grid.runsets[0].filters
-    assert runs["train alexnet"] in grid.runsets[0].filters
+    assert [panel.media_keys for panel in panels_of(sheets.collapsed_blocks)] == [
+        ["figures/all_layer3"]
+    ]
 
 
 def test_the_evolution_has_one_panel_a_layer_whose_step_is_the_epoch(tmp_path):
@@ -224,14 +202,6 @@ def test_a_refusal_ends_it_there(root, what):
     assert service.asked[-1] == what
     assert "save" not in service.asked
     assert not (root / "wandb" / publish.REMEMBERED).exists()
-
-
-def test_without_login_the_real_one_refuses_and_uploads_nothing(root, monkeypatch):
-    replay(root)
-    monkeypatch.setattr(publish.Wandb, "reports", lambda self: Module())
-    monkeypatch.setattr(publish.Wandb, "sync", lambda *_: pytest.fail("uploaded"))
-    with pytest.raises(UserError, match=r"nobody is logged in: run `uv run wandb login`"):
-        publish.main([], root, root)
 
 
 def test_a_missing_package_is_told_with_the_command_that_brings_it(root, monkeypatch):
@@ -297,17 +267,9 @@ def test_the_real_classes_take_the_report(tmp_path, monkeypatch):
     url = publish.publish(root, root, service)
     assert url.startswith("https://wandb.example/someone/zfnet/reports/")
     assert url == publish.publish(root, root, service)
-    assert {"entityName": "someone", "projectName": "zfnet"} in sent
     first, second = (variables for variables in sent if "spec" in variables)
     assert (first["id"], second["id"]) == (None, "Vlg6MQ==")
-    assert (first["type"], first["entityName"], first["projectName"]) == (
-        "runs",
-        "someone",
-        "zfnet",
-    )
     spec = json.loads(first["spec"])
-    kinds = [block["type"] for block in spec["blocks"]]
-    assert kinds.count("heading") >= 7
     grids = [block["metadata"] for block in spec["blocks"] if block["type"] == "panel-grid"]
     (filters,) = grids[0]["runSets"][0]["filters"]["filters"]
     assert filters["key"] == {"section": "run", "name": "name"}  # W&B's word for a run's id

@@ -1,7 +1,4 @@
 import hashlib
-import json
-import re
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import fabricate
@@ -10,7 +7,6 @@ import pytest
 from PIL import Image
 
 from zfnet.errors import UserError
-from zfnet.files import write_json
 from zfnet.report import facts, pictures, stage
 from zfnet.report.gather import gather
 from zfnet.report.site import build, markdown, powers
@@ -31,39 +27,15 @@ def page(site, name):
     return (site / name).read_text(encoding="utf-8")
 
 
-class Words(HTMLParser):
-    """The text of a page, without its markup."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.parts = []
-        self.feed(html)
-
-    def handle_data(self, data):
-        self.parts.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.parts))
-
-
-def test_the_first_page_says_what_ran(site):
-    text = Words(page(site, "index.html")).text
-    assert "ZFNet and AlexNet were trained on 2,400 rendered images of 4 classes." in text
-    assert "resnet18 was adopted" in text
-    assert "20.0 [16.9, 23.3] %" in text
-    assert "chance is 75 %" in text
-    assert "Not run. uv run dvc repro evolution" in text
-
-
-def test_the_run_page_says_how_it_was_made(site):
-    text = Words(page(site, "run.html")).text
-    for said in (
-        "N(0, 0.02 2 )", "Where the paper is silent", "Weight decay", "5f5f5f",
-        "2026-11-20 10:00 UTC", "cat/a.jpg", "Some CPU @ 2.5 GHz", "train@alexnet", "top_k: 9",
-        "Adopted, not trained here: resnet18.", "1.2 % were smaller", "Nothing was replayed to W&B",
+def test_the_first_pages_hold_the_runs_own_numbers(site):
+    for name, said in (
+        ("index.html", ("20.0 [16.9, 23.3] %", "75 %", "uv run dvc repro evolution")),
+        ("run.html", ("N(0, 0.02<sup>2</sup>)", "5f5f5f", "cat/a.jpg", "1.2 % were smaller",
+                      "Some CPU @ 2.5 GHz", "train@alexnet", "top_k: 9", "resnet18")),
+        ("training.html", ("4,012,345", 'data-net="alexnet"', "resnet18")),
     ):  # fmt: skip
-        assert said in text, said
+        html = page(site, name)
+        assert [part for part in said if part not in html] == []
 
 
 def test_departures_that_nets_share_are_joined(tmp_path):
@@ -125,14 +97,6 @@ def test_words_are_markdown_and_html_in_them_is_shown():
     )
 
 
-def test_nothing_points_off_the_disk(site):
-    for file in site.rglob("*.html"):
-        html = file.read_text(encoding="utf-8")
-        assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
-        assert not re.search(r'type="module"|fetch\(', html)
-        assert not re.findall(r'(?:src|href)="/', html)
-
-
 def test_equal_evidence_gives_equal_bytes(tmp_path):
     root = fabricate.tree(tmp_path / "run")
     sums = []
@@ -174,14 +138,6 @@ def test_an_older_site_is_replaced_but_no_other_folder(tmp_path, monkeypatch):
     assert (other / "chapter.tex").is_file()
 
 
-def test_a_net_at_chance_is_named_on_the_first_page(tmp_path):
-    fabricate.net(tmp_path, "zfnet", epochs=3, final=75.0)
-    numbers = {"val_top1_error": Estimate(75.0, 71, 78, 600, "%")}
-    fabricate.metrics(tmp_path, "zfnet", numbers, "at chance")
-    build(gather(tmp_path), tmp_path / "reports")
-    assert "ended at chance" in page(tmp_path / "reports", "index.html")
-
-
 def test_many_studies_share_one_entry_in_the_head(tmp_path):
     for name in ("features", "evolution", "invariance", "correspondence", "ablation", "probe"):
         fabricate.result(tmp_path, name)
@@ -214,14 +170,11 @@ def test_a_card_shows_the_headline_numbers_else_the_first_with_an_interval(tmp_p
     for name in ("features", "occlusion"):
         fabricate.result(tmp_path, name, Measurement("zfnet", "relu", estimates=estimates))
     studies = gather(tmp_path).studies
-    on_card = {
-        name: [item["key"] for item in facts.card_numbers(study)]
-        for name, study in studies.items()
-    }
-    assert on_card == {
-        "features": ["purity_slope", "inside_minus_outside"],  # none named in the registry
-        "occlusion": ["inside_minus_outside"],
-    }
+    for name, keys in (
+        ("features", ["purity_slope", "inside_minus_outside"]),  # none named in the registry
+        ("occlusion", ["inside_minus_outside"]),
+    ):
+        assert [item["key"] for item in facts.card_numbers(studies[name])] == keys
 
 
 def test_a_net_trained_beside_others_shows_its_own_time():
@@ -232,24 +185,3 @@ def test_a_net_trained_beside_others_shows_its_own_time():
     assert facts.own_seconds(stage_took | own | seeds) == 165.5
     assert facts.own_seconds(stage_took | {"evaluation_seconds": 2.0}) == 3.0  # adopted
     assert facts.own_seconds({}) is None
-
-
-def test_the_run_page_names_the_runs_in_wandb(tmp_path):
-    root = fabricate.tree(tmp_path / "run")
-    runs = [{"id": "0123abcd", "name": "train zfnet", "group": "g"}]
-    write_json(root / "results" / "track.json", {"mode": "offline", "group": "g", "runs": runs})
-    build(gather(root), tmp_path / "reports")
-    text = Words(page(tmp_path / "reports", "run.html")).text
-    assert "Run Id train zfnet 0123abcd" in text
-    assert "Nothing was sent." in text
-
-
-def test_the_run_page_says_that_a_stage_trained_for_later_ones(tmp_path):
-    root = fabricate.tree(tmp_path / "run")
-    file = root / "timing" / "train_zfnet.json"
-    timing = json.loads(file.read_text())
-    for count in (0, 2):
-        write_json(file, timing | {"trained_for_later_stages": count})
-        build(gather(root), tmp_path / "reports")
-        html = page(tmp_path / "reports", "run.html")
-        assert ("Trainings ran beside each other" in html) == bool(count)
