@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zfnet.data.sample import ClassInfo, Sample
+from zfnet.data.sample import ClassInfo, Sample, Source
 from zfnet.pipeline.options import DataOptions
 
 
@@ -23,6 +23,11 @@ def write(path: Path, seed: int, height: int = 20, width: int = 30) -> None:
     """Write a random picture in the format that the name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture(seed, height, width)).save(path)
+
+
+def labelled(source: Source, split: str = "train") -> list[tuple[str, int]]:
+    """Id and label of each sample of a split."""
+    return [(sample.id, sample.label) for sample in source.splits()[split]]
 
 
 def split_tree(root: Path, classes: Sequence[str] = ("cat", "dog"), each: int = 4) -> Path:

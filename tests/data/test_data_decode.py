@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,32 +65,31 @@ def test_exif_orientation_is_undone(scene: np.ndarray, orientation: int, kind: s
     assert size == (64, 48)
 
 
-def test_impossible_orientation_means_upright(scene: np.ndarray) -> None:
+def odd_jpegs(scene: np.ndarray) -> Iterator[bytes]:
+    """JPEGs that are strange but whole."""
+    image = Image.fromarray(scene)
     exif = Image.Exif()
-    exif[0x0112] = 77
-    assert near(decode(save(Image.fromarray(scene), "JPEG", exif=exif)), scene, 6)
-
-
-def test_broken_exif_does_not_cost_the_picture(scene: np.ndarray) -> None:
-    rubbish = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xfe" * 20
-    assert near(decode(save(Image.fromarray(scene), "JPEG", exif=rubbish)), scene, 6)
-
-
-def test_several_exif_blocks(scene: np.ndarray) -> None:
-    exif = Image.Exif()
+    exif[0x0112] = 77  # no orientation
+    yield save(image, "JPEG", exif=exif)
+    yield save(image, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xfe" * 20)
     exif[0x0112] = 1
-    content = save(Image.fromarray(scene), "JPEG", exif=exif)
+    content = save(image, "JPEG", exif=exif)
     block = b"\xff\xe1" + (len(exif.tobytes()) + 2).to_bytes(2, "big") + exif.tobytes()
-    assert near(decode(content[:2] + block + content[2:]), scene, 6)
+    yield content[:2] + block + content[2:]  # several EXIF blocks
+    table = content.index(b"\xff\xdb")
+    yield content[:table] + b"junk!" + content[table:]
+    yield content + b"trailing rubbish"
+
+
+def test_odd_jpegs_do_not_cost_the_picture(scene: np.ndarray) -> None:
+    assert all(near(decode(content), scene, 6) for content in odd_jpegs(scene))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_grey_becomes_three_equal_channels(scene: np.ndarray, kind: str) -> None:
     grey = Image.fromarray(scene).convert("L")
     got = decode(save(grey, kind, **({"lossless": True} if kind == "WEBP" else {})))
-    assert got.dtype == np.uint8
-    assert (got[..., 0] == got[..., 1]).all()
-    assert (got[..., 0] == got[..., 2]).all()
+    assert (got == got[..., :1]).all()
     assert near(got[..., 0], np.asarray(grey), 4)
 
 
@@ -105,9 +104,6 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
     deep = np.linspace(0, 65535, 64 * 48).astype(np.uint16).reshape(48, 64)
     got = decode(save(Image.fromarray(deep), kind))
     assert np.array_equal(got[..., 0], np.rint(deep / 257).astype(np.uint8))
-    assert got[0, 0, 0] == 0
-    assert got[-1, -1, 0] == 255
-    assert len(np.unique(got)) == 256
 
 
 def test_float_grey() -> None:
@@ -159,41 +155,28 @@ def test_content_counts_not_the_name(tmp_path: Path, scene: np.ndarray) -> None:
     path = tmp_path / "really_a_png.JPEG"  # ImageNet has one such file
     path.write_bytes(save(Image.fromarray(scene), "PNG"))
     assert np.array_equal(decode(path), scene)
-    assert np.array_equal(decode(str(path)), scene)
 
 
-def test_stray_bytes_in_a_jpeg_header_do_no_harm(scene: np.ndarray) -> None:
-    content = save(Image.fromarray(scene), "JPEG")
-    table = content.index(b"\xff\xdb")
-    assert near(decode(content[:table] + b"junk!" + content[table:]), scene, 6)
-    assert near(decode(content + b"trailing rubbish"), scene, 6)
+NOISE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
-    noisy = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    content = save(Image.fromarray(noisy), kind)
+    content = save(Image.fromarray(NOISE), kind)
     with pytest.raises(DecodeError):
         decode(content[: int(len(content) * share)])
 
 
-def test_jpeg_cut_off_but_closed_is_refused() -> None:
-    """Pillow fills the rest with grey and says nothing."""
-    noisy = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    content = save(Image.fromarray(noisy), "JPEG")
-    closed = content[: len(content) // 2] + b"\xff\xd9"
-    assert Image.open(io.BytesIO(closed)).convert("RGB").size == (64, 64)
-    with pytest.raises(DecodeError, match="damaged JPEG"):
-        decode(closed)
-
-
-def test_jpeg_with_damaged_data_is_refused() -> None:
-    """Pillow returns smears and says nothing."""
-    noisy = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
-    content = bytearray(save(Image.fromarray(noisy), "JPEG", restart_marker_rows=1))
+@pytest.mark.parametrize("fault", ["cut off, but closed", "damaged"])
+def test_jpegs_with_damaged_data_are_refused(fault: str) -> None:
+    """Pillow fills the rest with grey, or returns smears, and says nothing."""
+    content = bytearray(save(Image.fromarray(NOISE), "JPEG", restart_marker_rows=1))
     middle = len(content) // 2
-    content[middle : middle + 400] = b"\x55" * 400
+    if fault == "damaged":
+        content[middle : middle + 400] = b"\x55" * 400
+    else:
+        content[middle:] = b"\xff\xd9"
     Image.open(io.BytesIO(content)).load()
     with pytest.raises(DecodeError, match="damaged JPEG"):
         decode(bytes(content))
@@ -207,12 +190,14 @@ def test_pillow_left_lenient_does_not_matter(monkeypatch: pytest.MonkeyPatch) ->
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True  # ours to heed, not to change
 
 
-def test_empty_random_and_missing(tmp_path: Path) -> None:
+def test_empty_random_foreign_and_missing(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(DecodeError, match="empty file"):
         decode(tmp_path / "empty.jpg")
     with pytest.raises(DecodeError, match="not an image"):
         decode(np.random.default_rng(0).bytes(4000))
+    with pytest.raises(DecodeError, match="not an image"):  # Pillow would start Ghostscript
+        decode(save(Image.new("RGB", (8, 8)), "EPS"))
     with pytest.raises(DecodeError, match="cannot be read: No such file"):
         decode(tmp_path / "gone.jpg")
     with pytest.raises(DecodeError, match="cannot be read"):
@@ -230,18 +215,12 @@ def test_decompression_bomb() -> None:
         decode(bomb)
 
 
-def test_no_foreign_programs() -> None:
-    with pytest.raises(DecodeError, match="not an image in a known format"):
-        decode(save(Image.new("RGB", (8, 8)), "EPS"))
-
-
 def test_large_jpegs_may_be_decoded_smaller() -> None:
     smooth = Image.linear_gradient("L").resize((1200, 800)).convert("RGB")
     content = save(smooth, "JPEG", quality=95)
     image, size = open_upright(content, enough=128)
     assert size == (1200, 800)
-    assert image.size == (200, 134) or min(image.size) >= 128
-    assert max(image.size) < 1200
+    assert 128 <= min(image.size) < 800
     assert near(fit_square(image, 64), fit_square(open_upright(content)[0], 64), 1.5)
 
 

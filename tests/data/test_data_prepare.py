@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -38,21 +37,13 @@ def decoded(path: Path) -> np.ndarray:
 
 def test_folder_holds_what_was_promised(tmp_path: Path) -> None:
     meta = prepare(drawn(), tmp_path / "prepared", size=16, workers=1)
-    assert sorted(p.name for p in (tmp_path / "prepared").iterdir()) == [
-        "index.parquet",
-        "mean.npy",
-        "meta.json",
-        "quarantine.csv",
-        "train.arrow",
-        "val.arrow",
-    ]
+    names = "index.parquet mean.npy meta.json quarantine.csv train.arrow val.arrow"
+    assert sorted(p.name for p in (tmp_path / "prepared").iterdir()) == names.split()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prepared", "scan.parquet"]
-    facts = json.loads((tmp_path / "prepared/meta.json").read_text())
-    assert facts["splits"] == meta.splits == {"train": 12, "val": 6}
-    assert facts["classes"][1] == {"index": 1, "id": "c1", "name": "class 1"}
-    assert facts["attributes"] == ["scale", "texture"]
-    assert facts["part_names"] == ["nose"]
-    assert len(facts["fingerprint"]) == 64
+    assert Prepared.open(tmp_path / "prepared").meta == meta
+    assert meta.splits == {"train": 12, "val": 6}
+    assert meta.classes[1] == ClassInfo(1, "c1", "class 1")
+    assert (meta.attributes, meta.part_names) == (["scale", "texture"], ["nose"])
     index = pq.read_table(tmp_path / "prepared/index.parquet").to_pydict()
     assert index["split"] == ["train"] * 12 + ["val"] * 6
     assert index["row"] == [*range(12), *range(6)]
@@ -72,17 +63,6 @@ def test_repeated_is_identical_with_any_number_of_workers(
         prepare(source, out, size=24, store=store, workers=workers, max_bad_fraction=0.1)
         runs.append(digests(out))
     assert runs[0] == runs[1]
-    prepare(source, out, size=24, store=store, workers=1, max_bad_fraction=0.1)
-    assert digests(out) == runs[0]
-
-
-def test_pixels_are_the_decoded_files(tmp_path: Path) -> None:
-    tree = split_tree(tmp_path / "tree")
-    prepare(folder_source(tree), tmp_path / "prepared", size=20, workers=1)
-    split = Prepared.open(tmp_path / "prepared").split("train")
-    for i, id in enumerate(split.ids):
-        assert np.array_equal(split.image(i), decoded(tree / id)[:, 5:25])
-    assert split.labels.tolist() == [0] * 4 + [1] * 4
 
 
 @pytest.mark.parametrize("store", ["raw", "jpeg"])
@@ -211,7 +191,6 @@ def test_quarantine_names_every_bad_file_and_shifts_no_label(tmp_path: Path) -> 
     assert meta.quarantined == 3
     assert meta.splits == {"train": 20, "val": 10}
     split = Prepared.open(tmp_path / "p").split("train")
-    assert len(split.ids) == 20
     for i, (id, label) in enumerate(zip(split.ids, split.labels, strict=True)):
         assert id.startswith(f"train/{source.classes[label].id}/")
         assert np.array_equal(split.image(i), decoded(tmp_path / "tree" / id)[:, 5:25])
@@ -220,14 +199,10 @@ def test_quarantine_names_every_bad_file_and_shifts_no_label(tmp_path: Path) -> 
 def test_too_many_bad_files(tmp_path: Path) -> None:
     source = bad_tree(tmp_path / "tree")
     out = tmp_path / "data" / "prepared"
-    with pytest.raises(UserError) as error:
-        prepare(source, out, size=20, workers=1, max_bad_fraction=0.05)
-    message = str(error.value)
-    assert "3 of 33 files" in message
-    assert "data.max_bad_fraction=0.05" in message
-    assert "train/cat/aaa.jpg: empty file" in message
     kept = out.parent / "quarantine.csv"
-    assert str(kept) in message
+    message = rf"3 of 33 .*data\.max_bad_fraction=0\.05.*{kept}.*train/cat/aaa\.jpg: empty file"
+    with pytest.raises(UserError, match=message):
+        prepare(source, out, size=20, workers=1, max_bad_fraction=0.05)
     assert len(kept.read_text().splitlines()) == 4
     assert [p.name for p in out.parent.iterdir()] == ["quarantine.csv"]
     prepare(source, out, size=20, workers=1, max_bad_fraction=0.2)
@@ -248,8 +223,11 @@ def test_a_failed_run_leaves_the_old_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "prepared"
+    (tmp_path / ".prepared.partial").mkdir()  # left by a run that was killed
+    (tmp_path / ".prepared.partial/rubbish").touch()
     prepare(drawn(), out, size=16, workers=1)
     before = digests(out)
+    assert "rubbish" not in before
 
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
@@ -259,14 +237,6 @@ def test_a_failed_run_leaves_the_old_result(
         prepare(drawn(train=24), out, size=16, workers=1)
     assert digests(out) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prepared", "scan.parquet"]
-
-
-def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".prepared.partial").mkdir()
-    (tmp_path / ".prepared.partial/rubbish").touch()
-    prepare(drawn(), tmp_path / "prepared", size=16, workers=1)
-    assert not (tmp_path / "prepared/rubbish").exists()
-    assert not (tmp_path / ".prepared.partial").exists()
 
 
 def test_impossible_parameters(tmp_path: Path) -> None:

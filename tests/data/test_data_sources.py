@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import data_config, split_tree, write
+from data_trees import data_config, labelled, split_tree, write
 from scipy.io import savemat
 
 from zfnet.data.sample import Source
@@ -18,11 +18,6 @@ from zfnet.data.sources.folder import folder_source
 from zfnet.data.sources.imagenet import imagenet_source
 from zfnet.data.sources.imagenette import CLASS_NAMES, imagenette_source
 from zfnet.errors import UserError
-
-
-def labelled(source: Source, split: str) -> list[tuple[str, int]]:
-    return [(sample.id, sample.label) for sample in source.splits()[split]]
-
 
 # -- folder --------------------------------------------------------------------------------------
 
@@ -46,13 +41,8 @@ def test_split_tree(tmp_path: Path) -> None:
         ("train/zebra/zebra_1.png", 1),
     ]
     assert labelled(source, "val") == [("val/ant/ant_0.png", 0), ("val/zebra/zebra_0.png", 1)]
-    assert source.splits()["val"][0].path == tmp_path / "val/ant/ant_0.png"
-
-
-def test_samples_are_picklable(tmp_path: Path) -> None:
-    samples = folder_source(split_tree(tmp_path)).splits()["train"]
-    again = pickle.loads(pickle.dumps(samples))
-    assert [s.path for s in again] == [s.path for s in samples]
+    samples = pickle.loads(pickle.dumps(source.splits()["val"]))  # goes to worker processes
+    assert samples[0].path == tmp_path / "val/ant/ant_0.png"
 
 
 def flat_tree(root: Path, each: int = 10) -> Path:
@@ -73,13 +63,9 @@ def test_flat_tree_is_split_by_hash(tmp_path: Path) -> None:
     assert labelled(folder_source(tmp_path, val_fraction=0.3, seed=1), "val") != val
     shutil.copytree(tmp_path, tmp_path.parent / "moved")
     assert labelled(folder_source(tmp_path.parent / "moved", val_fraction=0.3), "val") == val
-
-
-def test_more_images_move_few_others(tmp_path: Path) -> None:
-    before = {id for id, _ in labelled(folder_source(flat_tree(tmp_path), val_fraction=0.3), "val")}
-    write(tmp_path / "cat/new.png", 99)
+    write(tmp_path / "cat/new.png", 99)  # more images move few others
     after = {id for id, _ in labelled(folder_source(tmp_path, val_fraction=0.3), "val")}
-    assert len(before - after) <= 1
+    assert len({id for id, _ in val} - after) <= 1
 
 
 def test_val_fraction_is_for_trees_without_splits(tmp_path: Path) -> None:
@@ -96,33 +82,31 @@ def test_wrong_folder_says_which_was_meant(tmp_path: Path, val_fraction: float |
     write(tree.parent / "loose" / "a.png", 0)
     write(tree.parent / "more" / "b.png", 0)
     for wrong in (tree.parent, tree / "train", tree / "val" / "cat"):
-        with pytest.raises(UserError, match=f"set data.path={tree}\\.") as error:
+        with pytest.raises(UserError, match=f"looked for .* found .* set data.path={tree}\\."):
             folder_source(wrong, val_fraction=val_fraction)
-        assert "looked for" in str(error.value)
-        assert "found" in str(error.value)
 
 
-def test_flat_tree_without_val_fraction_is_explained(tmp_path: Path) -> None:
+def test_flat_tree_without_val_fraction_and_classes_of_one_image(tmp_path: Path) -> None:
+    flat_tree(tmp_path, 2)
     with pytest.raises(UserError, match=r"2 folders \(cat, dog\).*data.val_fraction=0.2"):
-        folder_source(flat_tree(tmp_path, 2))
+        folder_source(tmp_path)
+    (tmp_path / "cat/1.png").unlink()
+    with pytest.raises(UserError, match="class cat: one image cannot be split"):
+        folder_source(tmp_path, val_fraction=0.5)
 
 
-def test_empty_class(tmp_path: Path) -> None:
-    split_tree(tmp_path)
+def test_classes_must_have_images_and_agree(tmp_path: Path) -> None:
+    split_tree(tmp_path, ["ant", "cat", "dog"])
     for split in ("train", "val"):
         (tmp_path / split / "eel").mkdir()
     with pytest.raises(UserError, match=r"train/eel: the class folder holds no images"):
         folder_source(tmp_path)
-
-
-def test_classes_must_agree(tmp_path: Path) -> None:
-    split_tree(tmp_path, ["ant", "cat", "dog"])
+    (tmp_path / "train/eel").rmdir()
+    with pytest.raises(UserError, match=r"1 class in val/ but not in train/: eel"):
+        folder_source(tmp_path)
+    (tmp_path / "val/eel").rmdir()
     shutil.rmtree(tmp_path / "val/ant")  # would shift the labels of val by one
     with pytest.raises(UserError, match=r"1 class in train/ but not in val/: ant"):
-        folder_source(tmp_path)
-    shutil.rmtree(tmp_path / "train/ant")
-    shutil.rmtree(tmp_path / "train/cat")
-    with pytest.raises(UserError, match=r"1 class in val/ but not in train/: cat"):
         folder_source(tmp_path)
 
 
@@ -139,7 +123,6 @@ def test_class_names(tmp_path: Path, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)
     source = folder_source(tmp_path, class_names=tmp_path / file)
     assert [c.name for c in source.classes] == ["tabby cat", "guide dog"]
-    assert [c.id for c in source.classes] == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -158,13 +141,6 @@ def test_bad_class_names(tmp_path: Path, file: str, text: str, message: str) -> 
         folder_source(tmp_path, class_names=tmp_path / file)
 
 
-def test_one_image_cannot_be_split(tmp_path: Path) -> None:
-    flat_tree(tmp_path, 2)
-    (tmp_path / "cat/1.png").unlink()
-    with pytest.raises(UserError, match="class cat: one image cannot be split"):
-        folder_source(tmp_path, val_fraction=0.5)
-
-
 # -- the registry --------------------------------------------------------------------------------
 
 
@@ -177,10 +153,6 @@ def test_paths_are_found_under_root_and_its_raw_folder(tmp_path: Path) -> None:
         build_source(data_config(root=str(tmp_path), path="fish"))
     with pytest.raises(UserError, match=r"data\.path: name the folder"):
         build_source(data_config(root=str(tmp_path)))
-
-
-def test_class_names_lie_beside_the_data(tmp_path: Path) -> None:
-    split_tree(tmp_path / "raw/pets")
     (tmp_path / "raw/pets/names.txt").write_text("cat tabby\n")
     source = build_source(data_config(root=str(tmp_path), path="pets", class_names="names.txt"))
     assert [c.name for c in source.classes] == ["tabby", "dog"]
@@ -204,13 +176,9 @@ def test_imagenette_must_be_the_ten_classes(tmp_path: Path) -> None:
         imagenette_source(nine)
     with pytest.raises(UserError, match=r"no class of Imagenette: cat, dog.*data\.source=folder"):
         imagenette_source(split_tree(tmp_path / "pets"))
-
-
-def test_imagenette_absent(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"imagenette2-320\. Set data\.download=true"):
-        build_source(data_config(source="imagenette", root=str(tmp_path)))
-    with pytest.raises(UserError, match=r"imagenette2\. Set data\.download=true"):
-        build_source(data_config(source="imagenette", root=str(tmp_path), size=512))
+    for size, folder in ((16, "imagenette2-320"), (512, "imagenette2")):
+        with pytest.raises(UserError, match=rf"{folder}\. Set data\.download=true"):
+            build_source(data_config(source="imagenette", root=str(tmp_path), size=size))
 
 
 @pytest.fixture
@@ -238,14 +206,6 @@ def torchvision_imagenette(monkeypatch: pytest.MonkeyPatch) -> type:
     return Imagenette
 
 
-def test_imagenette_download(tmp_path: Path, torchvision_imagenette: type) -> None:
-    config = data_config(source="imagenette", root=str(tmp_path), download=True)
-    assert len(build_source(config).splits()["train"]) == 10
-    torchvision_imagenette.fails = AssertionError("not again")  # type: ignore[attr-defined]
-    assert len(build_source(config).splits()["train"]) == 10
-    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["imagenette2-320"]
-
-
 def test_interrupted_download_is_not_taken_for_the_whole(
     tmp_path: Path, torchvision_imagenette: type
 ) -> None:
@@ -254,23 +214,19 @@ def test_interrupted_download_is_not_taken_for_the_whole(
     with pytest.raises(KeyboardInterrupt):
         build_source(config)
     assert not (tmp_path / "raw/imagenette2-320").exists()
-    torchvision_imagenette.fails = None  # type: ignore[attr-defined]
-    assert len(build_source(config).splits()["train"]) == 10
-
-
-def imagenette_archive(raw: Path, name: str = "imagenette2-320") -> Path:
-    """Write raw/imagenette2-320.tgz: the ten classes with two training pictures each, in `name`."""
-    tree = split_tree(raw.parent / "elsewhere", list(CLASS_NAMES), each=2)
-    raw.mkdir()
-    with tarfile.open(raw / "imagenette2-320.tgz", "w:gz") as tar:
-        tar.add(tree, name)
-    return raw / "imagenette2-320.tgz"
+    for fails in (None, AssertionError("not again")):
+        torchvision_imagenette.fails = fails  # type: ignore[attr-defined]
+        assert len(build_source(config).splits()["train"]) == 10
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["imagenette2-320"]
 
 
 def test_interrupted_unpacking_is_not_taken_for_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imagenette_archive(tmp_path / "raw")
+    tree = split_tree(tmp_path / "elsewhere", list(CLASS_NAMES), each=2)
+    (tmp_path / "raw").mkdir()
+    with tarfile.open(tmp_path / "raw/imagenette2-320.tgz", "w:gz") as tar:
+        tar.add(tree, "imagenette2-320")
     config = data_config(source="imagenette", root=str(tmp_path))
 
     def killed(tar: tarfile.TarFile, to: Path, **options: object) -> None:
@@ -336,6 +292,8 @@ def test_flat_val_is_labelled_by_the_kit(tmp_path: Path, place: str) -> None:
     assert [label for _, label in labelled(source, "val")] == IN_VAL == [1, 2, 0, 0, 2]
     assert labelled(source, "val")[0][0] == "val/ILSVRC2012_val_00000001.JPEG"
     assert [label for _, label in labelled(source, "train")] == [0, 0, 1, 1, 2, 2]
+    (root / "val/ILSVRC2012_val_00000002.JPEG").unlink()  # shifts no label
+    assert [label for _, label in labelled(imagenet_source(root), "val")] == [1, 0, 0, 2]
 
 
 def test_kit_as_an_archive(tmp_path: Path) -> None:
@@ -345,13 +303,6 @@ def test_kit_as_an_archive(tmp_path: Path) -> None:
         tar.add(tmp_path / "ILSVRC2012_devkit_t12", "ILSVRC2012_devkit_t12")
     shutil.rmtree(tmp_path / "ILSVRC2012_devkit_t12")
     assert [label for _, label in labelled(imagenet_source(root), "val")] == IN_VAL
-
-
-def test_a_missing_val_file_shifts_no_label(tmp_path: Path) -> None:
-    root = imagenet_tree(tmp_path)
-    write_kit(root / "data")
-    (root / "val/ILSVRC2012_val_00000002.JPEG").unlink()
-    assert [label for _, label in labelled(imagenet_source(root), "val")] == [1, 0, 0, 2]
 
 
 def test_kaggle_layout(tmp_path: Path) -> None:
@@ -376,7 +327,7 @@ def test_val_in_folders_needs_no_kit(tmp_path: Path) -> None:
     assert [label for _, label in labelled(source, "val")] == [0, 0, 1, 1, 2, 2]
 
 
-def test_flat_val_without_labels(tmp_path: Path) -> None:
+def test_flat_val_without_labels_for_all(tmp_path: Path) -> None:
     root = imagenet_tree(tmp_path)
     with pytest.raises(UserError, match=r"holds its images flat.*meta\.mat.*LOC_val_solution"):
         imagenet_source(root)
@@ -384,11 +335,7 @@ def test_flat_val_without_labels(tmp_path: Path) -> None:
     (root / "data/meta.mat").unlink()
     with pytest.raises(UserError, match=r"but not meta\.mat"):
         imagenet_source(root)
-
-
-def test_flat_val_with_unknown_files(tmp_path: Path) -> None:
-    root = imagenet_tree(tmp_path)
-    write_kit(root)
+    write_kit(root / "data")
     write(root / "val/holiday.JPEG", 1)
     with pytest.raises(UserError, match=r"no ground truth for holiday\.JPEG"):
         imagenet_source(root)

@@ -21,49 +21,34 @@ from zfnet.errors import UserError
 
 # Version 1 is frozen: a change of these digests is a change of the data set, and needs a new
 # version number instead.
+ALL = tuple(range(12))  # one picture of each class
 DIGESTS = {
-    ("default", 144, 0, "train", 0): "a4b7ab81ae84f658d794253d",
-    ("default", 144, 0, "train", 1): "abece124d4c0143b155ad050",
-    ("default", 144, 0, "train", 2): "fb6a9ea45f9c9e9d7a331e80",
-    ("default", 144, 0, "train", 3): "ce6de9b8362a222a5c6c89ca",
-    ("default", 144, 0, "train", 4): "5f24aea94f12e52d4563829b",
-    ("default", 144, 0, "train", 5): "e24402bd60945a63429a5595",
-    ("default", 144, 0, "train", 6): "237e5105bb84921df62a0c66",
-    ("default", 144, 0, "train", 7): "db1d433a67c3a3adc9b1a6b0",
-    ("default", 144, 0, "train", 8): "3d61b26267af57dc14ccef42",
-    ("default", 144, 0, "train", 9): "eefe402e989f3c976b3e7947",
-    ("default", 144, 0, "train", 10): "6abea5c0e02a37b0d064a2a5",
-    ("default", 144, 0, "train", 11): "6f0cf9b7132ecca8963e0942",
-    ("default", 144, 0, "val", 5): "4f61fc1c063d668c76ced68b",
-    ("default", 144, 0, "val", 597): "a218a4efe87f55d4e96725c0",
-    ("default", 144, 7, "train", 2394): "da0948cb0be6b5c4acc4b459",
-    ("default", 144, 123456789, "val", 300): "3ecd53ec293daadce472ad68",
-    ("default", 96, 0, "train", 8): "983696bb097b701e8298239a",
-    ("default", 288, 1, "val", 10): "b4d250a4068b6c5994087b4e",
-    ("unseen", 144, 0, "train", 0): "8cf74af5f8e0d9c6e57e21a9",
-    ("unseen", 144, 0, "train", 1): "98fe6cc78cb58afb06ec5c20",
-    ("unseen", 144, 0, "train", 2): "70640ddf9473517ab605df26",
-    ("unseen", 144, 0, "train", 3): "28e2db9d7b6b8b4be48183f4",
-    ("unseen", 144, 0, "train", 4): "2764763e9ab0dff1bfa7fcd5",
-    ("unseen", 144, 0, "train", 5): "c0cfce75b83c32fa443907ad",
-    ("unseen", 144, 0, "train", 6): "50d24b4ca3eb2145ccbd0a24",
-    ("unseen", 144, 0, "train", 7): "fbe54ba2c4c06e523cbbf0f1",
-    ("unseen", 144, 0, "train", 8): "158b62ac1e9d11184391bd48",
-    ("unseen", 144, 0, "train", 9): "62f47dd136bdf7e0c55c6cf7",
-    ("unseen", 144, 0, "train", 10): "1024ceafaeca9e9731e03d07",
-    ("unseen", 144, 0, "train", 11): "6f0b559c1bd6e5138aa094a4",
-    ("unseen", 144, 7, "train", 594): "588c2335cd9e9d0fdfd0ddf0",
-    ("unseen", 96, 0, "train", 8): "5241efbfb453bcbde233957c",
-    ("unseen", 288, 1, "train", 10): "ae5523e0ca0f4328713a25b9",
-    ("unseen", 144, 123456789, "train", 300): "8385cc01311719bd57006f61",
+    ("default", 144, 0, "train", ALL): (
+        "a4b7ab81ae84 abece124d4c0 fb6a9ea45f9c ce6de9b8362a 5f24aea94f12 e24402bd6094 "
+        "237e5105bb84 db1d433a67c3 3d61b26267af eefe402e989f 6abea5c0e02a 6f0cf9b7132e"
+    ),
+    ("default", 144, 0, "val", (5, 597)): "4f61fc1c063d a218a4efe87f",
+    ("default", 144, 7, "train", (2394,)): "da0948cb0be6",
+    ("default", 144, 123456789, "val", (300,)): "3ecd53ec293d",
+    ("default", 96, 0, "train", (8,)): "983696bb097b",
+    ("default", 288, 1, "val", (10,)): "b4d250a4068b",
+    ("unseen", 144, 0, "train", ALL): (
+        "8cf74af5f8e0 98fe6cc78cb5 70640ddf9473 28e2db9d7b6b 2764763e9ab0 c0cfce75b83c "
+        "50d24b4ca3eb fbe54ba2c4c0 158b62ac1e9d 62f47dd136bd 1024ceafaeca 6f0b559c1bd6"
+    ),
+    ("unseen", 144, 7, "train", (594,)): "588c2335cd9e",
+    ("unseen", 96, 0, "train", (8,)): "5241efbfb453",
+    ("unseen", 288, 1, "train", (10,)): "ae5523e0ca0f",
+    ("unseen", 144, 123456789, "train", (300,)): "8385cc013117",
 }
 
 
 @pytest.mark.parametrize("key", list(DIGESTS), ids=str)
 def test_version_1_renders_these_bytes(key):
-    class_set, size, seed, split, index = key
-    sample = SyntheticSource(size, seed=seed, class_set=class_set).splits()[split][index]
-    assert hashlib.sha256(sample.image.tobytes()).hexdigest()[:24] == DIGESTS[key]
+    class_set, size, seed, split, rows = key
+    samples = SyntheticSource(size, seed=seed, class_set=class_set).splits()[split]
+    found = [hashlib.sha256(samples[row].image.tobytes()).hexdigest()[:12] for row in rows]
+    assert found == DIGESTS[key].split()
 
 
 def test_only_arithmetic_that_is_the_same_on_every_machine():
@@ -243,17 +228,13 @@ def test_shapes_cover_their_area(shape, area):
 def test_pose_moves_shapes_and_points_alike():
     pose = Pose(0.4, 0.55, 0.6, turns=0.05, width=1.1, mirror=-1.0)
     layer = Layer(300, pose)
+    layer.draw(disc(3.0, 3.0, 0.2), Paint((1.0, 1.0, 1.0)))
+    assert not layer.alpha.any()  # outside the picture
     layer.draw(disc(0.2, -0.1, 0.03), Paint((1.0, 1.0, 1.0)))
     rows, columns = np.nonzero(layer.alpha > 0.5)
     x, y = pose.to_picture(0.2, -0.1)
     assert columns.mean() + 0.5 + layer.x0 == pytest.approx(x * 300, abs=0.2)
     assert rows.mean() + 0.5 + layer.y0 == pytest.approx(y * 300, abs=0.2)
-
-
-def test_drawing_outside_the_picture_changes_nothing():
-    layer = Layer(64, Pose(0.5, 0.5, 1.0), reach=0.5)
-    layer.draw(disc(3.0, 3.0, 0.2), Paint((255.0, 255.0, 255.0)))
-    assert not layer.alpha.any()
 
 
 def test_blur_keeps_the_total_away_from_borders():
