@@ -12,7 +12,7 @@ from zfnet.data.store import Prepared
 from zfnet.figures.kit.grid import resize
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Column, Figure, Shown
-from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, write
+from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, tidy, write
 from zfnet.results import Results, Table
 
 CARD = "overlap_pairs"
@@ -40,7 +40,7 @@ def figures(results: Results) -> list[Figure]:
     threshold = results.facts["threshold"]
     counts = "; ".join(
         f"{row['target']}: {row['shared']:,} of {row['images']:,} at {threshold:g} or above, "
-        f"strongest {results[row['target'] + '_strongest'].value:.3f}"
+        f"strongest {row['strongest']:.3f}"
         for row in shared
     )
     return [
@@ -119,9 +119,7 @@ def nearest_histograms(results: Results) -> Any:
         over = f"{int((each >= threshold).sum()):,} of {len(each):,} at {threshold:g} or above"
         axis.set_title(f"{name}: {over}", fontsize=12, loc="left")
         axis.set_ylabel("images", fontsize=11.5)
-        axis.tick_params(labelsize=11)
-        axis.grid(axis="y", alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis, 11, "y")
     axes[-1].set_xlim(low, 1.005)
     axes[-1].set_xlabel("correlation with the nearest source image", fontsize=11.5)
     drawn.tight_layout()

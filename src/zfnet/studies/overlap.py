@@ -14,6 +14,8 @@ on white are alike too, which is why the strongest pairs are drawn.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,12 +46,6 @@ PAIR = (
     "target", "split", "row", "image", "class",
     "source_split", "source_row", "source_image", "source_class", "correlation", "flipped",
 )  # fmt: skip
-SHARED = (
-    "target", "images", "shared", "percent", "most_in_a_class", "class_most", "pairs",
-    "flipped_pairs",
-)  # fmt: skip
-SENSITIVITY = ("target", "images", "threshold", "shared", "most_in_a_class")
-REPEATS = ("set", "images", "repeated", "pairs", "val_in_train", "strongest")
 
 
 class WholeSet:
@@ -72,18 +68,14 @@ class WholeSet:
         split, label = self._splits[which], self.classes[self.labels[index]]
         return SPLITS[which], row, split.ids[row], label
 
-    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Images (n, S, S, 3) uint8."""
-        out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
-        for target, index in zip(out, np.asarray(indices).tolist(), strict=True):
-            which = int(index >= self.trained)
-            target[...] = self._splits[which].image(index - which * self.trained)
-        return out
-
     def vectors(self, side: int) -> Iterator[np.ndarray]:
         """Blocks of vectors in order, prefetched by threads."""
-        parts = [np.arange(i, min(i + READ, len(self))) for i in range(0, len(self), READ)]
-        read = prefetch(lambda rows: vectors(self.images(rows), side), parts)
+        parts = [
+            (split, np.arange(i, min(i + READ, len(split))))
+            for split in self._splits
+            for i in range(0, len(split), READ)
+        ]
+        read = prefetch(lambda part: vectors(part[0].images(part[1]), side), parts)
         yield from progress(read, len(parts), f"overlap, {self.name}", f"x {READ} images")
 
     def most_in_a_class(self, images: np.ndarray) -> tuple[int, str]:
@@ -101,21 +93,36 @@ def run(cfg: Overlap, paths: Paths) -> Measurement:
     targets = [WholeSet(Prepared.open(folder), folder.name) for folder in folders]
     side = min([SIDE, source.size, *(target.size for target in targets)])
     multiply = _products(source, targets, side, cfg.device)
-    held = [np.concatenate([*target.vectors(side)]) for target in targets]
-    own = np.concatenate([*source.vectors(side)]) if len(source) <= REPEATS_LIMIT else None
-    shared = compare(held, source.vectors(side) if own is None else [own], cfg.threshold, multiply)
-    repeats = {
-        one.name: similar_pairs(block, [block], cfg.threshold, within=True, multiply=multiply)
-        for one, block in zip([source, *targets], [own, *held], strict=True)
-        if block is not None and len(one) <= REPEATS_LIMIT
-    }
+    held, ends = in_memory(targets, side), np.cumsum([0, *map(len, targets)])
+    own = in_memory([source], side) if len(source) <= REPEATS_LIMIT else None
+    streamed = source.vectors(side) if own is None else [own]
+    shared = compare(held, ends, streamed, cfg.threshold, multiply)
     each = list(zip(targets, shared, strict=True))
+    counts = [_shared(target, found) for target, found in each]
+    repeats = []
+    for one, block in zip([source, *targets], [own, *np.split(held, ends[1:])[:-1]], strict=True):
+        found = None
+        if block is not None and len(one) <= REPEATS_LIMIT:
+            found = similar_pairs(block, [block], cfg.threshold, within=True, multiply=multiply)
+        repeats.append(_repeats(one, found))
+    pairs = [pair for target, found in each for pair in _pairs(target, source, found)]
+    pairs.sort(key=lambda pair: -pair["correlation"])
+    nearest = [pair for target, found in each for pair in _nearest(target, source, found)]
     return Measurement(
         net="none",
         tap="images",
-        estimates=_estimates(each, repeats),
-        tables=_tables(source, each, repeats, cfg.threshold),
-        arrays=_arrays(each, repeats),
+        estimates=_estimates(counts, repeats),
+        tables={
+            "shared": Table.of(counts),
+            "sensitivity": Table.of([*_other_thresholds(each, cfg.threshold)]),
+            "nearest": Table.of(nearest, PAIR),
+            "pairs": Table.of(pairs[:LISTED], PAIR),
+            "repeats": Table.of(repeats),
+        },
+        arrays={
+            f"{target.name.lower()}_best": found.nearest_correlation.astype(np.float32)
+            for target, found in each
+        },
         facts={
             # rows that transfer and probe leave out, by target
             "duplicates": {target.name: _rows(target, found) for target, found in each},
@@ -123,7 +130,7 @@ def run(cfg: Overlap, paths: Paths) -> Measurement:
             "side": side,
             "source_images": len(source),
             "repeats_limit": REPEATS_LIMIT,
-            "pairs": sum(len(found.first) for found in shared),
+            "pairs": len(pairs),
             "listed": LISTED,
         },
     )
@@ -140,32 +147,37 @@ def _products(source: WholeSet, targets: Sequence[WholeSet], side: int, device: 
     return np.matmul
 
 
+def in_memory(sets: Sequence[WholeSet], side: int) -> np.ndarray:
+    """The vectors (n, 3·side²) of all `sets`, one set behind the other."""
+    whole = np.empty((sum(map(len, sets)), 3 * side**2), np.float32)
+    start = 0
+    for block in chain.from_iterable(one.vectors(side) for one in sets):
+        whole[start : start + len(block)] = block
+        start += len(block)
+    return whole
+
+
 def compare(
-    held: Sequence[np.ndarray],
+    held: np.ndarray,
+    ends: np.ndarray,
     streamed: Iterable[np.ndarray],
     threshold: float,
-    multiply: Multiply = np.matmul,
+    multiply: Multiply,
 ) -> list[SimilarPairs]:
-    """What each set of vectors in `held` shares with `streamed`, which is read once."""
-    if not held:
+    """What each set of vectors shares with `streamed`, which is read once.
+
+    held: of `in_memory`; ends: 0 and where each of its sets ends.
+    """
+    if not len(held):
         return []
-    found = similar_pairs(np.concatenate(held), streamed, threshold, multiply=multiply)
-    results, start = [], 0
-    for block in held:
-        stop = start + len(block)
-        pairs = slice(*np.searchsorted(found.first, [start, stop]))
-        results.append(
-            SimilarPairs(
-                found.first[pairs] - start,
-                found.second[pairs],
-                found.correlation[pairs],
-                found.flipped[pairs],
-                found.nearest[start:stop],
-                found.nearest_correlation[start:stop],
-                found.nearest_flipped[start:stop],
-            )
-        )
-        start = stop
+    found = similar_pairs(held, streamed, threshold, multiply=multiply)
+    pairs = found.first, found.second, found.correlation, found.flipped
+    nearest = found.nearest, found.nearest_correlation, found.nearest_flipped
+    results = []
+    for start, stop in pairwise(ends.tolist()):
+        own = slice(*np.searchsorted(found.first, [start, stop]))
+        one = SimilarPairs(*(part[own] for part in pairs), *(part[start:stop] for part in nearest))
+        results.append(replace(one, first=one.first - start))
     return results
 
 
@@ -182,89 +194,85 @@ def _rows(target: WholeSet, found: SimilarPairs) -> list[int] | dict[str, list[i
 
 
 # --------------------------------------------------------------------------------------- numbers
-Each = Sequence[tuple[WholeSet, SimilarPairs]]
-
-
-def _repeated(found: SimilarPairs) -> np.ndarray:
-    return np.unique(np.concatenate([found.first, found.second]))
-
-
-def _estimates(each: Each, repeats: dict[str, SimilarPairs]) -> dict[str, Estimate]:
-    made = {}
-    for target, found in each:
-        name, shared = target.name, np.unique(found.first)
-        for key, value, unit in (
-            ("shared", len(shared), "images"),
-            ("most_in_a_class", target.most_in_a_class(shared)[0], "images"),
-            ("strongest", float(found.nearest_correlation.max()), ""),
-        ):
-            made[f"{name}_{key}"] = Estimate(value, n=len(target), unit=unit, note=COUNTED)
-    for name, found in repeats.items():
-        images, count = len(found.nearest), len(_repeated(found))
-        made[f"{name}_repeated"] = Estimate(count, n=images, unit="images", note=COUNTED)
+def _estimates(
+    counts: Sequence[dict[str, Any]], repeats: Sequence[dict[str, Any]]
+) -> dict[str, Estimate]:
+    """The counts of every target, and the repeats of every set that was searched."""
+    units = {"shared": "images", "most_in_a_class": "images", "strongest": ""}
+    made = {
+        f"{row['target']}_{key}": Estimate(row[key], n=row["images"], unit=unit, note=COUNTED)
+        for row in counts
+        for key, unit in units.items()
+    }
+    for row in repeats:
+        if row["repeated"] is not None:
+            count = Estimate(row["repeated"], n=row["images"], unit="images", note=COUNTED)
+            made[f"{row['set']}_repeated"] = count
     return made
 
 
-def _tables(
-    source: WholeSet, each: Each, repeats: dict[str, SimilarPairs], threshold: float
-) -> dict[str, Table]:
-    shared: list[list[Any]] = []
-    sensitivity: list[list[Any]] = []
-    nearest: list[dict[str, Any]] = []
-    pairs: list[dict[str, Any]] = []
-    for target, found in each:
-        counted, rows = [target.name, len(target)], np.unique(found.first)
-        percent, mirrored = 100 * len(rows) / len(target), int(found.flipped.sum())
-        most = target.most_in_a_class(rows)
-        shared.append([*counted, len(rows), percent, *most, len(found.first), mirrored])
-        for level in sorted({*THRESHOLDS, threshold}):
-            over = np.flatnonzero(found.nearest_correlation >= level)
-            sensitivity.append([*counted, level, len(over), target.most_in_a_class(over)[0]])
-        strongest = np.argsort(-found.nearest_correlation, kind="stable")[:DRAWN]
-        columns = found.nearest, found.nearest_correlation, found.nearest_flipped
-        nearest += _pairs(target, source, strongest, *(column[strongest] for column in columns))
-        columns = found.second, found.correlation, found.flipped
-        pairs += _pairs(target, source, found.first, *columns)
-    pairs.sort(key=lambda pair: -pair["correlation"])
+def _shared(target: WholeSet, found: SimilarPairs) -> dict[str, Any]:
+    """What a target shares with the source."""
+    rows = np.unique(found.first)
+    most, name = target.most_in_a_class(rows)
     return {
-        "shared": Table(SHARED, shared),
-        "sensitivity": Table(SENSITIVITY, sensitivity),
-        "nearest": Table.of(nearest, PAIR),
-        "pairs": Table.of(pairs[:LISTED], PAIR),
-        "repeats": _repeats_table([source, *(target for target, _ in each)], repeats),
+        "target": target.name,
+        "images": len(target),
+        "shared": len(rows),
+        "percent": 100 * len(rows) / len(target),
+        "most_in_a_class": most,
+        "class_most": name,
+        "pairs": len(found.first),
+        "flipped_pairs": int(found.flipped.sum()),
+        "strongest": float(found.nearest_correlation.max()),
     }
 
 
-def _pairs(target: WholeSet, source: WholeSet, *columns: np.ndarray) -> list[dict[str, Any]]:
-    """Pairs as rows with the keys PAIR; columns: images of both, correlations, whether mirrored."""
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [
-        dict(zip(PAIR, (target.name, *target.place(i), *source.place(j), value, flipped),
-                 strict=True))
-        for i, j, value, flipped in rows
-    ]  # fmt: skip
-
-
-def _repeats_table(sets: Sequence[WholeSet], repeats: dict[str, SimilarPairs]) -> Table:
-    """A row a set; without numbers where it was not searched."""
-    rows: list[list[Any]] = []
-    for one in sets:
-        found = repeats.get(one.name)
-        if found is None:
-            rows.append([one.name, len(one), None, None, None, None])
-            continue
-        across = (found.first < one.trained) & (found.second >= one.trained)
-        val, strongest = len(np.unique(found.second[across])), found.nearest_correlation.max()
-        count = len(_repeated(found))
-        rows.append([one.name, len(one), count, len(found.first), val, float(strongest)])
-    return Table(REPEATS, rows)
-
-
-def _arrays(each: Each, repeats: dict[str, SimilarPairs]) -> dict[str, np.ndarray]:
-    arrays = {}
+def _other_thresholds(
+    each: Sequence[tuple[WholeSet, SimilarPairs]], threshold: float
+) -> Iterator[dict[str, Any]]:
     for target, found in each:
-        arrays[f"{target.name.lower()}_best"] = found.nearest_correlation.astype(np.float32)
-        arrays[f"{target.name.lower()}_pairs"] = np.stack([found.first, found.second], 1)
-    for name, found in repeats.items():
-        arrays[f"{name.lower()}_repeats"] = np.stack([found.first, found.second], 1)
-    return arrays
+        for level in sorted({*THRESHOLDS, threshold}):
+            over = np.flatnonzero(found.nearest_correlation >= level)
+            yield {
+                "target": target.name,
+                "images": len(target),
+                "threshold": level,
+                "shared": len(over),
+                "most_in_a_class": target.most_in_a_class(over)[0],
+            }
+
+
+def _repeats(one: WholeSet, found: SimilarPairs | None) -> dict[str, Any]:
+    """Pictures that come again in a set; without numbers where it was not searched."""
+    row = {"set": one.name, "images": len(one)}
+    if found is None:
+        return row | dict.fromkeys(("repeated", "pairs", "val_in_train", "strongest"))
+    across = (found.first < one.trained) & (found.second >= one.trained)
+    return row | {
+        "repeated": len(np.unique([found.first, found.second])),
+        "pairs": len(found.first),
+        "val_in_train": len(np.unique(found.second[across])),
+        "strongest": float(found.nearest_correlation.max()),
+    }
+
+
+def _pairs(target: WholeSet, source: WholeSet, found: SimilarPairs) -> Iterator[dict[str, Any]]:
+    """Pairs at the threshold or above as rows with the keys PAIR."""
+    columns = found.first, found.second, found.correlation, found.flipped
+    for i, j, value, flipped in zip(*(column.tolist() for column in columns), strict=True):
+        cells = (target.name, *target.place(i), *source.place(j), value, flipped)
+        yield dict(zip(PAIR, cells, strict=True))
+
+
+def _nearest(target: WholeSet, source: WholeSet, found: SimilarPairs) -> Iterator[dict[str, Any]]:
+    """The DRAWN images of a target with the most similar nearest, likewise."""
+    rows = np.argsort(-found.nearest_correlation, kind="stable")[:DRAWN]
+    strongest = replace(
+        found,
+        first=rows,
+        second=found.nearest[rows],
+        correlation=found.nearest_correlation[rows],
+        flipped=found.nearest_flipped[rows],
+    )
+    return _pairs(target, source, strongest)
