@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 from zfnet.paper import parse
+from zfnet.pipeline.registry import NETS
 from zfnet.stats.estimate import Estimate
-from zfnet.verdicts.claims import Claim, Claims, Number
+from zfnet.verdicts.claims import Claims
 from zfnet.verdicts.evidence import Run
 from zfnet.verdicts.judge import Judgement, judge_all
 
-NETS = (
-    "zfnet",
-    "zfnet_nolimit",
-    "zfnet_fc2048",
-    "zfnet_fc8192",
-    "zfnet_wide",
-    "zfnet_wide_fc8192",
-    "alexnet",
-    "alexnet_no34",
-    "alexnet_no67",
-    "alexnet_fc2048",
-    "alexnet_fc8192",
-)
 ENTRY = {
     "place": "Fig. 2",
     "claim": "Features form a hierarchy.",
@@ -34,13 +21,15 @@ ENTRY = {
     "test": "bootstrap",
     "units": "maps",
     "scale": "photos",
+    "committed": "2026-11-22",
     "edits": [],
 }
-DOCUMENT: dict[str, Any] = {
+DOCUMENT = {
     "format": 1,
+    "committed": "2026-11-22",
     "edits": [],
     "correction": "Holm",
-    "seen": [],
+    "seen": [{"experiment": "made", "seeds": [0, 4], "studies": ["features"]}],
     "tests": {"bootstrap": {"text": "95 % bootstrap interval", "error": 0.05}},
     "scales": {
         "photos": {"classes": {"least": 10, "why": "few classes are told by colour"}},
@@ -51,12 +40,8 @@ DOCUMENT: dict[str, Any] = {
 
 def document(**claims: Mapping[str, Any]) -> dict[str, Any]:
     """A claims file of `claims`, each what it changes of ENTRY."""
-    made = {**copy.deepcopy(DOCUMENT), "committed": "2026-11-22"}
-    made["claims"] = {
-        name: {**copy.deepcopy(ENTRY), "committed": "2026-11-22", **copy.deepcopy(dict(changed))}
-        for name, changed in (claims or {"hierarchy": {}}).items()
-    }
-    return made
+    changed = claims or {"hierarchy": {}}
+    return {**DOCUMENT, "claims": {name: {**ENTRY, **each} for name, each in changed.items()}}
 
 
 def claims_of(**claims: Mapping[str, Any]) -> Claims:
@@ -78,9 +63,8 @@ def evidence(
     experiment: str = "made",
 ) -> Run:
     """A run above every need, but for what is changed."""
-    known: dict[str, Any] = dict(nets or {name: net() for name in NETS})
-    if known["zfnet"]["status"] != "adopted":
-        known["zfnet"] = {**known["zfnet"], "classes": classes, "images": images}
+    known = dict(nets or {name: net() for name in NETS})
+    known["zfnet"] = {"classes": classes, "images": images, **known["zfnet"]}
     return Run(experiment, seed, source, known, numbers)
 
 
@@ -88,39 +72,3 @@ def judged(
     claims: Mapping[str, Mapping[str, Any]], numbers: Any, *more: Any, **run: Any
 ) -> Judgement:
     return judge_all(claims_of(**claims), evidence(numbers, *more, **run))
-
-
-def inside(claim: Claim) -> float:
-    low, high = claim.rule.region
-    if low == -float("inf"):
-        return high - 1
-    return low + 1 if high == float("inf") else (low + high) / 2
-
-
-def outside(claim: Claim) -> float:
-    low, high = claim.rule.region
-    return high + 1 if high < float("inf") else low - 1
-
-
-def numbers_for(
-    claims: Claims, claim: Claim, value: float, half: float, on: str
-) -> dict[str, dict[str, Estimate]]:
-    """Numbers of a claim that all measure `value` (its steps, of an order), ± `half`."""
-    found: dict[str, dict[str, Estimate]] = {}
-
-    def put(number: Number, at: float, wide: float) -> None:
-        if number.minus:  # takes nothing off beyond its own constant
-            put(number.minus, 0.0, 1e-9)
-        at += number.less
-        for key in number.keys:
-            found.setdefault(number.study, {})[key] = Estimate(at, at - wide, at + wide, 1000)
-
-    for place, numbers in claim.groups:
-        if place in ("", on):
-            for k, number in enumerate(numbers):
-                put(number, 10 + (k + 1) * value if claim.rule.kind == "order" else value, half)
-    for _, need in claims.needs(claim):
-        if need.study and need.key:
-            enough = need.least if need.least is not None else need.most
-            found.setdefault(need.study, {})[need.key] = Estimate(enough or 0.0)
-    return found

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from zfnet.errors import UserError
 from zfnet.verdicts import table
 from zfnet.verdicts.judge import document, judge, summary
 
 FILE = "metrics/claims.json"
-ABSENT = "no such claim"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,8 +23,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"zfnet verdicts: {message}")
 
 
-def main(argv: Sequence[str], root: Path, stream: TextIO | None = None) -> int:
-    """Judge the checkout `root` and print the verdicts to `stream` (standard output by default).
+def main(argv: Sequence[str], root: Path) -> int:
+    """Judge the checkout `root` and print the verdicts.
 
     Raises UserError for a wrong option and for a file that cannot be read.
     """
@@ -35,19 +33,18 @@ def main(argv: Sequence[str], root: Path, stream: TextIO | None = None) -> int:
     helps = "print what changed against another git revision or DVC experiment instead"
     parser.add_argument("--compare", metavar="REV", help=helps)
     revision = parser.parse_args(list(argv)).compare
-    out = sys.stdout if stream is None else stream
-    before = None if revision is None else at_revision(root, revision)
-    told = document(judge(root))
-    if before is None:
-        out.write(table.text(told, table.width_of(out), table.is_coloured(out)))
+    if revision is None:
+        text = table.text(document(judge(root)), table.width(), table.coloured())
     else:
-        out.write(comparison(revision, before, summary(told)))
+        before = at_revision(root, revision)
+        text = comparison(revision, before, summary(document(judge(root)))["claims"])
+    print(text, end="")
     return 0
 
 
 # ------------------------------------------------------------------------------------- compare
 def at_revision(root: Path, revision: str) -> dict[str, Any]:
-    """What metrics/claims.json holds in a git revision, or in a DVC experiment of that name.
+    """The claims of metrics/claims.json in a git revision, or in a DVC experiment of that name.
 
     Raises UserError if there is no such revision, or no such file in it.
     """
@@ -55,7 +52,7 @@ def at_revision(root: Path, revision: str) -> dict[str, Any]:
     if done.returncode:
         raise UserError(f"{revision} has no {FILE}: no verdicts were committed; name another")
     try:
-        return {"claims": dict(json.loads(done.stdout)["claims"])}
+        return dict(json.loads(done.stdout)["claims"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{FILE} of {revision} cannot be read ({error!r})") from error
 
@@ -85,27 +82,18 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         raise UserError(f"git cannot be run ({error}); --compare needs it") from error
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Claims whose verdicts differ: (id, then, now), in the order of `now`, the lost ones last."""
-    old, new = before["claims"], now["claims"]
-    pairs = [(name, old.get(name, {}), new.get(name, {})) for name in dict.fromkeys([*new, *old])]
-    return [
-        (name, _told(then), _told(here))
-        for name, then, here in pairs
-        if then.get("verdict") != here.get("verdict")
-    ]
-
-
-def _told(entry: Mapping[str, Any]) -> str:
-    value = "" if entry.get("value") is None else f" ({entry['value']:g})"
-    return f"{entry.get('verdict', ABSENT)}{value}"
-
-
 def comparison(revision: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What changed, a line a claim with the measured values, and how many stayed."""
-    found = changes(before, now)
-    wide = max((len(name) for name, _, _ in found), default=0)
-    lines = [f"{name.ljust(wide)}  {then} → {here}" for name, then, here in found]
-    same = len({*before["claims"], *now["claims"]}) - len(found)
+    """Claims whose verdicts differ, a line each in the order of `now`, and how many stayed."""
+    names = list(dict.fromkeys([*now, *before]))
+    pairs = {name: (before.get(name, {}), now.get(name, {})) for name in names}
+    changed = {k: p for k, p in pairs.items() if p[0].get("verdict") != p[1].get("verdict")}
+    wide = max(map(len, changed), default=0)
+    lines = [f"{k.ljust(wide)}  {_entry(a)} → {_entry(b)}" for k, (a, b) in changed.items()]
+    same = len(names) - len(changed)
     stayed = f"{same} {'verdict' if same == 1 else 'verdicts'} as in {revision}"
-    return "\n".join([*lines, f"{stayed}, {len(found)} changed."]) + "\n"
+    return "\n".join([*lines, f"{stayed}, {len(changed)} changed."]) + "\n"
+
+
+def _entry(claim: Mapping[str, Any]) -> str:
+    value = "" if claim.get("value") is None else f" ({claim['value']:g})"
+    return f"{claim.get('verdict', 'no such claim')}{value}"

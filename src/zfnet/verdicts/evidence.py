@@ -5,6 +5,7 @@ build/config.json and metrics/ are in git, so that all of it is there in a fresh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,15 @@ from zfnet.errors import UserError
 from zfnet.files import read_json
 from zfnet.pipeline.registry import CONFIG_FILE
 from zfnet.pipeline.studies import STUDIES
-from zfnet.results import read_estimates
-from zfnet.stats.estimate import AT_CHANCE, LESS, Estimate, from_dict
+from zfnet.results import read_metrics
+from zfnet.stats.estimate import AT_CHANCE, LESS, Estimate
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Number
 
 RENDERED = ("synthetic", "unseen")
-ADOPTED = "adopted"
-FACTS = ("source", "classes", "images", "status", "epochs", "input_px")  # of a training
+TRAINED, ADOPTED = "trained", "adopted"  # a net's status, if not at chance
+LEFT_OUT = "left out"  # of a net that the experiment does not train, whose file is empty
+FACTS = ("source", "classes", "images", "input_px")  # what every training says of itself
 TRAINING = "train_"  # before a net's name, of the file of its training
 SEEDS = "_over_seeds"  # of the same number, its mean and interval over trainings
 KEYS = "\0"  # stands for the keys that a fault is about
@@ -31,9 +33,9 @@ FAILED = "ended at chance, a failure to train and no evidence"
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its name and seed, the source of its images, what is known of its nets (FACTS by net).
+    """A run: its name and seed, the source of its images, what is known of its nets.
 
-    `numbers`: of every file in metrics/, by the file's name and the number's.
+    `nets`: FACTS, status and epochs by net. `numbers`: by metrics file and key.
     """
 
     experiment: str
@@ -55,35 +57,46 @@ class Run:
 def gather(root: Path) -> Run:
     """Read build/config.json and metrics/. Raises UserError for what is missing or damaged."""
     config = read_json(root / CONFIG_FILE)
-    data, sections = config.get("data") or {}, config.get("nets") or {}
-    files = {file.stem: file for file in sorted((root / "metrics").glob("*.json"))}
-    numbers = {name: read_estimates(files[name]) for name in STUDIES if name in files}
-    nets: dict[str, dict[str, Any]] = {
-        net: {"input_px": each.get("input_px"), "status": ADOPTED if each.get("weights") else ""}
-        for net, each in {MAIN_NET: {}, **sections}.items()
-    }
-    for name, file in files.items():
-        if name.startswith(TRAINING):
-            facts, numbers[name] = _training(file)
-            nets.setdefault(name.removeprefix(TRAINING), {}).update(facts)
-    main = nets[MAIN_NET]
-    source = str(main.get("source") or data.get("source") or "")
+    nets: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, dict[str, Estimate]] = {}
+    for file in sorted((root / "metrics").glob("*.json")):
+        net = file.stem.removeprefix(TRAINING)
+        if file.stem in STUDIES or net != file.stem:
+            numbers[file.stem], words = read_metrics(file)
+            if net != file.stem:
+                nets[net] = _facts(file, numbers[file.stem], words)
+    main = nets.get(MAIN_NET, {})
+    source = str(main.get("source") or (config.get("data") or {}).get("source") or "")
     if main.get("status") == ADOPTED:  # trained elsewhere, on what is not known
         main |= {"classes": None, "images": None}
-    elif source in RENDERED:
-        main.setdefault("images", data.get("train_images"))
     return Run(str(config.get("name", "")), int(config.get("seed") or 0), source, nets, numbers)
 
 
-def _training(file: Path) -> tuple[dict[str, Any], dict[str, Estimate]]:
-    """The FACTS of a training, some of which are words, and its numbers."""
-    entries = read_json(file)
-    try:
-        facts = {key: entries[key]["value"] for key in FACTS if key in entries}
-        numbers = {k: v for k, v in entries.items() if not isinstance(v["value"], str)}
-        return facts, {key: from_dict(each) for key, each in numbers.items()}
-    except (TypeError, KeyError, ValueError) as error:
-        raise UserError(f"{file}: {error!r}; run the stage that writes it") from error
+def _facts(file: Path, numbers: Mapping[str, Estimate], words: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of a training, from what its file holds."""
+    if not numbers and not words:
+        return {"status": LEFT_OUT}
+    if lacking := ", ".join(key for key in FACTS if key not in {**numbers, **words}):
+        raise UserError(
+            f"{file} lacks {lacking}: an older version wrote it; run `uv run dvc repro`"
+        )
+    counts = {key: numbers[key].value for key in (*FACTS, "epochs") if key in numbers}
+    return {**words, **{key: int(n) for key, n in counts.items() if math.isfinite(n)}}
+
+
+def untrained(nets: Sequence[str], run: Run) -> str:
+    """Why the training of a claim's nets keeps it from being judged; "" where none does."""
+    for net in nets or (MAIN_NET,):  # what is about no training is measured on the main net
+        status = run.fact("status", net)
+        if status == AT_CHANCE:
+            return f"{net} {FAILED}."
+        if status == ADOPTED and nets:
+            return f"{net} was adopted: its training is not known here."
+        # A row that was left out has no numbers, which says enough.
+        if status not in (TRAINED, ADOPTED) and (status != LEFT_OUT or net == MAIN_NET):
+            file = f"metrics/{TRAINING}{net}.json"
+            return f"{file} does not say how {net}'s training ended: run the stage train@{net}."
+    return ""
 
 
 # ---------------------------------------------------------------------------------- one number

@@ -22,9 +22,9 @@ from zfnet.pipeline.studies import quantity_of
 from zfnet.results import plain
 from zfnet.stats.estimate import decimals, to_dict
 from zfnet.stats.intervals import holm
-from zfnet.verdicts import reasons, rules
+from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Claims, read_claims
-from zfnet.verdicts.evidence import SEEDS, Part, Run, gather, whys
+from zfnet.verdicts.evidence import SEEDS, Run, gather, whys
 from zfnet.verdicts.verdict import OUT_OF_SCALE, UNDECIDED, WORDS, Verdict, judge_claim
 
 
@@ -82,8 +82,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             },
             "correction": claims.correction,
             "family": judgement.family,
-            "edits": [each.model_dump(mode="json") for each in claims.edits],
-            "seen": [known.model_dump() for known in claims.seen],
+            **claims.model_dump(mode="json", include={"edits", "seen"}),
             "counts": judgement.counts,
             "claims": {one.id: _verdict(one, judgement) for one in judgement.verdicts},
         }
@@ -96,48 +95,39 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
     measured = outcome.deciding.measured if outcome else None
     trainings = outcome.trainings if outcome else 0
     seeds = range(run.seed, run.seed + trainings)
-    seen = {
-        seed
-        for known in judgement.claims.seen
-        if known.experiment == run.experiment and set(known.studies) & set(claim.studies)
-        for seed in known.seeds
-    }
+    known = [
+        each.seeds
+        for each in judgement.claims.seen
+        if each.experiment == run.experiment and set(each.studies) & set(claim.studies)
+    ]
+    same = {"place", "claim", "paper", "caveat", "committed", "edits"}
     return {
-        "place": claim.place,
-        "claim": claim.claim,
+        **claim.model_dump(mode="json", include=same),
         "verdict": one.word,
         "alone": one.alone,
         **{name: getattr(measured, name, None) for name in ("value", "low", "high", "n")},
         "unit": measured.unit if measured else "",
-        "units": claim.units,
         "deciding": one.deciding,
         "of": len(outcome.checks) if outcome else 0,
-        "side": outcome.side if outcome else None,
         "p": outcome.p if outcome else None,
         "p_holm": one.p_holm,
-        "paper": claim.paper.model_dump(),
         "rule": {"text": str(claim.rule), "why": claim.rule.why},
         "test": {"text": judgement.claims.tests[claim.test].text},
-        "reason": reasons.reason(one, judgement.family),
-        "more": reasons.more(one),
-        "remark": reasons.remark(one),
+        "reason": one.reason(judgement.family),
+        "more": one.more,
+        "remark": one.remark,
         "missing": whys(one.parts),
-        "caveat": claim.caveat,
         "studies": claim.studies,
         "trainings": trainings,
         "seeds": list(seeds),
-        "seen_seeds": [seed for seed in seeds if seed in seen],
+        "seen_seeds": [seed for seed in seeds if any(seed in each for each in known)],
         "needs": one.needs,
-        "unmet": one.unmet,
-        "numbers": [_part(part) for part in one.parts],
-        "committed": claim.committed.isoformat(),
-        "edits": [each.model_dump(mode="json") for each in claim.edits],
+        "numbers": [
+            {"study": part.number.study, "key": part.key, "note": "", **to_dict(part.measured)}
+            for part in one.parts
+            if part.measured
+        ],
     }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    measured = {"note": "", **to_dict(part.measured)} if part.measured else {}
-    return {"study": part.number.study, "key": part.key, "why": whys([part]), **measured}
 
 
 def summary(told: Mapping[str, Any]) -> dict[str, Any]:

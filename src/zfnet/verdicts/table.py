@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any
 
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.estimate import text as in_words
@@ -18,32 +19,28 @@ COLUMN = 16  # of the verdicts
 COLOURS = dict(zip(WORDS, ("32", "31", "32", "31", "33", "2", "2"), strict=True))
 
 
-def width_of(stream: TextIO) -> int:
-    """Columns of a terminal; of a file or pipe WIDTH, unless COLUMNS says otherwise."""
-    if stream.isatty() or os.environ.get("COLUMNS", "").isdigit():
-        return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
-    return WIDTH
+def width() -> int:
+    """Columns of the terminal, or as COLUMNS says; WIDTH of a file or pipe."""
+    return max(NARROWEST, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
-def is_coloured(stream: TextIO) -> bool:
+def coloured() -> bool:
     """Whether to colour: on a terminal, unless NO_COLOR is set (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def text(document: Mapping[str, Any], width: int = WIDTH, colour: bool = False) -> str:
+def text(document: Mapping[str, Any], columns: int, colour: bool = False) -> str:
     """A claim below the other, each verdict on the left; every line ends with a newline."""
-    lines = [*textwrap.wrap(_head(document), width), ""]
+    lines = [*textwrap.wrap(_head(document), columns), ""]
     for name, claim in document["claims"].items():
-        word = claim["verdict"]
-        first, *rest = [
-            line for said in _said(name, claim) for line in textwrap.wrap(said, width - COLUMN)
-        ]
+        word, said = claim["verdict"], _said(name, claim)
+        first, *rest = [line for each in said for line in textwrap.wrap(each, columns - COLUMN)]
         left = f"{word} *" if claim["seen_seeds"] else word
         pad = " " * (COLUMN - len(left))
         lines.append((f"\x1b[{COLOURS[word]}m{left}\x1b[0m" if colour else left) + pad + first)
         lines += [" " * COLUMN + line for line in rest]
     for note in _notes(document):
-        lines += ["", *textwrap.wrap(note, width)]
+        lines += ["", *textwrap.wrap(note, columns)]
     return "\n".join(lines) + "\n"
 
 

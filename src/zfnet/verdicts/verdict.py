@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.stats.estimate import AT_CHANCE
+from zfnet.stats.estimate import TRAININGS
 from zfnet.verdicts.claims import Claim, Claims, Need, amount
-from zfnet.verdicts.evidence import ADOPTED, FAILED, Part, Run, find, whys
-from zfnet.verdicts.rules import FOR, LEVEL, Outcome, decide, decided
+from zfnet.verdicts.evidence import Part, Run, find, untrained, whys
+from zfnet.verdicts.rules import FOR, LEVEL, MOST_TIMES, UNITS, Outcome, decide, decided, needed
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 HOLDS, FAILS = "holds here", "fails here"
@@ -41,21 +42,82 @@ class Verdict:
     level: float = LEVEL
 
     @property
-    def unmet(self) -> list[str]:
-        """Needs that the run does not meet, with what it has."""
-        return [f"{each['need']} (here {each['here']})" for each in self.needs if not each["met"]]
-
-    @property
     def deciding(self) -> str:
         """The number or pair that decides, where there are several; else ""."""
         several = self.outcome and len(self.outcome.checks) > 1
         return self.outcome.deciding.name if self.outcome and several else ""
 
+    def reason(self, family: int) -> str:
+        """Why the word is what it is; `family`: how many claims were judged."""
+        if self.outcome is None:
+            return self.why
+        outcome, check = self.outcome, self.outcome.deciding
+        if self.word == OUT_OF_SCALE:
+            unmet = [f"{n['need']} (here {n['here']})" for n in self.needs if not n["met"]]
+            return f"Not judged: the claim needs {', '.join(unmet)}."
+        said = f"Asked {self.claim.rule.asked}"
+        if self.deciding:
+            inside = sum(each.side == FOR for each in outcome.checks)
+            said += f" ({inside} of {len(outcome.checks)} numbers are; {self.deciding} decides)"
+        if outcome.lost and outcome.side == FOR:
+            return f"{said}: undecided, as {outcome.lost} of {outcome.tests} numbers are missing."
+        if check.why:
+            return f"{said}: {check.why}, so it decides nothing."
+        corrected = _p(self.p_holm or 0.0).removeprefix("= ")
+        end = f"p {_p(outcome.p)}; corrected for {family} claims, {corrected}"
+        if self.word == UNDECIDED and self.alone != UNDECIDED:
+            end += f"; by itself “{self.alone}”, undecided after correction"
+        elif self.word == UNDECIDED:
+            end = f"the interval includes both; {end}"
+        return f"{said}: {end}."
+
+    @property
+    def more(self) -> str:
+        """How many more units would decide; "" for a claim that is decided or cannot be so."""
+        outcome = self.outcome
+        if outcome is None or self.word != UNDECIDED:
+            return ""
+        check, n = outcome.deciding, outcome.deciding.measured.n
+        if check.why or (outcome.lost and outcome.side == FOR):
+            return ""
+        if check.half == 0 and check.distance > 0:
+            return "The interval has no width, so it does not tell how many more would decide."
+        covers, units = check.measured.covers, self.claim.units
+        if covers == (TRAININGS,):
+            units = "trainings"
+        elif TRAININGS in covers or not covers:
+            units += " and trainings"
+        level = self.level if outcome.side == FOR else self.level / outcome.tests
+        count = needed(check, level)
+        if count is None or not n:
+            return f"Not even {MOST_TIMES:,} times as many {units} would decide at this estimate."
+        times = math.ceil(10 * count / n) / 10 if count < 10 * n else math.ceil(count / n)
+        return f"About {times:,g} times as many {units} would decide, were the estimate to stay."
+
+    @property
+    def remark(self) -> str:
+        """How many trainings stand behind the numbers, and what their intervals cover."""
+        if self.outcome is None:
+            return ""
+        count, covers = self.outcome.trainings, self.outcome.covers
+        kinds = {UNITS: f"new {self.claim.units}", TRAININGS: "other trainings"}
+        covered = [words for kind, words in kinds.items() if kind in covers]
+        lacking = [words for kind, words in kinds.items() if kind not in covers]
+        said = f"Rests on {'one training' if count == 1 else f'{count} trainings'}"
+        said += " of each net" if self.claim.nets else ""
+        said += f"; covers {' and '.join(covered) or 'nothing wholly'}"
+        return f"{said}, not {' nor '.join(lacking)}." if lacking else f"{said}."
+
+
+def _p(p: float) -> str:
+    """A p value in words: far in the tail the interval tells no more than that it is small."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
 
 def judge_claim(name: str, claims: Claims, run: Run) -> Verdict:
     """The claim `name` by itself."""
     claim = claims.claims[name]
-    if why := _untrained(claim, run):
+    if why := untrained(claim.nets, run):
         return Verdict(name, claim, NOT_MEASURED, NOT_MEASURED, why=why)
     chains, missing, lost = _collect(claim, run)
     if not chains:
@@ -69,17 +131,6 @@ def judge_claim(name: str, claims: Claims, run: Run) -> Verdict:
     word = _word(claim, outcome, run, all(each["met"] for each in needs))
     parts = (*(part for chain in chains for part in chain), *missing)
     return Verdict(name, claim, word, word, parts, outcome, needs)
-
-
-def _untrained(claim: Claim, run: Run) -> str:
-    """Why a net's training makes the claim unmeasured; "" where none does."""
-    for net in claim.nets or (MAIN_NET,):  # what is about no training is measured on the main net
-        status = run.fact("status", net)
-        if status == AT_CHANCE:
-            return f"{net} {FAILED}."
-        if status == ADOPTED and claim.nets:
-            return f"{net} was adopted: its training is not known here."
-    return ""
 
 
 def _collect(claim: Claim, run: Run) -> tuple[list[list[Part]], list[Part], int]:
