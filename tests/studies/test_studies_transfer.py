@@ -1,12 +1,12 @@
 """Transfer: softmaxes on kept features compared with nets from scratch; PASCAL by precision."""
 
 import json
-from dataclasses import asdict
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from target_places import paths_in, write_overlap
+from target_places import paths_in, saved, write_overlap, write_store
 
 from zfnet.errors import UserError
 from zfnet.figures import transfer as telling
@@ -14,11 +14,9 @@ from zfnet.paper import Reported
 from zfnet.pipeline.options import TargetOptions
 from zfnet.pipeline.studies import Transfer
 from zfnet.report import study as page
-from zfnet.results import Results, save
 from zfnet.stats.folds import draw_folds
 from zfnet.stats.precision import average_precision
 from zfnet.studies import pascal, target_sets, transfer
-from zfnet.studies.feature_store import FeatureStore
 from zfnet.studies.target_sets import LabelledSet
 
 CLASSES = ["ant", "bee", "cat", "dog"]
@@ -31,31 +29,14 @@ N = 48
 LABELS = np.arange(N) % len(CLASSES)
 
 
-def features(labels, strength, seed, dimensions=30):
+def features(strength, seed, dimensions=30):
     """Noise, and in it each class's own direction."""
-    rng = np.random.default_rng(seed)
-    found = rng.normal(size=(len(labels), dimensions)).astype(np.float32)
-    found[np.arange(len(labels)), labels] += strength
+    found = np.random.default_rng(seed).normal(size=(N, dimensions)).astype(np.float32)
+    found[np.arange(N), LABELS] += strength
     return np.maximum(found, 0)
 
 
-def write_features(folder, sets, net="mobile"):
-    """sets: {target: {split: {net: (n, d)}}}, at layer 7."""
-    listed = {}
-    for target, splits in sets.items():
-        for split, nets in splits.items():
-            for name, values in nets.items():
-                place = folder / target / split / name
-                place.mkdir(parents=True)
-                np.save(place / "7.npy", values.astype(np.float32))
-            entry = {"images": len(values), "layers": {"7": values.shape[1]}, "nets": list(nets)}
-            listed.setdefault(target, {})[split] = entry
-    record = {"format": 1, "net": net, "targets": listed, "taps": {"7": "avgpool"}}
-    (folder / "codes.json").write_text(json.dumps(record))
-    return FeatureStore.open(folder)
-
-
-def write_scratch(folder, rate, net="mobile", stuck=False):
+def write_scratch(folder, rate, stuck=False):
     """Nets from scratch that answer right with probability `rate`."""
     sizes = {*TARGET.train_per_class, *TARGET.curve_per_class}
     folds = draw_folds(LABELS, sizes, TARGET.test_per_class, TARGET.folds, 0)
@@ -71,45 +52,55 @@ def write_scratch(folder, rate, net="mobile", stuck=False):
             np.savez(folder / file, test=rows, predicted=guess, true=LABELS[rows], train_error=0.25)
             listed.append({"file": file, "fold": number, "size": size, "at_chance": stuck})
     recipe = {"batch_size": 8, "lr": 0.1, "init": "he", "dropout": 0.5, "normalise": "mean_image"}
-    record = {"format": 1, "net": net, "targets": {"pets": listed}, "steps": 9, "recipe": recipe}
+    record = {
+        "format": 1,
+        "net": "mobile",
+        "targets": {"pets": listed},
+        "steps": 9,
+        "recipe": recipe,
+    }
     (folder / "scratch.json").write_text(json.dumps(record))
     return transfer.ScratchPredictions.open(folder)
 
 
-class FakeSet:
+def fake_set(classes, labels, attributes=None):
     """Like a prepared set: classes, labels and attributes by split."""
 
-    def __init__(self, labels, classes=tuple(CLASSES), attributes=None):
-        self.path = "data/targets/fake"
-        self.classes = [SimpleNamespace(index=i, id=c, name=c) for i, c in enumerate(classes)]
-        self.labels = {k: np.asarray(v) for k, v in labels.items()}
-        self.attributes = attributes or {}
-        self.meta = SimpleNamespace(attributes=list(next(iter(self.attributes.values()), {})))
+    class Split(SimpleNamespace):
+        def __len__(self):
+            return len(self.labels)
 
-    def split(self, name):
-        labels = self.labels[name]
-        told = {k: np.array(v) for k, v in self.attributes.get(name, {}).items()}
+    splits = {
+        name: Split(labels=np.asarray(own), attributes=(attributes or {}).get(name, {}))
+        for name, own in labels.items()
+    }
+    first = next(iter(splits.values()))
+    return SimpleNamespace(
+        path="data/targets/fake",
+        classes=[SimpleNamespace(index=i, id=c, name=c) for i, c in enumerate(classes)],
+        meta=SimpleNamespace(attributes=list(first.attributes)),
+        split=splits.__getitem__,
+    )
 
-        class Split:
-            def __init__(self):
-                self.labels, self.attributes = labels, told
 
-            def __len__(self):
-                return len(labels)
-
-        return Split()
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Stages codes and scratch on a user's own net: features transfer, random weights do not."""
+    folder = tmp_path_factory.mktemp("finished")
+    nets = {"trained": {7: features(6, 1)}, "untrained": {7: features(0, 2)}}
+    write_store(folder / "codes", "pets", {"train": nets}, "mobile")
+    write_scratch(folder / "scratch", 0.5)
+    return folder
 
 
 @pytest.fixture
-def stage(tmp_path, root, monkeypatch):
-    """The stage on a user's own net: features transfer, random weights do not."""
-    nets = {"trained": features(LABELS, 6, 1), "untrained": features(LABELS, 0, 2)}
-    write_features(tmp_path / "codes", {"pets": {"train": nets}})
-    write_scratch(tmp_path / "scratch", 0.5)
+def stage(finished, tmp_path, root, monkeypatch):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     write_overlap(tmp_path, {"pets": []})
-    monkeypatch.setattr(transfer.Prepared, "open", lambda path: FakeSet({"train": LABELS}))
+    data = fake_set(CLASSES, {"train": LABELS})
+    monkeypatch.setattr(transfer.Prepared, "open", lambda path: data)
 
-    def run(untrained=True, **changes):
+    def run(untrained=False, **changes):
         target = TARGET.model_copy(update=changes)
         cfg = CFG.model_copy(update={"targets": {"pets": target}, "untrained": untrained})
         return transfer.run(cfg, paths_in(tmp_path, root))
@@ -117,47 +108,47 @@ def stage(tmp_path, root, monkeypatch):
     return run
 
 
-def saved(measurement, folder, root):
-    """Written and read back."""
-    save(measurement, folder / "transfer", folder / "transfer.json")
-    return Results(folder / "transfer", root)
-
-
 def measured(folder, strength, scratch, out=()):
     """One target with features of `strength`, without a control."""
-    store = write_features(folder, {"pets": {"train": {"trained": features(LABELS, strength, 3)}}})
+    nets = {"trained": {7: features(strength, 3)}}
+    store = write_store(folder, "pets", {"train": nets}, "mobile")
     own = LabelledSet("pets", TARGET, LABELS, CLASSES, out)
     return transfer.measure_per_class(own, store, scratch, CFG)
 
 
 # --------------------------------------------------------------------------------------- accuracy
-def test_features_that_tell_the_classes_beat_scratch_and_random_weights(stage):
-    found = stage()
+def test_features_that_tell_the_classes_beat_scratch_and_random_weights(stage, monkeypatch):
+    counts = []
+    whole = transfer.fit_best
+
+    def watched(kind, x, own, grid, **more):
+        counts.append(len(own))
+        return whole(kind, x, own, grid, **more)
+
+    monkeypatch.setattr(transfer, "fit_best", watched)
+    found = stage(untrained=True)
+    assert counts[:4] == [4, 8, 16, 24]  # never a test image
     value = {name: estimate.value for name, estimate in found.estimates.items()}
     assert value["pets_pretrained_6"] > 95
     assert value["pets_untrained_6"] < 60
     assert 25 < value["pets_scratch_6"] < 75
-    assert value["pets_pretrained_minus_scratch_6"] > 25
     gap = found.estimates["pets_pretrained_minus_scratch_6"]
-    assert gap.low > 0
+    assert gap.low > 25
     assert (gap.unit, gap.covers, gap.trainings) == ("points", ("images",), 1)
     assert value["pets_few_images"] in (1, 2, 4)
-    assert (found.net, found.facts["module"]) == ("mobile", "avgpool")
-    assert all(estimate.n and estimate.n >= 20 for estimate in found.estimates.values())
+    assert (found.net, found.facts["module"]) == ("mobile", "layer7")
     records = found.tables["pets_accuracy"].records()
     sizes = [r["train_per_class"] for r in records if r["method"] != "untrained"]
     assert sizes == [1, 2, 4, 6, 2, 6]
     assert {r["method"]: r["folds"] for r in records} == {
         "pretrained": 3, "scratch": 2, "untrained": 3
     }  # fmt: skip
-    assert asdict(stage().estimates["pets_scratch_2"]) == asdict(found.estimates["pets_scratch_2"])
 
 
 def test_features_that_tell_nothing_do_not_beat_a_good_net_from_scratch(tmp_path):
     found = measured(tmp_path / "a", 0, write_scratch(tmp_path / "scratch", 0.95)).measurement
     assert found.estimates["pets_pretrained_minus_scratch_6"].high < 0
     assert np.isnan(found.estimates["pets_few_images"].value)
-    assert not any("untrained" in name for name in found.estimates)
     assert not any(estimate.invalid for estimate in found.estimates.values())
 
 
@@ -169,37 +160,22 @@ def test_nets_from_scratch_that_ended_at_chance_are_no_evidence(tmp_path):
         "pets_scratch_2", "pets_scratch_6", "pets_pretrained_minus_scratch_2",
         "pets_pretrained_minus_scratch_6", "pets_few_images",
     }  # fmt: skip
-    assert "2 of 2" in found.facts["scratch"]["failed"][6]
 
 
 def test_images_of_the_source_set_neither_train_nor_test(stage, tmp_path):
-    whole = stage().facts["targets"]["pets"]
     write_overlap(tmp_path, {"pets": {"train": [0, 5], "val": []}})
     facts = stage().facts["targets"]["pets"]
-    assert (whole["left_out"], facts["left_out"]) == (0, 2)
+    assert facts["left_out"] == 2
     folds = draw_folds(LABELS, [1, 2, 4, 6], 5, 3, 0)
     tested = [len(np.setdiff1d(fold.test, [0, 5])) for fold in folds]
     assert facts["test_images"] == [min(tested), max(tested)]
     write_overlap(tmp_path, {"others": []})
-    with pytest.raises(UserError, match="says nothing of pets: run `dvc repro overlap`"):
+    with pytest.raises(UserError, match="says nothing of pets"):
         stage()
 
 
-def test_the_softmax_never_sees_a_test_image(stage, monkeypatch):
-    counts = []
-    whole = transfer.fit_best
-
-    def watched(kind, x, own, grid, **more):
-        counts.append(len(own))
-        return whole(kind, x, own, grid, **more)
-
-    monkeypatch.setattr(transfer, "fit_best", watched)
-    stage(untrained=False)
-    assert counts == [4, 8, 16, 24] * 3
-
-
 def test_both_ways_to_coordinates_give_the_same_answers(monkeypatch):
-    values = features(LABELS, 2, 5, dimensions=60)
+    values = features(2, 5, dimensions=60)
     train, test = np.arange(32), np.arange(32, N)
     answers = []
     for limit in (N, N - 1):  # by the products of all pairs, and from the features themselves
@@ -233,75 +209,52 @@ def test_classes_that_lose_their_images_are_named(tmp_path):
     tests = set(folds[0].test[LABELS[folds[0].test] == 1])
     out = sorted({*ants[0], *tests})  # all of the first fold's ants, all of its bees to test
     found = measured(tmp_path / "some", 6, None, out)
-    left = [len(own - set(out)) for own in ants]
-    assert min(left) == 0 < max(left)
+    most = max(len(own - set(out)) for own in ants)
+    assert most > 0
     short = found.measurement.facts["short"][6]
-    assert short["ant"] == [0, max(left)]
-    assert next(iter(short)) == "ant"
+    assert next(iter(short.items())) == ("ant", [0, most])
     assert "cat" not in short
     assert found.untested() == ["bee"]
-    assert not measured(tmp_path / "all", 6, None).measurement.facts["short"]
-
-
-def test_nothing_to_run_is_said(stage, capsys, tmp_path, root):
-    found = stage(run=False)
-    assert not found.estimates
-    assert "no target is run" in capsys.readouterr().err
-    results = saved(found, tmp_path, root)
-    assert (telling.figures(results), telling.tables(results)) == ([], {})
-    assert "No target is run" in page.page("transfer", results)
 
 
 # ---------------------------------------------------------------------------------------- telling
-def paper_with(monkeypatch, **rows):
-    """The paper's tables with a table4 of its own rows: {size: (value, ±)}."""
-    made = {
-        key: SimpleNamespace(
-            label=key,
-            cells={f"train{n}": Reported(value=v, spread=s) for n, (v, s) in cells.items()},
-        )
-        for key, cells in rows.items()
-    }
-
-    def value(row, column):
-        cell = made[row].cells.get(column)
-        return cell and cell.value
-
-    table = SimpleNamespace(place="Table 4", rows=made, value=value)
-    monkeypatch.setattr(telling.paper, "tables", lambda root: {"table4": table})
 
 
 def test_the_papers_rows_stand_above_ours(stage, tmp_path, root, monkeypatch):
-    results = saved(stage(paper="table4"), tmp_path, root)
-    paper_with(monkeypatch, scratch={6: (22.8, 1.5)}, pretrained={2: (83.8, 0.5), 6: (86.5, None)})
+    printed = {"scratch": {"train6": (22.8, 1.5)}, "pretrained": {"train2": (83.8, 0.5)}}
+    printed["pretrained"]["train6"] = (86.5, None)
+    rows = {
+        key: SimpleNamespace(
+            label=key, cells={n: Reported(value=v, spread=s) for n, (v, s) in own.items()}
+        )
+        for key, own in printed.items()
+    }
+    table = SimpleNamespace(
+        place="Table 4", rows=rows, value=lambda row, n: n in printed[row] and printed[row][n][0]
+    )
+    monkeypatch.setattr(telling.paper, "tables", lambda root: {"table4": table})
+    results = saved("transfer", stage(paper="table4"), tmp_path, root)
     shown = telling.tables(results)["pets_accuracy"]
     rows = shown.rows(results.tables["pets_accuracy"])
-    assert shown.headings[1:5] == ["1 a class", "2 a class", "4 a class", "6 a class"]
     assert rows[0][1:5] == [None, None, None, "22.8 ± 1.5"]
     assert rows[1][4] == "86.5"
-    assert [row[0].split(": ")[0] for row in rows] == [
-        "the paper", "the paper", "mobile", "mobile", "mobile", "guessing"
-    ]  # fmt: skip
     (axis,) = telling.figures(results)[0].draw().axes
     lines = {line.get_label(): line for line in axis.lines}
-    kept, theirs = lines[telling.METHODS["pretrained"]], lines["the paper: pretrained"]
-    assert (kept.get_marker(), kept.get_color()) == (theirs.get_marker(), theirs.get_color())
-    assert theirs.get_markerfacecolor() == "none"
+    own, theirs = lines[telling.METHODS["pretrained"]], lines["the paper: pretrained"]
+    assert (own.get_marker(), own.get_color()) == (theirs.get_marker(), theirs.get_color())
     assert list(theirs.get_ydata()) == [83.8, 86.5]
     assert lines[telling.METHODS["scratch"]].get_linestyle() == "None"
+    assert telling.METHODS["untrained"] not in lines
     text = page.page("transfer", results)
-    assert "22.8 % and 86.5 % at 6" in text
-    estimate = results["pets_pretrained_minus_scratch_6"]
-    assert page.est(estimate) in text.split(page.PARTED)[0]
-    assert not {"None", "nan", "not known"} & set(text.replace(",", " ").split())
+    assert page.est(results["pets_pretrained_minus_scratch_6"]) in text.split(page.PARTED)[0]
+    assert not {"None", "nan"} & set(text.replace(",", " ").split())
 
 
-def test_a_method_that_is_not_there_changes_no_others_mark(stage, tmp_path, root):
-    results = saved(stage(untrained=False), tmp_path, root)
-    (axis,) = telling.figures(results)[0].draw().axes
-    marks = {line.get_label(): line.get_marker() for line in axis.lines}
-    assert marks[telling.METHODS["scratch"]] == "s"
-    assert telling.METHODS["untrained"] not in marks
+def test_nothing_to_run_is_said(stage, tmp_path, root):
+    results = saved("transfer", stage(run=False), tmp_path, root)
+    assert not results.estimates
+    assert (telling.figures(results), telling.tables(results)) == ([], {})
+    assert "None" not in page.page("transfer", results)
 
 
 # ------------------------------------------------------------------------------------------ PASCAL
@@ -312,26 +265,26 @@ VOC = TargetOptions(run=True, protocol="voc", year=2012, paper="table6", scratch
 def voc_set(n=60):
     """Photos that show one or two of three things, some of them doubtfully; features tell which."""
     rng = np.random.default_rng(0)
-    labels, attributes, values = {}, {}, {}
+    attributes, values = {}, {}
+    first = np.arange(n) % 3
     for split in ("train", "val"):
-        first = np.arange(n) % 3
         shown = np.zeros((n, 3), bool)
         shown[np.arange(n), first] = True
-        more = rng.integers(3, size=n)
-        shown[np.arange(n)[: n // 2], more[: n // 2]] = True
+        shown[np.arange(n // 2), rng.integers(3, size=n // 2)] = True
         doubtful = ~shown & (rng.random((n, 3)) < 0.1)
-        labels[split] = first
         words = [[" ".join(np.array(IDS)[row]) for row in each] for each in (shown, doubtful)]
-        attributes[split] = dict(zip(("present", "difficult"), words, strict=True))
-        own = rng.normal(size=(n, 12)) + 0.0
+        attributes[split] = {
+            k: np.array(w) for k, w in zip(("present", "difficult"), words, strict=True)
+        }
+        own = rng.normal(size=(n, 12))
         own[:, :3] += 3 * (shown | doubtful)
-        values[split] = {"trained": own, "untrained": rng.normal(size=(n, 12))}
-    return FakeSet(labels, IDS, attributes), values
+        values[split] = {"trained": {7: own}, "untrained": {7: rng.normal(size=(n, 12))}}
+    return fake_set(IDS, {"train": first, "val": first}, attributes), values
 
 
 def test_pascal_is_scored_by_class_without_the_difficult_images(tmp_path, monkeypatch):
     data, values = voc_set()
-    store = write_features(tmp_path, {"voc2012": values})
+    store = write_store(tmp_path, "voc2012", values, "mobile")
     scored = []
     whole = pascal.precisions
 
@@ -344,7 +297,6 @@ def test_pascal_is_scored_by_class_without_the_difficult_images(tmp_path, monkey
     found = pascal.measure_pascal("voc2012", VOC, data, store, out, CFG)
     facts = found.facts
     assert (facts["train_images"], facts["test_images"], facts["left_out"]) == (59, 58, 3)
-    assert not facts["eleven_points"]
     texts = data.split("val").attributes
     difficult = np.array([[c in t.split() for c in IDS] for t in texts["difficult"]])
     softmax, present, counts = next(each for each in scored if len(each[0]) == 58)
@@ -355,7 +307,6 @@ def test_pascal_is_scored_by_class_without_the_difficult_images(tmp_path, monkey
         found.estimates[f"voc2012_{row}_map"] for row in ("sigmoids", "softmax", "untrained")
     )
     assert sigmoids.value > max(85, control.value + 20)
-    assert own.value > control.value
     assert own.low < own.value < own.high
     table = found.tables["voc2012_precision"].records()
     keep = counts[:, 1]
@@ -367,27 +318,25 @@ def test_pascal_is_scored_by_class_without_the_difficult_images(tmp_path, monkey
 
 
 @pytest.mark.parametrize("year", [2007, 2012])
-def test_table_6_has_the_papers_columns_by_its_own_words(tmp_path, root, monkeypatch, year):
+def test_table_6_has_the_papers_columns_and_each_year_its_measure(
+    tmp_path, root, monkeypatch, year
+):
     data, values = voc_set()
     name = f"voc{year}"
-    write_features(tmp_path / "codes", {name: values})
+    write_store(tmp_path / "codes", name, values, "mobile")
     write_overlap(tmp_path, {name: {"train": [], "val": []}})
     monkeypatch.setattr(transfer.Prepared, "open", lambda path: data)
     target = VOC.model_copy(update={"year": year})
     cfg = CFG.model_copy(update={"targets": {name: target}})
-    results = saved(transfer.run(cfg, paths_in(tmp_path, root)), tmp_path, root)
+    results = saved("transfer", transfer.run(cfg, paths_in(tmp_path, root)), tmp_path, root)
     shown = telling.tables(results)[f"{name}_precision"]
     rows = shown.rows(results.tables[f"{name}_precision"])
-    assert shown.headings[1] == "the paper: Sande et al. 2012"
     assert [row[3] for row in rows] == [96.0, 77.1, 76.1, 79.0]  # aeroplane, bicycle, TV, mean
-    assert rows[-1][4] == pytest.approx(results[f"{name}_softmax_map"].value)
-    text = page.page("transfer", results)
-    assert ("scored on the validation part" in text) == (year == 2012)
-    assert ("eleven points" in text) == (year == 2007)
-    facts = results.facts["targets"][name]
     own = results[f"{name}_softmax_map"].value
+    assert rows[-1][4] == pytest.approx(own)
+    facts = results.facts["targets"][name]
     assert (facts["area"]["softmax"] == pytest.approx(own)) == (year == 2012)
     (figure,) = telling.figures(results)
-    assert figure.name == f"{name}_precision"
-    (legend,) = figure.draw().legends
-    assert legend.texts[-1].get_text() == "the paper: the net trained on ImageNet"
+    assert figure.draw().legends
+    text = page.page("transfer", results)
+    assert not {"None", "nan"} & set(text.replace(",", " ").split())
