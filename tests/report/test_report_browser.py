@@ -78,6 +78,10 @@ def test_a_curve_tells_its_values_and_follows_the_colour_scheme(chromium, site):
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.locator("#chart-error .hoverlayer text").first.wait_for()
         assert "ZFNet, training" in chart.locator(".hoverlayer").text_content()
+        page.locator("[data-net=alexnet]").click()  # hides its two lines, there and elsewhere
+        for name, left in (("error", 3), ("loss", 2)):  # chance is a line too
+            lines = f"document.querySelectorAll('#chart-{name} .scatterlayer .trace').length"
+            page.wait_for_function(f"{lines} === {left}")
         assert problems == []
 
 

@@ -49,9 +49,6 @@ def test_durations(seconds, text):
     assert formats.duration(seconds) == text
 
 
-def test_dates_and_shares():
+def test_dates():
     assert formats.date("2026-11-22T00:09:25Z") == "2026-11-22 00:09 UTC"
     assert formats.date(None) == "–"
-    assert formats.share(30, 60) == 50
-    assert formats.share(1, 0) == 0
-    assert formats.share(-3, 100) == 0

@@ -138,15 +138,6 @@ def test_an_older_site_is_replaced_but_no_other_folder(tmp_path, monkeypatch):
     assert (other / "chapter.tex").is_file()
 
 
-def test_many_studies_share_one_entry_in_the_head(tmp_path):
-    for name in ("features", "evolution", "invariance", "correspondence", "ablation", "probe"):
-        fabricate.result(tmp_path, name)
-    build(gather(tmp_path), tmp_path / "reports")
-    head = page(tmp_path / "reports", "studies/ablation.html").partition("<main")[0]
-    assert "../index.html#studies" in head
-    assert "probe.html" not in head
-
-
 @pytest.mark.parametrize(("height", "first"), [(800, 0), (400, 125)])  # px of 320 wide; of 450
 def test_a_card_shows_the_top_of_a_tall_picture_and_all_of_a_wide_one(tmp_path, height, first):
     picture = Image.new("RGB", (320 if height > 400 else 1440, height), "red")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,58 +41,46 @@ class StudyLinks:
 
     `numbers`: the place of each number, by key. `picture`: its key figure, small, which leads to
     `figure`. `files`: the stage's files in the checkout, with an empty href where the site does not
-    lie beside them.
+    lie beside them; None where the stage has not run.
     """
 
     page: Link
     numbers: Mapping[str, str] = field(default_factory=dict)
+    files: Link | None = None
     figure: str = ""
     picture: Placed | None = None
     explorer: Link | None = None
-    files: Sequence[Link] = ()
 
 
-def rows(
-    document: Mapping[str, Any] | None, links: Mapping[str, StudyLinks]
-) -> list[dict[str, Any]]:
-    """One row a claim, in the file's order; empty without a document.
+def rows(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[dict[str, Any]]:
+    """One row a claim, in the file's order.
 
     `links`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
     """
-    claims = (document or {}).get("claims", {})
-    return [_row(name, claim, links) for name, claim in claims.items()]
+    return [_row(name, claim, links) for name, claim in document["claims"].items()]
 
 
-def lead(document: Mapping[str, Any] | None) -> str:
-    """How many claims came out how, in one sentence; "" without a document."""
-    if not document:
-        return ""
+def lead(document: Mapping[str, Any]) -> str:
+    """How many claims came out how, in one sentence."""
     counts = [f"{word} {count}" for word, count in document["counts"].items() if count]
     return f"{len(document['claims'])} claims of the paper: {', '.join(counts)}."
 
 
-def legend(document: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """What those verdicts mean that need a word, where they occur."""
-    counts = (document or {}).get("counts", {})
-    return [(word, meaning) for word, meaning in LEGEND if counts.get(word)]
-
-
-def caution(document: Mapping[str, Any] | None) -> str:
+def caution(document: Mapping[str, Any]) -> str:
     """What the verdicts of rendered images do not show; "" of photographs."""
-    if not document or not document["run"]["rendered"]:
-        return ""
-    return (
+    words = (
         "The images of this run are rendered: “holds here” and “fails here” are about them, and "
         "prove nothing about photographs."
     )
+    return words if document["run"]["rendered"] else ""
 
 
-def notes(document: Mapping[str, Any] | None) -> list[str]:
+def notes(document: Mapping[str, Any]) -> list[str]:
     """How all were judged: the correction, later edits of the rules."""
-    if not document:
-        return []
-    first = f"{document['correction']} Claims judged here: {document['family']}."
-    return [first, *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"])]
+    return [
+        f"{document['correction']} Claims judged here: {document['family']}.",
+        *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"]),
+    ]
 
 
 def measured(entry: Mapping[str, Any]) -> str:
@@ -133,7 +121,7 @@ def _row(name: str, claim: Mapping[str, Any], links: Mapping[str, StudyLinks]) -
         ],
         "links": there,
         "explorers": list(dict.fromkeys(one.explorer for one in there if one.explorer)),
-        "files": [link for one in there for link in one.files],
+        "files": [one.files for one in there if one.files],
     }
 
 

@@ -96,16 +96,12 @@ def validation_error(net: NetRun, crops: str = "val") -> Estimate | None:
 
 
 def error_rows(nets: Iterable[NetRun]) -> list[dict[str, Any]]:
-    """One row per net with a validation error; places on the 0 to 100 scale included."""
+    """One row per net with a validation error."""
     return [
         {
             "net": net.title,
             "error": text(error),
-            "at": formats.share(error.value, 100),
-            "low": None if error.low is None else formats.share(error.low, 100),
-            "high": None if error.high is None else formats.share(error.high, 100),
-            "n": error.n,
-            "note": error.note,
+            "estimate": error,
             "lost": net.words.get("status") == AT_CHANCE,
         }
         for net in nets

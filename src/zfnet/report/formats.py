@@ -54,11 +54,6 @@ def date(iso: str | None) -> str:
     return f"{day} {clock[:5]} UTC" if clock else day
 
 
-def share(value: float, of: float) -> float:
-    """`value` as percent of `of`, kept within 0..100."""
-    return 0.0 if of <= 0 else min(100.0, max(0.0, 100.0 * value / of))
-
-
 def numeric_columns(rows: Sequence[Sequence[Any]]) -> list[int]:
     """Columns, the first left out, that hold numbers only."""
     columns = [[cell for cell in column if cell is not None] for column in zip(*rows, strict=True)]

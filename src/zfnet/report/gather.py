@@ -18,7 +18,6 @@ from zfnet.figures.departures import departures
 from zfnet.files import read_json
 from zfnet.models.trained import TrainedNet, read_history
 from zfnet.pipeline.registry import CONFIG_FILE, NETS, STAGES, title_of
-from zfnet.pipeline.studies import STUDIES
 from zfnet.report.study import load_study, studies_in
 from zfnet.results import read_metrics
 from zfnet.stats.estimate import Estimate
@@ -67,7 +66,6 @@ class PreparedData:
 
     meta: dict[str, Any]
     quarantine: list[list[str]]  # file, split, reason
-    scan_date: str | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Evidence:
     """All that one run of the pipeline left behind.
 
     `config_text`: the composed configuration as it lies on disk, None without one. `studies`: as
-    `load_study` gives them; `planned`: those that have not run. `timings`: by stage.
+    `load_study` gives them. `timings`: by stage.
     """
 
     root: Path
@@ -94,7 +92,6 @@ class Evidence:
     data: PreparedData | None
     nets: list[NetRun]
     studies: dict[str, dict[str, Any]]
-    planned: list[str]
     timings: dict[str, dict[str, Any]]
     tracking: dict[str, Any] | None
     claims: dict[str, Any] | None
@@ -115,15 +112,13 @@ def gather(root: Path) -> Evidence:
         if _is_timed(stage.stem)
     }
     results = root / "results"
-    studies = {name: load_study(name, root) for name in studies_in(results)}
     return Evidence(
         root=root,
         config_text=file.read_text(encoding="utf-8") if config else None,
         config=config,
         data=_prepared(root),
         nets=_nets(root, config, timings),
-        studies=studies,
-        planned=[name for name, row in STUDIES.items() if row.measures and name not in studies],
+        studies={name: load_study(name, root) for name in studies_in(results)},
         timings=timings,
         tracking=read_json(results / "track.json", missing_ok=True) or None,
         claims=read_json(results / "claims.json", missing_ok=True) or None,
@@ -146,9 +141,7 @@ def _prepared(root: Path) -> PreparedData | None:
     if (folder / "quarantine.csv").is_file():
         with (folder / "quarantine.csv").open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream))[1:]
-    # Prepare walks the source when it runs, so the day it started is the day of the scan.
-    timing = read_json(root / "timing" / "prepare.json", missing_ok=True)
-    return PreparedData(meta, rows, timing.get("started"))
+    return PreparedData(meta, rows)
 
 
 def _nets(

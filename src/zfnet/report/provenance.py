@@ -43,7 +43,8 @@ def data_facts(evidence: Evidence) -> list[dict[str, Any]]:
         facts.append(fact("Generator", made))
     return [
         *facts,
-        fact("Source scanned", formats.date(evidence.data.scan_date)),
+        # Prepare walks the source when it runs: the day it started is the day of the scan.
+        fact("Source scanned", formats.date(evidence.timings.get("prepare", {}).get("started"))),
         fact("Fingerprint", meta.get("fingerprint"), "SHA-256 of the stored images and labels"),
     ]
 
@@ -80,7 +81,7 @@ def stage_times(timings: Timings, hosts: Sequence[Mapping[str, Any]]) -> list[di
             {
                 "stage": stage,
                 "time": formats.duration(timing.get("seconds")),
-                "share": formats.share(float(timing.get("seconds") or 0), longest),
+                "share": 100 * float(timing.get("seconds") or 0) / longest if longest else 0,
                 "rate": None if rate is None else round(float(rate)),
                 "memory": _memory(timing),
                 "started": formats.date(timing.get("started")),

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,19 +37,23 @@ class Record:
     """What one W&B run will hold.
 
     `key`: what it is about: "train <net>", a study's name or "verdicts". `history`: numbers by
-    step, which is the epoch. `panels`: called for (step, key, panel) of each picture that has one
-    for every epoch. Figures and tables are logged at the last step.
+    step, which is the epoch. `panels`: (step, key, panel) of each picture that has one for every
+    epoch, made as they are asked for. Figures and tables are logged at the last step.
     """
 
     id: str
     key: str
-    job_type: str
     tags: list[str]
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     figures: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
-    panels: Callable[[], Iterator[tuple[int, str, Panel]]] = field(default=lambda: iter(()))
+    panels: Iterable[tuple[int, str, Panel]] = ()
+
+    @property
+    def job_type(self) -> str:
+        """W&B's word for the kind of a run."""
+        return self.key.partition(" ")[0]
 
 
 # ------------------------------------------------------------------------------------- naming
@@ -117,7 +121,6 @@ def _net_record(net: NetRun, evidence: Evidence, fingerprint: str | None, group:
     return Record(
         id=net_id(group, evidence.config, fingerprint, net.name),
         key=f"train {net.name}",
-        job_type="train",
         tags=tags_of(evidence.config, "train", net.name),
         history=dict(enumerate(rows, start=1)),
         summary=_summary(net.estimates) | net.words,
@@ -131,13 +134,12 @@ def _study_record(name: str, study: Mapping[str, Any], evidence: Evidence, group
     return Record(
         id=run_id(group, name, (results.folder / FILE).read_text(encoding="utf-8")),
         key=name,
-        job_type=name,
         tags=tags_of(evidence.config, name, results.net, study["paper"]),
         history=settling(study) if by_epoch else {},
         summary=_summary(results.estimates),
         figures=study["figures"],
         tables={NUMBERS: _numbers(results.estimates)} | tables,
-        panels=(lambda: panels(study, evidence.root)) if by_epoch else lambda: iter(()),
+        panels=panels(study, evidence.root) if by_epoch else (),
     )
 
 
@@ -154,7 +156,6 @@ def _verdict_record(document: Mapping[str, Any], evidence: Evidence, group: str)
     return Record(
         id=run_id(group, VERDICTS, document),
         key=VERDICTS,
-        job_type=VERDICTS,
         tags=tags_of(evidence.config, VERDICTS),
         summary=summary,
         tables={CLAIMS: Table(CLAIM_COLUMNS, rows)},

@@ -25,7 +25,6 @@ HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
 ROWS_SHOWN = 40
 FILES_SHOWN = 200
-STUDIES_IN_NAV = 5
 
 
 def powers(text: str) -> Markup:
@@ -98,23 +97,29 @@ class _Site:
     def index(self) -> None:
         """The first page: what ran, whether the nets work, a card for each study."""
         evidence = self.evidence
+        document = evidence.claims
+        counts = document["counts"] if document else {}
         rows = facts.error_rows(evidence.nets)
-        notes = {row["note"] for row in rows if row["note"]}
+        notes = {row["estimate"].note for row in rows} - {""}
         self._write(
             "index.html",
             "index.html.j2",
             lead=facts.lead(evidence),
-            claims=claims.rows(evidence.claims, self._links()),
-            claims_lead=claims.lead(evidence.claims),
-            claims_legend=claims.legend(evidence.claims),
-            claims_caution=claims.caution(evidence.claims),
-            claims_notes=claims.notes(evidence.claims),
+            claims=document and claims.rows(document, self._links(document)),
+            claims_lead=document and claims.lead(document),
+            claims_legend=[(word, text) for word, text in claims.LEGEND if counts.get(word)],
+            claims_caution=document and claims.caution(document),
+            claims_notes=document and claims.notes(document),
             glance=facts.glance(evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
             chance=self.chance,
             cards=self.cards.values(),
-            planned={name: STUDIES[name] for name in evidence.planned},
+            planned={
+                name: row
+                for name, row in STUDIES.items()
+                if row.measures and name not in evidence.studies
+            },
         )
 
     def training(self) -> None:
@@ -213,14 +218,10 @@ class _Site:
             shutil.copyfile(charts.plotly_script(), script)
 
     def _write(self, href: str, template: str, **values: Any) -> None:
-        studies = [Link("index.html#studies", "Studies")]
-        if len(self.evidence.studies) <= STUDIES_IN_NAV:
-            pages = map(self._page, self.evidence.studies)
-            studies = [Link(page.href, page.text.partition(":")[0]) for page in pages]
         nav = [
             Link("index.html", "Overview"),
             Link("training.html", "Training"),
-            *studies,
+            Link("index.html#studies", "Studies"),
             *(Link(item.href, item.title) for item in self.explorers if item.href),
             Link("run.html", "Run"),
         ]
@@ -255,10 +256,9 @@ class _Site:
             for figure in self.evidence.studies[name]["figures"]
         ]
 
-    def _links(self) -> dict[str, StudyLinks]:
+    def _links(self, document: Mapping[str, Any]) -> dict[str, StudyLinks]:
         """Where the evidence behind the claims stands: the studies' pages, the nets' trainings."""
-        judged = (self.evidence.claims or {}).get("claims", {}).values()
-        asked = {study for claim in judged for study in claim["studies"]}
+        asked = {study for claim in document["claims"].values() for study in claim["studies"]}
         training = StudyLinks(Link("training.html", "Training"))  # of a net that is not there
         links = {name: training for name in asked if name.startswith("train_")}
         links |= {f"train_{net.name}": self._net_links(net) for net in self.evidence.nets}
@@ -273,14 +273,14 @@ class _Site:
             figure=card["figure"],
             picture=card["picture"],
             explorer=Link(explorer.href, explorer.title) if explorer and explorer.href else None,
-            files=[self._files(f"results/{name}")],
+            files=self._files(f"results/{name}"),
         )
 
     def _net_links(self, net: NetRun) -> StudyLinks:
         metrics = facts.numbers(net.estimates, net.name)
         numbers = {item["key"]: f"training.html#{item['id']}" for item in metrics}
         page = Link("training.html", f"Training of {net.title}")
-        return StudyLinks(page, numbers, files=[self._files(f"models/{net.name}/final")])
+        return StudyLinks(page, numbers, self._files(f"models/{net.name}/final"))
 
     def _files(self, folder: str) -> Link:
         """A folder of the checkout, with an href where the site lies in that checkout."""

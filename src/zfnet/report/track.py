@@ -80,7 +80,6 @@ def live_logger(cfg: Any, paths: Paths, net: str) -> Live | None:
     record = Record(
         id=net_id(group, config, fingerprint_of(paths.root), net),
         key=f"train {net}",
-        job_type="train",
         tags=tags_of(config, "train", net),
     )
     with wandb_folder(paths.main):
@@ -221,7 +220,7 @@ def _panels(record: Record, scratch: Path) -> Iterator[tuple[int, str, Any]]:
     import wandb
 
     try:
-        for step, key, panel in record.panels():
+        for step, key, panel in record.panels:
             file = scratch / f"{key.replace('/', '_')}_{step}.webp"
             panel.picture.save(file, "WEBP", quality=QUALITY, method=2)
             yield step, key, wandb.Image(str(file), caption=panel.caption)

@@ -86,7 +86,8 @@ class _Book:
         if not nets:
             return []
         rows = [
-            [row["net"], row["error"], formats.number(row["n"])] for row in facts.error_rows(nets)
+            [row["net"], row["error"], formats.number(row["estimate"].n)]
+            for row in facts.error_rows(nets)
         ]
         trained = [net for net in nets if net.history]
         known = {name for net in trained for name in net.history}
