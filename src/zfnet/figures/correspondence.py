@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 from zfnet import paper
 from zfnet.figures.kit.dots import FAINT_HEX
 from zfnet.figures.kit.grid import resize
-from zfnet.figures.kit.show import NOTHING, Column, Figure, Shown
+from zfnet.figures.kit.show import NOTHING, Figure, Shown, all_columns
 from zfnet.figures.kit.style import (
     CATEGORICAL,
     MARK,
@@ -28,28 +28,42 @@ from zfnet.stats.estimate import Estimate, in_words
 CARD = "correspondence_faces"
 GREY = 128  # raw value of the squares
 WIDTH = 1200  # px of the sheet of faces, at most
-CHOICES = {
-    "measured": "as measured",
-    "size": "side of the squares, px",
-    "zeros": "features that do not change",
-    "places": "random places",
-    "tap": "layer read at",
+WORDS: dict[str, dict[Any, str]] = {
+    "choice": {
+        "measured": "as measured",
+        "size": "side of the squares, px",
+        "zeros": "features that do not change",
+        "places": "random places",
+        "tap": "layer read at",
+    },
+    "setting": {
+        "both": "left out: only features that change in both faces count",
+        "chance": "relative to unrelated changes with as many signs of each kind (1: unrelated)",
+        "shared": "shared by the faces of a group",
+        "face": "shared, relative to the middle of the parts",
+        "box": "within the object's box",
+        None: NOTHING,
+    },
+    "excluded": {
+        "": NOTHING,
+        "training": "in the training set",
+        "outside": "a part lies outside the net's view",
+        "small": "the face is too small: one square would hide two parts",
+        "few": "fewer than five faces of its class",
+        "left_over": "left over when groups were full",
+    },
+    "trained": {True: "yes", False: "no", None: "not known"},
 }
-SETTINGS = {
-    "both": "left out: only features that change in both faces count",
-    "chance": "relative to unrelated changes with as many signs of each kind (1: unrelated)",
-    "shared": "shared by the faces of a group",
-    "face": "shared, relative to the middle of the parts",
-    "box": "within the object's box",
-    None: NOTHING,
-}
-EXCLUDED = {
-    "": NOTHING,
-    "training": "in the training set",
-    "outside": "a part lies outside the net's view",
-    "small": "the face is too small: one square would hide two parts",
-    "few": "fewer than five faces of its class",
-    "left_over": "left over when groups were full",
+HEADINGS = {
+    "delta": "Δ, 95 % interval",
+    "spread": "± over pairs",
+    "minus_random": "Δ − random, 95 % interval",
+    "unchanged": "features unchanged",
+    "paper": "the paper's Δ ±",
+    "setting": "changed to",
+    "gap": "parts − random, 95 % interval",
+    "excluded": "left out because",
+    "trained": "in the training set",
 }
 
 
@@ -89,62 +103,33 @@ def figures(results: Results) -> list[Figure]:
 
 def tables(results: Results) -> dict[str, Shown]:
     """Table 1 with the paper's, the other choices and every face, as far as they were measured."""
-    shown = {
-        "sensitivity": Shown(
-            [
-                Column("choice", "choice", words=CHOICES),
-                Column("setting", "changed to", words=SETTINGS),
-                Column("layer", "layer"),
-                Column("gap", "parts − random, 95 % interval", interval=True),
-                Column("p", "p"),
-                Column("images", "images"),
-            ],
-            "One choice changed at a time, the same faces throughout. Below 0: hiding a part "
-            "changes the features of all faces more alike than hiding random places does. Where "
-            "the faces share their random places, p shuffles them all the same.",
-        ),
-        "images": Shown(
-            [
-                Column("image", "image"),
-                Column("class", "class"),
-                Column("group", "group"),
-                Column("excluded", "left out because", words=EXCLUDED),
-                Column(
-                    "trained",
-                    "in the training set",
-                    words={True: "yes", False: "no", None: "not known"},
-                ),
-            ],
-            "Every face with known parts, and the group that it was compared in.",
-        ),
+    captions = {
+        "table1": "Δ: share of features whose change has another sign in another face (lower: more "
+        "alike). ± over pairs: standard deviation over a group's pairs, mean over groups; the "
+        "paper does not say what its ± spans. p: one-sided permutation test of Δ being lower.",
+        "sensitivity": "One choice changed at a time, the same faces throughout. Below 0: hiding a "
+        "part changes the features of all faces more alike than hiding random places does. Where "
+        "the faces share their random places, p shuffles them all the same.",
+        "images": "Every face with known parts, and the group that it was compared in.",
     }
-    found = {"table1": _table1(results)} if results.facts["measured"] else {}
-    return found | {name: one for name, one in shown.items() if name in results.tables}
+    measured = dict(results.tables)
+    if "table1" in measured:
+        measured["table1"] = _with_paper(results)
+    return {
+        name: all_columns(measured[name], caption, HEADINGS, WORDS)
+        for name, caption in captions.items()
+        if name in measured
+    }
 
 
-def _table1(results: Results) -> Shown:
+def _with_paper(results: Results) -> Table:
     printed = paper.tables(results.root)["table1"]
     records = []
     for record in results.tables["table1"].records():
         cell = printed.get(record["hidden"], f"layer{record['layer']}")
-        told = words(record["hidden"]) if record["hidden"] != "parts" else "mean over the parts"
-        records.append({**record, "hidden": told, "paper": str(cell) if cell else NOTHING})
-    return Shown(
-        [
-            Column("layer", "layer"),
-            Column("hidden", "hidden"),
-            Column("delta", "Δ, 95 % interval", interval=True),
-            Column("spread", "± over pairs"),
-            Column("paper", "the paper's Δ ±"),
-            Column("minus_random", "Δ − random, 95 % interval", interval=True),
-            Column("p", "p"),
-            Column("unchanged", "features unchanged"),
-        ],
-        "Δ: share of features whose change has another sign in another face (lower: more alike). "
-        "± over pairs: standard deviation over a group's pairs, mean over groups; the paper does "
-        "not say what its ± spans. p: one-sided permutation test of Δ being lower.",
-        Table.of(records),
-    )
+        named = words(record["hidden"]) if record["hidden"] != "parts" else "mean over the parts"
+        records.append({**record, "hidden": named, "paper": str(cell) if cell else NOTHING})
+    return Table.of(records)
 
 
 def words(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zfnet.figures.kit.maps import shorten
-from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.figures.kit.show import Figure, Shown, all_columns
 from zfnet.figures.kit.style import CATEGORICAL, figure, tidy
 from zfnet.results import Results, Table
 
@@ -34,11 +34,12 @@ WORDS = {
     },
 }
 HEADINGS = {
-    "raw_slope": "slope, layer's own units", "slope": "slope, relative",
-    "straight": "straight up to", "slope_ratio": "slope ratio", "straightness": "straightness",
-    "p_end": "p at the end", "p_clean": "p(true class), unchanged",
+    "raw_slope": "slope, layer's own units",
+    "slope": "slope, relative",
+    "straight": "straight up to",
+    "p_clean": "p(true class), unchanged",
     **{f"p_{turn}": f"p at {turn}°" for turn in QUARTERS},
-}  # fmt: skip
+}
 
 
 def figures(results: Results) -> list[Figure]:
@@ -102,22 +103,9 @@ def tables(results: Results) -> dict[str, Shown]:
     }
     measured = {**results.tables, "classes": _quarters(results)}
     return {
-        name: Shown(
-            [
-                Column(key, _heading(key), f"{key}_low" in measured[name].columns, WORDS.get(key))
-                for key in measured[name].columns
-                if not key.endswith(("_low", "_high"))
-            ],
-            caption,
-            measured[name],
-        )
+        name: all_columns(measured[name], caption, HEADINGS, WORDS)
         for name, caption in captions.items()
     }
-
-
-def _heading(key: str) -> str:
-    name, _, rest = key.partition("_")
-    return f"{name}: {HEADINGS[rest]}" if name in TITLES else HEADINGS.get(key, key)
 
 
 def _compared(results: Results) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from zfnet.figures.kit.maps import (
     shorten,
 )
 from zfnet.figures.kit.pairs import Pairs, paired_dots
-from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.figures.kit.show import Figure, Shown, all_columns
 from zfnet.results import Results
 
 CARD = "occlusion_1"
@@ -39,6 +39,17 @@ CHOICES = {
     "fill": "fill",
     "layer": "layer watched",
 }
+HEADINGS = {
+    "output": "output watched",
+    "setting": "changed to",
+    "size_px": "square, px",
+    "stride_px": "step, px",
+    "inside_minus_outside": "inside − outside box",
+    "projection_correlation": "correlation with own projection",
+    "projection_correlation_other": "with other images'",
+    "projection_correlation_gain": "difference, 95 % interval",
+    "field_share": "field / image side",
+}
 
 
 def figures(results: Results) -> list[Figure]:
@@ -49,40 +60,17 @@ def figures(results: Results) -> list[Figure]:
 
 def tables(results: Results) -> dict[str, Shown]:
     """The images measured, and the numbers under other choices."""
-    columns = [
-        Column("image", "image"),
-        Column("class", "class"),
-        Column("output", "output watched"),
-        Column("p_clean", "p clean"),
-        Column("worst_drop", "worst drop"),
-        Column("label_changed", "label changed"),
-        Column("drop_inside_box", "drop inside box"),
-        Column("drop_outside_box", "drop outside box"),
-        Column("map", "map"),
-        Column("activity_drop", "activity drop"),
-        Column("projection_correlation", "correlation with own projection"),
-        Column("projection_correlation_other", "with other images'"),
-    ]
-    varied = [
-        Column("choice", "choice", words=CHOICES),
-        Column("setting", "changed to"),
-        Column("images", "images"),
-        Column("size_px", "square, px"),
-        Column("stride_px", "step, px"),
-        Column("worst_drop", "worst drop"),
-        Column("inside_minus_outside", "inside − outside box"),
-        Column("projection_correlation", "correlation"),
-        Column("projection_correlation_other", "with other images'"),
-        Column("projection_correlation_gain", "difference, 95 % interval", interval=True),
-        Column("field_share", "field / image side"),
-    ]
     first = f"The first {results.facts['drawn']} are drawn."
+    unshown = ("known", "inside_minus_outside", "projection_correlation_gain")
+    images = f"Every image measured. Drops are of p(class). {first}"
+    varied = (
+        "Means over the first images measured, one choice changed at a time. Interval: Student's, "
+        "over images."
+    )
     return {
-        "images": Shown(columns, f"Every image measured. Drops are of p(class). {first}"),
-        "sensitivity": Shown(
-            varied,
-            "Means over the first images measured, one choice changed at a time. Interval: "
-            "Student's, over images.",
+        "images": all_columns(results.tables["images"], images, HEADINGS, hide=unshown),
+        "sensitivity": all_columns(
+            results.tables["sensitivity"], varied, HEADINGS, {"choice": CHOICES}
         ),
     }
 
@@ -207,9 +195,9 @@ def _others(results: Results, i: int) -> list[int]:
 def _draw(results: Results, i: int) -> Any:
     facts = results.facts
     finer = ("probability", "label", "activity", "rows", "cols")
-    whole = ("unit", "clean_probability", "clean_label", "clean_activity")
+    clean = ("unit", "clean_probability", "clean_label", "clean_activity")
     arrays = {name: results.array(f"drawn_{name}") for name in finer}
-    arrays |= {name: results.array(name) for name in whole}
+    arrays |= {name: results.array(name) for name in clean}
     y0, x0, y1, x1 = (float(v) for v in results.array("drawn_boxes")[i])
     panels = row_panels(
         arrays,

@@ -11,7 +11,7 @@ from zfnet import paper
 from zfnet.data.store import Prepared
 from zfnet.figures.kit.grid import resize
 from zfnet.figures.kit.maps import shorten
-from zfnet.figures.kit.show import Column, Figure, Shown
+from zfnet.figures.kit.show import Figure, Shown, all_columns
 from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, tidy, write
 from zfnet.results import Results, Table
 
@@ -21,13 +21,18 @@ COLUMNS, WIDTH, GAP, APART = 4, 1200, 4, 24  # pairs in a row, and px of the she
 TITLE, HEAD, FOOT = 44, 28, 30  # px above and below pairs
 PAPER = ("shared", "images", "most_in_a_class")
 HEADINGS = {
-    "shared": "shared with the source", "percent": "%", "most_in_a_class": "most in a class",
-    "class_most": "that class", "flipped": "mirrored", "flipped_pairs": "mirrored pairs",
-    "source_image": "source image", "source_class": "source class",
-    "paper_shared": "paper: shared", "paper_images": "paper: of images",
-    "paper_most_in_a_class": "paper: most in a class", "repeated": "images that come again",
-    "val_in_train": "validation images also in training", "strongest": "strongest correlation",
-}  # fmt: skip
+    "shared": "shared with the source",
+    "percent": "%",
+    "class_most": "that class",
+    "flipped": "mirrored",
+    "flipped_pairs": "mirrored pairs",
+    "paper_shared": "paper: shared",
+    "paper_images": "paper: of images",
+    "paper_most_in_a_class": "paper: most in a class",
+    "repeated": "images that come again",
+    "val_in_train": "validation images also in training",
+    "strongest": "strongest correlation",
+}
 UNSHOWN = ("split", "row", "source_split", "source_row")
 WORDS = {"flipped": {True: "yes", False: "no"}}
 
@@ -82,14 +87,9 @@ def tables(results: Results) -> dict[str, Shown]:
     }
     measured = {**results.tables, "shared": _with_paper(results)}
     return {
-        name: Shown(
-            [Column(key, HEADINGS.get(key, key), words=WORDS.get(key))
-             for key in measured[name].columns if key not in UNSHOWN],
-            caption,
-            measured[name],
-        )
+        name: all_columns(measured[name], caption, HEADINGS, WORDS, UNSHOWN)
         for name, caption in shown.items()
-    }  # fmt: skip
+    }
 
 
 def _with_paper(results: Results) -> Table:

@@ -6,7 +6,7 @@ CARD, the name of the figure that stands for the study. It reads `Results` and p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,6 +75,32 @@ class Shown:
     def headings(self) -> list[str]:
         """The columns' heads."""
         return [column.heading for column in self.columns]
+
+
+def all_columns(
+    table: Table,
+    caption: str,
+    headings: Mapping[str, str],
+    words: Mapping[str, Mapping[Any, str]] | None = None,
+    hide: Collection[str] = (),
+) -> Shown:
+    """A table with all its columns but those of `hide`; an interval stands with its value.
+
+    `headings`: by key, else the key itself in words. `words`: what to print instead of values, by
+    key.
+    """
+    ends = {f"{key}{end}" for key in table.columns for end in ("_low", "_high")}
+    columns = [
+        Column(
+            key,
+            headings.get(key, key.replace("_", " ")),
+            f"{key}_low" in table.columns,
+            (words or {}).get(key),
+        )
+        for key in table.columns
+        if key not in ends and key not in hide
+    ]
+    return Shown(columns, caption, table)
 
 
 def to_image(drawn: Any) -> Any:
