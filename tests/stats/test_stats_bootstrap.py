@@ -41,13 +41,6 @@ def test_strata_are_resampled_each_by_itself() -> None:
     assert (found.n, found.covers) == (250, ("maps",))
 
 
-def test_any_statistic() -> None:
-    found = bootstrap([np.arange(9.0)], (0, 9), statistic=lambda x: np.median(x, axis=-1))
-    assert found.value == 4
-    assert found.low is not None
-    assert found.low == int(found.low)
-
-
 def test_too_few_units_have_no_interval() -> None:
     found = bootstrap_mean(np.array([3.0]), 0)
     assert (found.value, found.low, found.high, found.n) == (3.0, None, None, 1)

@@ -36,11 +36,7 @@ def test_student_interval_is_the_textbooks() -> None:
 def test_student_leaves_out_the_unknown_and_keeps_to_the_limits() -> None:
     found = student_mean(np.array([0.9, 1.0, np.nan]), limits=(0, 1))
     assert (found.n, found.high) == (2, 1.0)
-
-
-def test_one_member_has_no_interval() -> None:
-    found = student_mean(np.array([3.0]), unit="points")
-    assert (found.value, found.low, found.high) == (3.0, None, None)
+    assert student_mean(np.array([3.0])).low is None
 
 
 def test_holm_by_hand() -> None:

@@ -29,22 +29,14 @@ def errors(n, *places):
 
 
 # ------------------------------------------------------------------------------------ averages
-def test_the_mean_is_of_the_probabilities_not_of_the_votes():
-    # two nets lean to class 1 by a little, one is sure of class 0
-    tables = [
-        np.array([row], np.float32) for row in ([0.45, 0.55, 0], [0.45, 0.55, 0], [0.9, 0.1, 0])
-    ]
-    assert mean_top(tables, 2).tolist() == [[0, 1]]
 
 
-def test_nets_that_err_alone_are_outvoted_and_equals_go_to_the_lower_class(monkeypatch):
-    monkeypatch.setattr(paired, "BLOCK", 2)
-    tables = np.full((3, 5, 4), 0.2)
-    tables[:, :, 2] = 0.4
-    for k in range(3):
-        tables[k, k] = [0.5, 0.1, 0.3, 0.1]
-    assert mean_top(tables, 1)[:, 0].tolist() == [2] * 5
-    assert mean_top(iter(tables), 4)[4].tolist() == [2, 0, 1, 3]
+def test_the_mean_is_of_the_probabilities_not_of_the_votes(monkeypatch):
+    monkeypatch.setattr(paired, "BLOCK", 1)
+    # two nets lean to class 1 by a little, one is sure of class 0; equals go to the lower class
+    equal = [1 / 3] * 3
+    tables = np.array([[[0.45, 0.55, 0], equal], [[0.45, 0.55, 0], equal], [[0.9, 0.1, 0], equal]])
+    assert mean_top(iter(tables), 2).tolist() == [[0, 1], [0, 1]]
 
 
 # --------------------------------------------------------------------------------------- rates
@@ -77,14 +69,7 @@ def test_a_difference_counts_only_the_images_that_differ():
     assert found.images.half / (1.96 * se) == pytest.approx(1, abs=0.06)
     assert (found.trainings, found.both) == (None, None)
     assert found.widest is found.images
-
-
-def test_pairing_is_narrower_than_two_separate_samples():
-    both = np.arange(60)
-    together = difference(errors(400, both), errors(400, both[5:]), seed=0).images
-    apart = difference(errors(400, both), errors(400, both[5:] + 200), seed=0).images
-    assert together.value == apart.value
-    assert together.half < 0.4 * apart.half
+    assert difference(first, second, seed=0) == found != difference(first, second, seed=6)
 
 
 def test_over_trainings_and_both():
@@ -102,9 +87,6 @@ def test_over_trainings_and_both():
     assert (found.both.n, found.both.trainings) == (300, 3)
     assert found.both.covers == ("images", "trainings")
     assert found.widest is found.both
-    cells = found.record()
-    assert (cells["both"], cells["both_low"]) == (found.both.value, found.both.low)
-    assert cells["only_first"] == found.only_first
 
 
 def test_one_ensemble_has_no_interval_over_trainings():
@@ -120,17 +102,9 @@ def test_one_ensemble_has_no_interval_over_trainings():
     assert found.images.half / (1.96 * se) == pytest.approx(1, abs=0.06)
     assert (found.images.trainings, found.images.covers) == (3, ("images",))
     assert found.images.freedom == 399
-    assert found.only_first == int((ensemble & ~members)[0].sum())
     assert difference(members, ensemble, seed=0).images.value == pytest.approx(-mean)
     # the same rows as pairs of trainings are far less sure
     assert difference(np.repeat(ensemble, 3, 0), members, seed=0).both is not None
-
-
-def test_trainings_that_do_not_differ_leave_images_as_the_only_source():
-    first, second = errors(100, range(20)), errors(100, range(5))
-    found = difference(np.repeat(first, 3, 0), np.repeat(second, 3, 0), seed=0)
-    assert found.both.low == pytest.approx(found.images.low, abs=0.8)
-    assert found.trainings.low == found.trainings.high == pytest.approx(15.0)
 
 
 def test_equal_predictions_have_no_interval():
@@ -139,12 +113,6 @@ def test_equal_predictions_have_no_interval():
     assert (found.images.value, found.images.low, found.p) == (0.0, None, 1.0)
     same = combination([(1.0, wrong), (-1.0, wrong)], seed=0)
     assert (same.value, same.low, same.high) == (0.0, None, None)
-
-
-def test_the_same_seed_gives_the_same_interval():
-    first, second = errors(100, range(30)), errors(100, range(10, 50))
-    assert difference(first, second, seed=5) == difference(first, second, seed=5)
-    assert difference(first, second, seed=5) != difference(first, second, seed=6)
 
 
 # ------------------------------------------------------------------------ images and trainings
@@ -210,7 +178,7 @@ def test_a_combination_of_four_nets():
     assert found.half / (1.96 * se) == pytest.approx(1, abs=0.06)
 
 
-@pytest.mark.parametrize("counts", [(0, 0), (0, 6), (2, 8), (3, 11), (7, 8), (1, 1)])
+@pytest.mark.parametrize("counts", [(0, 0), (0, 6), (3, 8), (5, 5)])
 def test_mcnemar_against_counting_every_outcome(counts):
     n = sum(counts)
     extreme = abs(counts[0] - n / 2)

@@ -51,7 +51,7 @@ def test_the_area_is_scikit_learns_where_precision_falls_by_itself():
 
     rng = np.random.default_rng(1)
     equal = 0
-    for _ in range(300):
+    for _ in range(120):
         positive, scores = rng.random(8) < 0.5, rng.permutation(8).astype(float)
         if not positive.any():
             continue
@@ -64,7 +64,7 @@ def test_the_area_is_scikit_learns_where_precision_falls_by_itself():
             equal += 1
         else:
             assert found > theirs
-    assert equal > 50
+    assert equal > 20
 
 
 @pytest.mark.parametrize("eleven_points", [False, True])
