@@ -8,7 +8,6 @@ from zfnet.figures.kit.maps import (
     cell_edges,
     label_order,
     panel_sheet,
-    shorten,
 )
 from zfnet.figures.kit.show import to_image
 
@@ -16,7 +15,7 @@ CENTRES = np.array([4.0, 8.0, 12.0, 14.0])
 COMMON = {"ys": CENTRES, "xs": CENTRES, "extent": (18, 18)}
 
 
-def row(title=""):
+def row(title):
     values = np.linspace(0, 1, 16).reshape(4, 4)
     labels = np.array([[1] * 4, [1] * 4, [1, 2, 2, 2], [1, 1, 0, 0]])
     panels = [
@@ -47,7 +46,6 @@ def test_a_sheet_keeps_panels_in_columns_and_the_strip_between_the_rows():
     assert placed["a"].y0 == placed["c"].y0
     assert placed["d"].x0 == placed["a"].x0
     assert placed["e"].x0 == placed["b"].x0
-    assert placed["e"].x0 < placed["c"].x0
     assert placed["e"].y1 < placed["a"].y0
     strip = [axis for axis in figure.axes if not axis.get_title() and axis.images]
     assert len(strip) == 6
@@ -55,20 +53,6 @@ def test_a_sheet_keeps_panels_in_columns_and_the_strip_between_the_rows():
         assert placed["e"].y1 < axis.get_position().y0
         assert axis.get_position().y1 < placed["a"].y0
     assert max(axis.get_position().x1 for axis in strip) < 1
-    assert {"others", "dog"} <= {text.get_text() for text in figure.texts}
-
-
-def test_a_sheet_without_strip_is_lower_by_it():
-    tile = np.full((30, 30, 3), 200, np.uint8)
-    strip = Strip("others", [(tile, tile)], ["cat"])
-    assert sheet(strip).get_size_inches()[1] > sheet().get_size_inches()[1] + 1
-    assert sheet(Strip("none", [], [])).get_size_inches()[1] == sheet().get_size_inches()[1]
-
-
-def test_the_image_s_own_projection_is_framed():
-    axes = {axis.get_title(): axis for axis in sheet().axes}
-    assert axes["c"].spines["left"].get_linewidth() == 3
-    assert axes["a"].spines["left"].get_linewidth() < 1
 
 
 def test_cells_cover_the_image_and_meet_halfway():
@@ -86,15 +70,16 @@ def test_legend_starts_with_the_clean_label_then_goes_by_area():
 def test_panels_have_equal_size_and_labelled_axes():
     figure = row("a title")
     images = [axis for axis in figure.axes if axis.get_title()]
-    assert [axis.get_title() for axis in images] == ["image", "p", "flat", "label"]
-    sizes = {
-        tuple(np.round(axis.get_position().size * figure.get_size_inches(), 6)) for axis in images
-    }
-    assert len(sizes) == 1
+    size = figure.get_size_inches()
+    assert len({tuple(np.round(axis.get_position().size * size, 6)) for axis in images}) == 1
     assert all(axis.get_xlabel() == "x (px)" for axis in images)
     assert images[0].get_ylabel() == "y (px)"
+    assert images[1].collections[0].get_clim() == (0.0, 1.0)
     texts = [text.get_text() for text in images[-1].get_legend().get_texts()]
     assert texts == ["dog", "gas pump", "cat"]
+    image = np.asarray(to_image(figure))  # nothing is drawn beyond the figure
+    border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, -2:].ravel()])
+    assert (border == 255).all()
 
 
 def test_a_part_of_an_image_has_its_own_numbers_and_room_for_them():
@@ -106,20 +91,3 @@ def test_a_part_of_an_image_has_its_own_numbers_and_room_for_them():
     assert [bool(axis.get_yticklabels()[0].get_text()) for axis in (whole, same)] == [True, False]
     gaps = [b.get_position().x0 - a.get_position().x1 for a, b in ((whole, same), (same, part))]
     assert gaps[1] > gaps[0]
-
-
-def test_heat_scale_is_the_one_asked_for():
-    assert row().axes[1].collections[0].get_clim() == (0.0, 1.0)
-
-
-def test_nothing_is_drawn_beyond_the_figure():
-    for figure in (row("title"), sheet()):
-        image = np.asarray(to_image(figure))
-        assert image.shape[2] == 3
-        border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, -2:].ravel()])
-        assert (border == 255).all()
-
-
-def test_names_are_shortened():
-    assert shorten("tabby, tabby cat", 20) == "tabby"
-    assert shorten("a very long class name indeed", 12) == "a very long…"
