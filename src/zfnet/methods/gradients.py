@@ -142,14 +142,14 @@ def project(
                     inspect_graph(output, found)
                     if unsupported == "error":
                         refuse_unsupported(model, found)
-                _check_connected(output, path)
-                seed = _seed(
-                    output.detach(),
-                    path,
-                    units[part],
-                    place[part] if isinstance(place, Tensor) else place,
-                    None if value is None else value[part],
-                )
+                if not output.requires_grad:
+                    raise UnsupportedModel(
+                        f"layer {path!r} is not connected to the image by autograd: the model "
+                        "detaches its tensors or turns gradients off before it"
+                    )
+                at = place[part] if isinstance(place, Tensor) else place
+                start = None if value is None else value[part]
+                seed = _seed(output.detach(), path, units[part], at, start)
                 # Not autograd.grad(output, leaf, seed): it imports sympy, seconds on first use.
                 (down,) = torch.autograd.grad((output * seed).sum(), leaf)
             result[part] = down
@@ -162,14 +162,6 @@ def _places(places: Places, n: int, device: torch.device) -> Places:
     if not isinstance(places, Tensor) or places.shape[-1:] != (2,) or places.is_floating_point():
         raise UserError('places must be None, "all" or integers (N, 2): row and column')
     return places.to(device).expand(n, 2)
-
-
-def _check_connected(output: Tensor, layer: str) -> None:
-    if not output.requires_grad:
-        raise UnsupportedModel(
-            f"layer {layer!r} is not connected to the image by autograd: the model detaches its "
-            "tensors or turns gradients off before it"
-        )
 
 
 def _seed(

@@ -141,8 +141,13 @@ def occlude(
                 images, filling, rows, cols, (down, across), batch_size, spoilt
             )
             if progress:
-                _announce(n, len(rows), len(cols), seconds)
-                total = -(-n * len(rows) * len(cols) // batch_size)
+                count = n * len(rows) * len(cols)
+                print(
+                    f"occlude: {len(rows)} x {len(cols)} places x {n} images = {count} forward "
+                    f"passes, about {count * seconds:.0f} s",
+                    file=sys.stderr,
+                )
+                total = -(-count // batch_size)
                 batches = progress_bar(batches, total=total, desc="occlude", unit="batch")
             places = [
                 _values(*run(batch), classes[owners], None if units is None else units[owners])
@@ -212,15 +217,6 @@ def _units(
     if int(units.min()) < 0 or int(units.max()) >= maps.shape[1]:
         raise UserError(f"layer {layer!r} has maps 0..{maps.shape[1] - 1}")
     return units
-
-
-def _announce(images: int, rows: int, cols: int, seconds: float) -> None:
-    jobs = images * rows * cols
-    print(
-        f"occlude: {rows} x {cols} places x {images} images = {jobs} forward passes, "
-        f"about {jobs * seconds:.0f} s",
-        file=sys.stderr,
-    )
 
 
 def _fill(images: Tensor, fill: Fill, size: tuple[int, int], seed: int) -> Tensor:

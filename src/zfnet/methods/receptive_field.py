@@ -106,10 +106,13 @@ def receptive_field(model: nn.Module, layer: Layer, input_px: int | Pair) -> Rec
     layer = layer_path(model, layer)
     height, width = (input_px, input_px) if isinstance(input_px, int) else input_px
     reference = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     image = torch.zeros(
-        (1, _input_channels(model), height, width), dtype=reference.dtype, device=reference.device
+        (1, channels, height, width), dtype=reference.dtype, device=reference.device
     )
-    with torch.no_grad(), undisturbed(model), _FieldMode(image):
+    axes = [Axis(np.arange(n), np.arange(1, n + 1), (1, 1, 0)) for n in (height, width)]
+    image.__dict__[_KEY] = _Field((axes[0], axes[1]), (2, 3))
+    with torch.no_grad(), undisturbed(model), _FieldMode():
         output = output_of(model, layer, image)
         field = _get(output)
     if field is None:
@@ -126,13 +129,6 @@ def receptive_field(model: nn.Module, layer: Layer, input_px: int | Pair) -> Rec
         sizes, strides, offsets, (y.places, x.places), (height, width),
         (y.first, x.first), (y.last, x.last),
     )  # fmt: skip
-
-
-def _input_channels(model: nn.Module) -> int:
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    return 3
 
 
 def _grid(axis: Axis) -> tuple[int, int, int]:
@@ -159,7 +155,13 @@ class _Field:
 
     def collapsed(self, dims: Pair | None) -> _Field:
         """One place that sees all that any place saw."""
-        return _Field((_collapse(self.axes[0]), _collapse(self.axes[1])), dims)
+        y, x = (
+            a
+            if a.places == 1
+            else Axis(a.first.min(keepdims=True), a.last.max(keepdims=True), None, True)
+            for a in self.axes
+        )
+        return _Field((y, x), dims)
 
 
 _KEY = "_zfnet_field"
@@ -167,13 +169,6 @@ _KEY = "_zfnet_field"
 
 def _get(value: Any) -> _Field | None:
     return value.__dict__.get(_KEY) if isinstance(value, Tensor) else None
-
-
-def _collapse(axis: Axis) -> Axis:
-    if axis.places == 1:
-        return axis
-    first, last = axis.first.min(keepdims=True), axis.last.max(keepdims=True)
-    return Axis(first, last, None, whole=True)
 
 
 def _join(a: Axis, b: Axis) -> Axis:
@@ -193,16 +188,20 @@ def _join(a: Axis, b: Axis) -> Axis:
 def _window(axis: Axis, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
     """What a sliding window makes of an axis; taps in the padding see nothing."""
     taps = np.arange(out)[:, None] * stride - padding + np.arange(kernel)[None, :] * dilation
-    inside = (taps >= 0) & (taps < axis.places)
-    held = np.clip(taps, 0, axis.places - 1)
-    far = np.iinfo(np.int64).max
-    first = np.where(inside, axis.first[held], far).min(axis=1)
-    last = np.where(inside, axis.last[held], -1).max(axis=1)
     grid = None
     if axis.grid is not None:
         size, step, offset = axis.grid
         reach = (kernel - 1) * dilation
         grid = (size + reach * step, step * stride, offset - padding * step)
+    return _gathered(axis, taps, grid)
+
+
+def _gathered(axis: Axis, taps: np.ndarray, grid: tuple[int, int, int] | None) -> Axis:
+    """Places of which each joins the places `taps` (places, n) of an axis, if inside."""
+    inside = (taps >= 0) & (taps < axis.places)
+    held = np.clip(taps, 0, axis.places - 1)
+    first = np.where(inside, axis.first[held], np.iinfo(np.int64).max).min(axis=1)
+    last = np.where(inside, axis.last[held], -1).max(axis=1)
     return Axis(first, last, grid, axis.whole)
 
 
@@ -266,11 +265,8 @@ def _pad(x: Tensor, result: Tensor, field: _Field, given: dict[str, Any]) -> _Fi
         kind = modes[given.get("mode", "constant")]
         extra = {"constant_values": -1} if kind == "constant" else {}
         index = np.pad(np.arange(axis.places), (before, after), kind, **extra)  # type: ignore[call-overload]
-        far = np.iinfo(np.int64).max
-        first = np.where(index < 0, far, axis.first[index])
-        last = np.where(index < 0, -1, axis.last[index])
         grid = axis.grid and (axis.grid[0], axis.grid[1], axis.grid[2] - before * axis.grid[1])
-        axes.append(Axis(first, last, grid, axis.whole))
+        axes.append(_gathered(axis, index[:, None], grid))
     return _Field((axes[0], axes[1]), field.dims)
 
 
@@ -358,16 +354,6 @@ _HANDLERS: dict[str, tuple[tuple[str, ...], Handler]] = {
 
 class _FieldMode(TorchFunctionMode):
     """Carries a `_Field` from the arguments of every torch call to its results."""
-
-    def __init__(self, image: Tensor) -> None:
-        super().__init__()
-        self.image = image
-
-    def __enter__(self) -> _FieldMode:
-        axes = [Axis(np.arange(n), np.arange(1, n + 1), (1, 1, 0)) for n in self.image.shape[-2:]]
-        self.image.__dict__[_KEY] = _Field((axes[0], axes[1]), (2, 3))
-        super().__enter__()
-        return self
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -338,13 +338,9 @@ _RECTIFIERS: dict[str, Reader] = {
 }
 
 
-def _kind(node: Any) -> str:
-    return re.sub(r"(Backward\d*)+$", "", node.name().split("::")[-1])
-
-
 def _fault(node: Any) -> str | None:
     """Why the way down through this autograd node is not defined; None if it is."""
-    kind = _kind(node)
+    kind = re.sub(r"(Backward\d*)+$", "", node.name().split("::")[-1])
     if kind not in _LINEAR_NODES:
         return kind
     edges = [child is not None for child, _ in node.next_functions]

@@ -50,10 +50,6 @@ class TopActivations:
             both.places.gather(1, order[..., None].expand(-1, -1, 2)),
         )
 
-    def cpu(self) -> TopActivations:
-        """The same on the CPU."""
-        return self._each(Tensor.cpu)
-
     def rows(self, chosen: slice | Tensor) -> TopActivations:
         """The same of the chosen rows alone: `top.rows(slice(channels, None))`, the directions."""
         return self._each(lambda part: part[chosen])
@@ -146,7 +142,7 @@ def top_activations(
         raise UserError("top_activations was given no images")
     for path, top in along.items():
         best[path] = best[path]._each(lambda *parts: torch.cat(parts), top)
-    found = {path: top.cpu() for path, top in best.items()}
+    found = {path: top._each(Tensor.cpu) for path, top in best.items()}
     return {layer: found[path] for layer, path in paths.items()}
 
 
