@@ -47,18 +47,18 @@ def test_one_line_gives_one_picture(photo, folder, tmp_path, method, capsys):
         [str(photo), "--model", str(folder), "--layer", "3", "--method", method, "--out", str(out)]
     )
     assert code == 0
-    told = capsys.readouterr().out
-    assert "tiny, layer 3, map" in told
-    assert f"wrote {out}" in told
+    lines = capsys.readouterr().out
+    assert "tiny, layer 3, map" in lines
+    assert f"wrote {out}" in lines
     with Image.open(out) as picture:
         assert picture.info == {}
         assert picture.width > 900
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 100
 
 
-def test_the_strongest_map_is_the_default(photo, folder, tmp_path):
+def test_the_strongest_map_is_the_default_and_the_classifier_has_names(photo, folder, tmp_path):
     net = module.find_net(str(folder), None, "cpu")
-    told = module.show(photo, net, layer=5, out=tmp_path / "a.png")
+    lines = module.show(photo, net, layer=5, out=tmp_path / "a.png")
     import torch
 
     with torch.no_grad():
@@ -67,14 +67,10 @@ def test_the_strongest_map_is_the_default(photo, folder, tmp_path):
             x = block(x)
         maps = torch.relu(net.model.layer5.conv(x))[0]
     strongest = int(maps.amax((1, 2)).argmax())
-    assert f"map {strongest} of {len(maps)}" in told[0]
-    assert f"activation {float(maps.max()):.4g}" in told[0]
-
-
-def test_the_classifier_is_named_by_its_classes(photo, folder, tmp_path):
-    net = module.find_net(str(folder), None, "cpu")
-    told = module.show(photo, net, layer=8, unit=2, method="gradient", out=tmp_path / "a.png")
-    assert "layer 8, class gas pump" in told[0]
+    assert f"map {strongest} of {len(maps)}" in lines[0]
+    assert f"activation {float(maps.max()):.4g}" in lines[0]
+    lines = module.show(photo, net, layer=8, unit=2, method="gradient", out=tmp_path / "a.png")
+    assert "layer 8, class gas pump" in lines[0]
 
 
 def test_the_view_is_the_centre_as_the_net_was_trained(photo, folder):

@@ -13,7 +13,7 @@ import zfnet.data.synthetic
 from zfnet.data.sample import Source
 from zfnet.data.synthetic import SyntheticSource
 from zfnet.data.synthetic.joins import cut, placed, union
-from zfnet.data.synthetic.raster import Layer, Paint, Pose, blurred
+from zfnet.data.synthetic.raster import Canvas, Paint, Pose, blurred
 from zfnet.data.synthetic.shapes import arc, box, disc, ellipse, limb, polygon
 from zfnet.data.synthetic.stream import Stream, cos_sin
 from zfnet.data.synthetic.textures import TEXTURES, texture
@@ -200,7 +200,7 @@ def test_stream_is_uniform_and_a_function_of_its_keys():
 
 def covered(shape, size=200):
     """Area of a shape, in units², as the layer covers it."""
-    layer = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5)
+    layer = Canvas(size, Pose(0.5, 0.5, 1.0), reach=0.5)
     layer.draw(shape, Paint((255.0, 0.0, 0.0)))
     np.testing.assert_allclose(layer.rgb[0], layer.alpha * 255.0, rtol=1e-5)
     return float(layer.alpha.sum()) / size**2
@@ -227,7 +227,7 @@ def test_shapes_cover_their_area(shape, area):
 
 def test_pose_moves_shapes_and_points_alike():
     pose = Pose(0.4, 0.55, 0.6, turns=0.05, width=1.1, mirror=-1.0)
-    layer = Layer(300, pose)
+    layer = Canvas(300, pose)
     layer.draw(disc(3.0, 3.0, 0.2), Paint((1.0, 1.0, 1.0)))
     assert not layer.alpha.any()  # outside the picture
     layer.draw(disc(0.2, -0.1, 0.03), Paint((1.0, 1.0, 1.0)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zfnet import doctor
+from zfnet.data.scan import file_facts, write_scan
 from zfnet.work import WorkFolder
 
 KEYS = ("0123456789ab", "ba9876543210")
@@ -57,54 +59,26 @@ def test_files_may_vanish_while_it_looks(tmp_path: Path, monkeypatch: pytest.Mon
     assert doctor._work(tmp_path) == []
 
 
-def _scan(root: Path, folder: str, files: list[tuple[str, int, int]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"path": pa.string(), "size": pa.int64(), "mtime_ns": pa.int64()}
-    columns = list(zip(*files, strict=True)) or [(), (), ()]
-    schema = pa.schema(list(types.items()), {"zfnet.folder": folder, "zfnet.watched": "."})
-    (root / "data").mkdir(exist_ok=True)
-    table = pa.table([list(column) for column in columns], schema=schema)
-    pq.write_table(table, root / "data" / "scan.parquet")
-
-
-def test_source_files_are_spoken_of_only_where_there_are_any(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["prepare", "targets"])
+def test_source_files_are_compared_where_there_are_any(tmp_path: Path, stage: str) -> None:
+    scan = tmp_path / "data" / ("scan.parquet" if stage == "prepare" else "target_scans/c.parquet")
+    scan.parent.mkdir(parents=True)
     assert doctor._scan(tmp_path) == []
-    _scan(tmp_path, "", [])
-    assert doctor._scan(tmp_path) == [
-        (doctor.GOOD, "source files", "rendered source, no files to compare")
-    ]
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "a.png").write_bytes(b"x")
-    facts = (photos / "a.png").stat()
-    _scan(tmp_path, str(photos), [("a.png", facts.st_size, facts.st_mtime_ns)])
+    write_scan(scan, SimpleNamespace(), [])
     ((mark, _, text),) = doctor._scan(tmp_path)
-    assert (mark, text) == (doctor.GOOD, "1 source file as prepared")
-    (photos / "a.png").unlink()
+    assert (mark, text.endswith("no files to compare")) == (doctor.GOOD, True)
+    photo = tmp_path / "photos" / "a.png"
+    photo.parent.mkdir()
+    photo.touch()
+    source = SimpleNamespace(folder=photo.parent, watched=["."])
+    write_scan(scan, source, file_facts(photo, photo.parent))
     ((mark, _, text),) = doctor._scan(tmp_path)
-    assert mark == doctor.NOTE
-    assert "missing" in text
-    assert "dvc repro" in text
-
-
-def test_a_broken_scan_is_a_finding_and_no_crash(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "scan.parquet").write_bytes(b"no parquet")
-    ((mark, _, text),) = doctor._scan(tmp_path)
-    assert mark == doctor.BAD
-    assert "scan.parquet cannot be read" in text
-
-
-def test_the_photos_of_targets_are_watched_too(tmp_path: Path) -> None:
-    scans = tmp_path / "data" / "target_scans"
-    scans.mkdir(parents=True)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    _scan(tmp_path, str(photos), [("gone.png", 1, 1)])
-    (tmp_path / "data" / "scan.parquet").rename(scans / "caltech101.parquet")
+    assert (mark, text.endswith("1 source file as prepared")) == (doctor.GOOD, True)
+    photo.unlink()
     ((mark, _, text),) = doctor._scan(tmp_path)
     assert mark == doctor.NOTE
-    assert text.startswith("of caltech101: ")
-    assert text.endswith("dvc repro -f targets`")
+    assert text.startswith("of c: ") == (stage == "targets")
+    assert text.endswith(f"1 missing (a.png); run `dvc repro -f {stage}`")
+    scan.write_bytes(b"no parquet")  # a finding and no crash
+    ((mark, _, text),) = doctor._scan(tmp_path)
+    assert (mark, "cannot be read" in text) == (doctor.BAD, True)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from zfnet.data.synthetic.joins import cut, placed, shell, union
 from zfnet.data.synthetic.palette import Scheme, mix
-from zfnet.data.synthetic.raster import Layer, Paint, Pose
+from zfnet.data.synthetic.raster import Canvas, Paint, Pose
 from zfnet.data.synthetic.shapes import Point, Shape, arc, box, disc, ellipse, limb, polygon
 from zfnet.data.synthetic.stream import Stream, on_circle
 from zfnet.data.synthetic.textures import TEXTURES, texture
 
 
-def paint_ground(canvas: Layer, stream: Stream, colours: Scheme) -> None:
+def paint_ground(canvas: Canvas, stream: Stream, colours: Scheme) -> None:
     """Fill the canvas with one of several textured grounds."""
     layout = stream.choice(("sheet", "room", "hills", "bokeh", "patches"))
     fills = [_ground_paint(canvas, stream, colours, i) for i in (0, 1, 2)]
@@ -42,7 +42,7 @@ def paint_ground(canvas: Layer, stream: Stream, colours: Scheme) -> None:
             canvas.draw(placed(slab, -sine * at, cosine * at, 1.0), fills[i])
 
 
-def _ground_paint(canvas: Layer, stream: Stream, colours: Scheme, index: int) -> Paint:
+def _ground_paint(canvas: Canvas, stream: Stream, colours: Scheme, index: int) -> Paint:
     colour = colours.ground[index]
     other = mix(colour, colours.ground[(index + 1) % 3], stream.uniform(0.15, 0.45))
     if stream.chance(0.4):
@@ -52,7 +52,7 @@ def _ground_paint(canvas: Layer, stream: Stream, colours: Scheme, index: int) ->
     return Paint(colour, other, field)
 
 
-def scatter(canvas: Layer, stream: Stream, colours: Scheme) -> int:
+def scatter(canvas: Canvas, stream: Stream, colours: Scheme) -> int:
     """Lay distracting shapes on the ground; return how many."""
     count = 2 + stream.integer(10)
     for _ in range(count):
@@ -61,7 +61,7 @@ def scatter(canvas: Layer, stream: Stream, colours: Scheme) -> int:
     return count
 
 
-def occlude(front: Layer, stream: Stream, colours: Scheme, pose: Pose) -> int:
+def occlude(front: Canvas, stream: Stream, colours: Scheme, pose: Pose) -> int:
     """Lay up to two shapes over the object's rim, never over its middle; return how many."""
     count = stream.integer(3)
     for _ in range(count):
@@ -71,7 +71,7 @@ def occlude(front: Layer, stream: Stream, colours: Scheme, pose: Pose) -> int:
     return count
 
 
-def _scrap(layer: Layer, stream: Stream, colours: Scheme, at: Point, radius: float) -> None:
+def _scrap(layer: Canvas, stream: Stream, colours: Scheme, at: Point, radius: float) -> None:
     """Draw one distractor: a plain shape, or one that looks like a part of an object."""
     first, second = stream.choice(colours.clutter), stream.choice(colours.clutter)
     outlined = 0.008 if stream.chance(0.25) else 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zfnet.data.synthetic.palette import Scheme
-from zfnet.data.synthetic.raster import Colour, Layer, Paint
+from zfnet.data.synthetic.raster import Canvas, Colour, Paint
 from zfnet.data.synthetic.shapes import Point, Shape
 from zfnet.data.synthetic.stream import Stream
 
@@ -32,7 +32,7 @@ class Face:
 class Kit:
     """A layer with paints; shapes are in the unit square -0.5 .. 0.5, v pointing down."""
 
-    layer: Layer
+    layer: Canvas
     stream: Stream
     scheme: Scheme
     body: Paint

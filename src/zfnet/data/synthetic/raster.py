@@ -1,4 +1,4 @@
-"""A layer that paints shapes with exact edge coverage, which anti-aliases them at any size.
+"""A canvas that paints shapes with exact edge coverage, which anti-aliases them at any size.
 
 The share of a pixel that a shape covers follows from the shape's signed distance. The arithmetic is
 that of `shapes`, the same to the bit on every machine.
@@ -59,7 +59,7 @@ class Paint:
     volume: float = 0.0
 
 
-class Layer:
+class Canvas:
     """A part of the picture with premultiplied colour: rgb (3, h, w) and alpha (h, w), float32."""
 
     def __init__(self, size: int, pose: Pose, reach: float = 0.62, light: Point = (0, 0)) -> None:
@@ -105,7 +105,7 @@ class Layer:
         """Paint a shape over what is there.
 
         line: width of an outline inside the shape's edge; soft: width over which the edge fades,
-        both in the layer's units.
+        both in the canvas's units.
         """
         window = self.window(shape.bounds, 1.0 / self.pixels_per_unit + soft)
         if window is None:

@@ -8,7 +8,7 @@ from zfnet.data.sample import Sample
 from zfnet.data.synthetic import clutter
 from zfnet.data.synthetic.kit import Kit, Subject, new_face
 from zfnet.data.synthetic.palette import Scheme, apart, mix, scheme
-from zfnet.data.synthetic.raster import Layer, Paint, Pose, blurred
+from zfnet.data.synthetic.raster import Canvas, Paint, Pose, blurred
 from zfnet.data.synthetic.shapes import Point
 from zfnet.data.synthetic.stream import Stream, cos_sin
 from zfnet.data.synthetic.textures import TEXTURES, texture
@@ -26,18 +26,18 @@ def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Samp
     direction = (cosine, sine)
 
     ground = Stream(*keys, _GROUND)
-    canvas = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
+    canvas = Canvas(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
     clutter.paint_ground(canvas, ground, colours)
     count = clutter.scatter(canvas, ground, colours)
 
-    thing = Layer(size, pose, light=_into_object(direction, pose))
+    thing = Canvas(size, pose, light=_into_object(direction, pose))
     kit, name = _new_kit(thing, colours, keys)
     subject.draw(kit)
     _sticker(thing, kit)
     _cast_shadow(canvas, thing, direction, lamp.uniform(0.15, 0.45), lamp.uniform(0.02, 0.05))
     _compose(canvas, thing)
 
-    front = Layer(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
+    front = Canvas(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
     count += clutter.occlude(front, Stream(*keys, _FRONT), colours, pose)
     _compose(canvas, front)
 
@@ -80,7 +80,7 @@ def _into_object(direction: Point, pose: Pose) -> Point:
     return along * pose.mirror, direction[1] * cosine - direction[0] * sine
 
 
-def _new_kit(layer: Layer, colours: Scheme, keys: tuple[int, ...]) -> tuple[Kit, str]:
+def _new_kit(layer: Canvas, colours: Scheme, keys: tuple[int, ...]) -> tuple[Kit, str]:
     """Choose textures, line and shading; return the kit and the name of the main texture."""
     stream = Stream(*keys, _TEXTURE)
     unit = layer.pixels_per_unit
@@ -110,7 +110,7 @@ def _new_kit(layer: Layer, colours: Scheme, keys: tuple[int, ...]) -> tuple[Kit,
     return kit, name
 
 
-def _sticker(thing: Layer, kit: Kit) -> None:
+def _sticker(thing: Canvas, kit: Kit) -> None:
     """Give some objects a pale rim, as a cut-out has."""
     if not kit.stream.chance(0.2):
         return
@@ -123,7 +123,7 @@ def _sticker(thing: Layer, kit: Kit) -> None:
 
 
 def _cast_shadow(
-    canvas: Layer, thing: Layer, direction: Point, strength: float, distance: float
+    canvas: Canvas, thing: Canvas, direction: Point, strength: float, distance: float
 ) -> None:
     """Darken the ground on the side away from the light."""
     size = canvas.size
@@ -137,7 +137,7 @@ def _cast_shadow(
     canvas.rgb *= 1.0 - blurred(cover, max(1, size // 48)) * strength
 
 
-def _compose(canvas: Layer, layer: Layer) -> None:
+def _compose(canvas: Canvas, layer: Canvas) -> None:
     window = (slice(layer.y0, layer.y1), slice(layer.x0, layer.x1))
     keep = 1.0 - layer.alpha
     for channel in range(3):
@@ -167,7 +167,7 @@ def _light(rgb: np.ndarray, direction: Point, gain: float, stream: Stream) -> np
     return out
 
 
-def _visible_box(thing: Layer, front: Layer) -> tuple[float, float, float, float]:
+def _visible_box(thing: Canvas, front: Canvas) -> tuple[float, float, float, float]:
     """Return the tight box of the pixels that show more object than anything else."""
     hidden = front.alpha[thing.y0 : thing.y1, thing.x0 : thing.x1]
     seen = thing.alpha * (1.0 - hidden) > 0.5
