@@ -34,21 +34,6 @@ def test_vectors_are_area_averages_of_mean_0_and_length_1(size: int, side: int) 
     np.testing.assert_allclose(found, [by_hand(image, side) for image in images], atol=2e-7)
 
 
-def test_correlation_of_a_case_worked_out_by_hand() -> None:
-    """Left half white against top half white: half of the pixels agree, correlation 0."""
-    left, top = np.zeros((2, 4, 4, 3), np.uint8)
-    left[:, :2] = 200
-    top[:2] = 100
-    one, other, negative = vectors(np.stack([left, top, 200 - left]), 4)
-    assert float(one @ one) == pytest.approx(1)
-    assert float(one @ other) == pytest.approx(0, abs=1e-7)
-    assert float(one @ negative) == pytest.approx(-1)
-    # Three of four quarters: means 1/2 and 3/4, covariance 1/8, deviations 1/2 and √3/4.
-    most = np.zeros((1, 4, 4, 3), np.uint8)
-    most[:, :, :2] = most[:, :2] = 80
-    assert float(one @ vectors(most, 4)[0]) == pytest.approx(1 / 8 / (0.5 * 3**0.5 / 4))
-
-
 def test_brightness_and_contrast_do_not_count_and_flat_images_match_nothing() -> None:
     image = photos(1)[0] // 2
     brighter = image + 100
@@ -56,15 +41,6 @@ def test_brightness_and_contrast_do_not_count_and_flat_images_match_nothing() ->
     one, other, nothing = vectors(np.stack([image, brighter, flat]), 8)
     assert float(one @ other) == pytest.approx(1, abs=1e-6)
     assert not nothing.any()
-
-
-def test_two_skies_are_not_alike_for_their_blue() -> None:
-    skies = np.zeros((2, 24, 24, 3), np.uint8)
-    skies[...] = (30, 90, 200)
-    skies[0, 4:8, 4:8] = 255
-    skies[1, 14:18, 16:20] = 0
-    one, other = vectors(skies, 8)
-    assert abs(float(one @ other)) < 0.2
 
 
 def test_an_image_smaller_than_the_cells_is_refused() -> None:

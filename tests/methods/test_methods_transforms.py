@@ -55,13 +55,6 @@ def test_beyond_the_image_is_told_and_shows_the_border():
     assert torch.equal(views[0][:, :, :2], images[:, :, :1, 1:9].expand(2, 3, 2, 8))
 
 
-def test_a_shift_by_half_a_pixel_averages_two():
-    images = noise()
-    views, _ = resample(images, shifts([0.5]), 8)
-    crop, above = images[:, :, 2:10, 3:11], images[:, :, 1:9, 3:11]
-    torch.testing.assert_close(views[0], (crop + above) / 2)
-
-
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_agrees_with_torchs_own_sampler(interpolation):
     images = noise(16)[:, :, :, :16]
@@ -75,14 +68,6 @@ def test_agrees_with_torchs_own_sampler(interpolation):
             images, grid.expand(2, -1, -1, -1), interpolation, "border", align_corners=False
         )
         torch.testing.assert_close(view, other, atol=1e-2, rtol=0)
-
-
-def test_enlarging_keeps_a_ramp_straight_and_the_centre_in_place():
-    ramp = torch.arange(20.0).expand(1, 1, 20, 20)
-    views, outside = resample(ramp, scalings([1, 2]), 10)
-    assert views[0, 0, 0, 3].tolist() == list(range(5, 15))
-    torch.testing.assert_close(views[1, 0, 0, 3], torch.linspace(7.25, 11.75, 10))
-    assert not outside.any()
 
 
 def test_blank_pixels_are_zero_and_the_others_unchanged():

@@ -332,15 +332,10 @@ def test_intervals_rest_on_groups_or_on_images():
     assert mean.value == pytest.approx((10 * 0.2 + 5 * 0.8) / 15)
     assert mean.low == pytest.approx(0.2)
     assert mean.value < mean.high < 0.8
+    assert mean_of(np.stack([odd, matrix(6, 0.6)]), [0, 1])[0, 1:3] == pytest.approx([0.7, 0.7])
     odd[0, 1:] = odd[1:, 0] = np.nan
+    assert mean_of(np.stack([odd, matrix(6, 0.6)]), [0, 1])[0, 1] == 0.6
     assert pair_mean([odd], True, 0, "x").value == pytest.approx(0.2)
-
-
-def test_means_over_conditions_skip_what_is_missing():
-    pairs = np.stack([matrix(3, 0.2), matrix(3, 0.6)])
-    pairs[1, 0, 1] = np.nan
-    assert mean_of(pairs, [0, 1])[0, 1] == 0.2
-    assert mean_of(pairs, [0, 1])[1, 2] == pytest.approx(0.4)
 
 
 # ----------------------------------------------------------------------------------- own photos

@@ -193,10 +193,7 @@ def test_a_disc_is_as_blurred_at_quarter_turns_as_between(noisy, pooled):
 
 
 def test_small_images_are_enlarged_as_for_every_study(marks, pooled):
-    from zfnet.models.net import Normalise
-
-    pooled.input_px = 24
-    pooled.normalise = Normalise.mean_image(np.zeros((3, 24, 24), np.float32), 24)
+    pooled.input_px, pooled.normalise.mean = 24, torch.zeros(3, 24, 24)
     inputs, rows = Inputs(marks, "val", pooled), np.array([0, 1])
     assert whole_pixels(inputs, rows).shape[-1] == 24
     views = raw_views(inputs, rows, sweeps(24, 24)["scale"])
@@ -215,6 +212,12 @@ def test_a_layer_of_pixels_reacts_where_a_sum_does_not(bright, pooled):
     np.testing.assert_allclose(found.distance[:, moved, 0], 200 * 2**0.5, rtol=1e-6)
     assert (found.distance[:, moved, 1] == 0).all()
     assert found.right.all()
+    one = Summary((1, 2), {"translation": found}, 0)
+    ratio = one.estimate(one.ratio("translation"))  # over 0
+    assert (ratio.n, ratio.low) == (6, None)
+    end = one.estimate(one.at_end("translation"))
+    assert end.low < end.value < end.high
+    assert end.value == pytest.approx(found.probability[:, [0, -1]].mean())
     # Two marks of one colour differ in their place alone, of two colours also in their sums.
     np.testing.assert_allclose(between[:, 0], 200 * 2**0.5, rtol=1e-6)
     np.testing.assert_allclose(between[:, 1], 200 * 2**0.5 * 4 / 5, rtol=1e-5)
@@ -246,15 +249,13 @@ def test_units_are_mean_distances_to_the_first_others(noisy, pooled, monkeypatch
 
 
 def test_batches_of_any_size_give_the_same(bright, deeper, monkeypatch):
-    inputs, sweep = Inputs(bright, "val", deeper), sweeps(16, 20)["rotation"]
+    inputs, sweep, found = Inputs(bright, "val", deeper), sweeps(16, 20)["rotation"], []
     deeper.model.append(torch.nn.Flatten())  # thousands of classes are as good as three
-    found = []
-    for size in (1, 40, 80, 200):
+    for size in (1, 80, 200):
         monkeypatch.setattr("zfnet.studies.invariance_sweeps.BATCH", size)
         found.append(measure(inputs, np.arange(10), sweep, ("1", "3"), np.ones((10, 2))))
-    for other in found[1:]:
-        np.testing.assert_allclose(other.distance, found[0].distance, rtol=1e-4, atol=1e-3)
-        np.testing.assert_allclose(other.probability, found[0].probability, atol=1e-4)
+        np.testing.assert_allclose(found[-1].distance, found[0].distance, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(found[-1].probability, found[0].probability, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------ concluding
@@ -319,22 +320,6 @@ def test_sides_are_averaged_and_peaks_stand_out_of_their_neighbours_or_not():
     p[1, 27] = 0.1
     found = peaks(np.arange(0, 360, 10.0), p)
     assert np.stack([*found.values()]) == pytest.approx(np.array([[0.4, 0], [0.4, 0], [0, -0.4]]))
-
-
-def test_intervals_cover_the_mean_and_shrink_with_the_number_of_images():
-    rng, sweep, widths = np.random.default_rng(3), sweeps(16, 20)["scale"], []
-    for n in (10, 160):
-        p = np.tile(rng.normal(5, 1, n)[:, None], len(sweep.x))
-        ones = np.ones((n, 1))
-        curves = Curves(sweep, np.zeros((n, len(sweep.x), 1)), p, ones[:, 0] > 0, ones)
-        one = Summary((1,), {"scale": curves}, 0)
-        told = one.estimate(one.at_end("scale"))
-        assert told.low < told.value < told.high
-        assert told.value == pytest.approx(p[:, 0].mean())
-        assert told.n == n
-        widths.append(told.high - told.low)
-        assert one.estimate(one.ratio("scale")).low is None  # 0 over 0
-    assert 2 < widths[0] / widths[1] < 8
 
 
 # -------------------------------------------------------------------------------------- choosing

@@ -49,6 +49,7 @@ SPLIT = "val"
 REFERENCE_PX = 224  # the paper's input: sizes and steps are px of it, scaled to the net's
 GREY = 128  # raw value, grey in the picture whatever the net's normalisation makes of it
 STRETCH = 512  # images classified at a time: most nets need no more to find enough of them
+PLACES = ("probability", "label", "activity", "rows", "cols")  # drawn at a finer step too
 OTHERS = 3  # strongest other images of a map, drawn below its own; the paper shows several
 # The sensitivity table: each of these choices alone, on the first VARIED_IMAGES of those measured.
 VARIED_IMAGES = 8
@@ -74,12 +75,8 @@ MEANS = {
 
 
 def run(cfg: Occlusion, paths: Paths) -> Measurement:
-    """The stage: Fig. 7 for the net under study."""
-    return study(cfg, Inputs.of_stage(cfg, paths, SPLIT))
-
-
-def study(cfg: Occlusion, inputs: Inputs) -> Measurement:
-    """Fig. 7 for one net: a few images of `inputs` to draw, more of them measured."""
+    """Fig. 7 for one net: a few validation images to draw, more of them measured."""
+    inputs = Inputs.of_stage(cfg, paths, SPLIT)
     px = inputs.net.input_px
     rows, outputs, less_sure = choose_images(cfg, inputs)
     drawn = len(cfg.ids) or min(cfg.images, len(rows))
@@ -136,13 +133,26 @@ def choose_images(cfg: Occlusion, inputs: Inputs) -> tuple[np.ndarray, np.ndarra
     class after class, then second ones. Where there are too few, less sure ones follow, then any.
     Raises UserError for an id that the split does not hold.
     """
+    order = np.random.default_rng([cfg.seed, 5]).permutation(inputs.rows)
+    count = min(max(cfg.images, cfg.measured), len(order))
     if cfg.ids:
-        rows = named_rows(inputs, cfg.ids, "study.occlusion.ids")
-        probability, less_sure = predict(inputs, rows), 0
-    else:
-        rows, probability, less_sure = _search(cfg, inputs)
-    outputs = inputs.outputs(rows)
-    return rows, np.where(outputs >= 0, outputs, probability.argmax(1)), less_sure
+        order = named_rows(inputs, cfg.ids, "study.occlusion.ids")
+        count = len(order)
+    parts: list[np.ndarray] = []
+    for start in range(0, len(order), STRETCH):
+        parts.append(predict(inputs, order[start : start + STRETCH]))
+        rows, probability = order[: start + STRETCH], np.concatenate(parts)
+        outputs, top = inputs.outputs(rows), probability.argmax(1)
+        right = (top == outputs) | (outputs < 0)
+        sure = right & (probability.max(1) >= SURE)
+        if sure.sum() >= count:
+            break
+    watched = np.where(outputs >= 0, outputs, top)
+    if cfg.ids:
+        return rows, watched, 0
+    grade = np.select([sure, right], [0, 1], 2)
+    picked = np.lexsort((turns(inputs.labels[rows], grade), grade))[:count]
+    return rows[picked], watched[picked], int((~sure[picked]).sum())
 
 
 def predict(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
@@ -153,24 +163,6 @@ def predict(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
             for batch, _ in inputs.batches(rows, BATCH)
         ]
     return torch.cat(parts).numpy()
-
-
-def _search(cfg: Occlusion, inputs: Inputs) -> tuple[np.ndarray, np.ndarray, int]:
-    """Rows and probabilities of a seeded choice, and how many of them are less sure."""
-    count = min(max(cfg.images, cfg.measured), len(inputs.rows))
-    order = np.random.default_rng([cfg.seed, 5]).permutation(inputs.rows)
-    parts: list[np.ndarray] = []
-    for start in range(0, len(order), STRETCH):
-        parts.append(predict(inputs, order[start : start + STRETCH]))
-        rows, probability = order[: start + STRETCH], np.concatenate(parts)
-        outputs = inputs.outputs(rows)
-        right = (probability.argmax(1) == outputs) | (outputs < 0)
-        sure = right & (probability.max(1) >= SURE)
-        if sure.sum() >= count:
-            break
-    grade = np.select([sure, right], [0, 1], 2)
-    picked = np.lexsort((turns(inputs.labels[rows], grade), grade))[:count]
-    return rows[picked], probability[picked], int((~sure[picked]).sum())
 
 
 # ------------------------------------------------------------------------------------- measuring
@@ -404,7 +396,7 @@ def _estimates(hidden: Hidden) -> dict[str, Estimate]:
 
 
 def _images(inputs: Inputs, hidden: Hidden) -> Table:
-    maps, known = hidden.maps, inputs.outputs(hidden.rows) >= 0
+    known, p = inputs.outputs(hidden.rows) >= 0, hidden.maps["clean_probability"]
     return Table.of(
         [
             {
@@ -412,8 +404,8 @@ def _images(inputs: Inputs, hidden: Hidden) -> Table:
                 "class": inputs.class_names[int(inputs.labels[row])],
                 "output": inputs.net.classes[int(hidden.outputs[i])],
                 "known": bool(known[i]),
-                "p_clean": float(maps["clean_probability"][i]),
-                "map": int(maps["unit"][i]),
+                "p_clean": float(p[i]),
+                "map": int(hidden.maps["unit"][i]),
                 **{name: float(values[i]) for name, values in hidden.numbers.items()},
             }
             for i, row in enumerate(hidden.rows.tolist())
@@ -425,16 +417,15 @@ def _arrays(inputs: Inputs, hidden: Hidden, shown: OcclusionMaps) -> dict[str, n
     """Every image's maps; of those drawn also the finer ones, the pictures and the boxes, px."""
     fine = shown.arrays()
     rows = hidden.rows[: len(fine["unit"])]
+    boxes = inputs.boxes(rows)
     arrays = {
         "images": hidden.rows.astype(np.int32),
         "outputs": hidden.outputs.astype(np.int32),
         **{name: value for name, value in hidden.maps.items() if "logit" not in name},
+        **{f"drawn_{name}": fine[name] for name in PLACES},
+        "drawn_boxes": np.full((len(rows), 4), np.nan) if boxes is None else boxes,
+        "drawn_pictures": inputs.display(rows),
     }
-    for name in ("probability", "label", "activity", "rows", "cols"):
-        arrays[f"drawn_{name}"] = fine[name]
-    boxes = inputs.boxes(rows)
-    arrays["drawn_boxes"] = np.full((len(rows), 4), np.nan) if boxes is None else boxes
-    arrays["drawn_pictures"] = inputs.display(rows)
     if hidden.projections is not None:
         arrays["projections"] = np.stack([signed_to_rgb(one) for one in hidden.projections])
     return arrays
