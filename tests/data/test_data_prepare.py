@@ -36,7 +36,7 @@ def decoded(path: Path) -> np.ndarray:
 
 
 def test_folder_holds_what_was_promised(tmp_path: Path) -> None:
-    meta = prepare(drawn(), tmp_path / "prepared", size=16, workers=1)
+    meta = prepare(one(picture(0, 15, 90)), tmp_path / "prepared", size=16, workers=1)
     names = "index.parquet mean.npy meta.json quarantine.csv train.arrow val.arrow"
     assert sorted(p.name for p in (tmp_path / "prepared").iterdir()) == names.split()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prepared", "scan.parquet"]
@@ -48,6 +48,9 @@ def test_folder_holds_what_was_promised(tmp_path: Path) -> None:
     assert index["split"] == ["train"] * 12 + ["val"] * 6
     assert index["row"] == [*range(12), *range(6)]
     assert index["id"][12] == "val/0"
+    assert meta.upsampled == {"train": 1, "val": 0}
+    assert index["upsampled"] == [True] + [False] * 17
+    assert (index["source_width"][0], index["source_height"][0]) == (90, 15)
     assert not (tmp_path / "prepared/meta.json").read_text().count(str(tmp_path))
 
 
@@ -152,15 +155,6 @@ def test_boxes_follow_exif_orientation(tmp_path: Path) -> None:
     assert (x0, y0, x1, y1) == (14, 4, 18, 8)
     assert (split.image(0)[y0:y1, x0:x1] == 255).all()
     assert split.image(0).sum() == 16 * 255 * 3
-
-
-def test_upsampled_images_are_counted(tmp_path: Path) -> None:
-    source = one(picture(0, 15, 90))
-    meta = prepare(source, tmp_path / "p", size=16, workers=1)
-    assert meta.upsampled == {"train": 1, "val": 0}
-    index = pq.read_table(tmp_path / "p/index.parquet").to_pydict()
-    assert index["upsampled"].count(True) == 1
-    assert (index["source_width"][0], index["source_height"][0]) == (90, 15)
 
 
 # -- what goes wrong -----------------------------------------------------------------------------
