@@ -1,7 +1,7 @@
 """All trainings of one net, several at the same time where cores are left, published together.
 
 Two trainings of a small net on one thread each get further together than one after the other on two
-(benchmarks/beside.py prints by how much). DVC runs one stage after another; so a train stage that
+(benchmarks/parallel.py prints by how much). DVC runs one stage after another; so a train stage that
 leaves cores idle (training.threads) lets helper processes train its other seeds and the nets of the
 stages to come. What they finish waits in the work folder, named after all that it depends on, and
 is published by its own stage. A training's result is the same with and without others at its side.

@@ -1,6 +1,6 @@
 """Training steps a second: one training on all cores, against one a core beside each other.
 
-    python benchmarks/beside.py [--net zfnet] [--px 112] [--width 0.25] [--batch 20] [--rounds 3]
+    python benchmarks/parallel.py [--net zfnet] [--px 112] [--width 0.25] [--batch 20] [--rounds 3]
 
 Random images, the nets and batches of `experiment=quick`; a step is forward, backward, SGD and the
 filter rule. Both sides run in fresh processes that say when their warm-up is over, so that neither
