@@ -7,6 +7,7 @@ from torch import nn
 
 from zfnet.errors import UserError
 from zfnet.figures import invariance as telling
+from zfnet.models.net import Net, Normalise
 from zfnet.pipeline.studies import Invariance
 from zfnet.report.study import page
 from zfnet.results import Results, save
@@ -65,8 +66,6 @@ class Pooled(nn.Module):
 
 @pytest.fixture
 def pooled():
-    from zfnet.models.net import Net, Normalise
-
     return Net(
         model=Pooled().eval(),
         input_px=16,
@@ -151,8 +150,6 @@ def test_what_lies_beyond_the_picture_is_filled_as_asked(marks, pooled):
 
 
 def test_views_are_normalised_as_the_net_has_it(noisy, pooled):
-    from zfnet.models.net import Normalise
-
     pooled.normalise = Normalise.standardise([0.4, 0.5, 0.6], [0.2, 0.3, 0.4], 16)
     inputs = Inputs(noisy, "val", pooled)
     sweep, rows = sweeps(16, 20)["translation"], np.array([2, 5])
@@ -193,7 +190,8 @@ def test_a_disc_is_as_blurred_at_quarter_turns_as_between(noisy, pooled):
 
 
 def test_small_images_are_enlarged_as_for_every_study(marks, pooled):
-    pooled.input_px, pooled.normalise.mean = 24, torch.zeros(3, 24, 24)
+    pooled.input_px = 24
+    pooled.normalise = Normalise.mean_image(np.zeros((3, 24, 24), np.float32), 24)
     inputs, rows = Inputs(marks, "val", pooled), np.array([0, 1])
     assert whole_pixels(inputs, rows).shape[-1] == 24
     views = raw_views(inputs, rows, sweeps(24, 24)["scale"])
