@@ -134,8 +134,6 @@ def _broken_links(hrefs: list[str], file: Path) -> list[str]:
     broken = []
     for href in hrefs:
         path, _, anchor = href.partition("#")
-        if not path and not anchor:
-            continue  # filled in when the viewer opens
         target = (file.parent / path).resolve() if path else file
         if ":" in path or not target.exists():
             broken.append(f"link {href} leads nowhere on this disk")

@@ -54,18 +54,6 @@ def test_the_check_finds_what_is_wrong(chromium, tmp_path):
         assert problem in found
 
 
-def test_a_figure_opens_large_by_keyboard(chromium, site):
-    with browser.opened(chromium, site / "studies" / "features.html") as (page, problems):
-        page.locator("a.zoom").first.focus()
-        page.keyboard.press("Enter")
-        shown = page.locator("dialog.viewer .stage img")
-        shown.wait_for()
-        assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 1200
-        page.keyboard.press("Escape")
-        assert not page.evaluate("document.querySelector('dialog.viewer').open")
-        assert problems == []
-
-
 def test_a_curve_tells_its_values_and_follows_the_colour_scheme(chromium, site):
     with browser.opened(chromium, site / "training.html", scheme="dark") as (page, problems):
         chart = page.locator("#chart-error")

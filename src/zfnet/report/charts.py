@@ -157,7 +157,7 @@ def _chart(
         caption += f" Dotted: {level[0]}."
     yaxis: dict[str, Any] = {"title": {"text": spec.axis}, "rangemode": "tozero"}
     if spec.log:
-        yaxis |= {"type": "log", "rangemode": "normal", "dtick": 1}
+        yaxis |= {"type": "log", "rangemode": "normal", "dtick": 1, "tickformat": "~g"}
     return {
         "id": spec.id,
         "title": spec.title,

@@ -66,4 +66,5 @@ def _explorer(
         why = str(error).replace(f"{evidence.root}{os.sep}", "")  # a page names no machine's folder
         return Explorer(title, offers, "", why)
     shown["net"] = evidence.title(shown["net"])
+    shown["split"] = {"train": "training", "val": "validation"}.get(shown["split"], shown["split"])
     return Explorer(title, offers, f"{next(iter(offers))}_explorer.html", shown=shown)

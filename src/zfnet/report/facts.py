@@ -122,7 +122,7 @@ def training_lead(nets: Iterable[NetRun]) -> str:
 
 def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """Every net side by side: columns and rows."""
-    columns = ["Net", "Architecture", "Parameters", "Input, px", "Epochs", "Error, centre crop",
+    columns = ["Net", "Parameters", "Input, px", "Epochs", "Error, centre crop",
                "Error, ten crops", "Images/s", "Time"]  # fmt: skip
     rows = []
     for net in nets:
@@ -131,7 +131,6 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
         rows.append(
             [
                 net.title,
-                net.trained.arch,
                 parameters and int(parameters.value),
                 net.info.get("input_px"),
                 net.epochs or "adopted",

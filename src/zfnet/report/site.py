@@ -137,7 +137,7 @@ class _Site:
             lead=facts.training_lead(nets),
             net_columns=columns,
             nets=rows,
-            numeric=range(2, len(columns)),
+            numeric=range(1, len(columns)),
             charts=drawn,
             each_net=[
                 {

@@ -1,50 +1,6 @@
-// The picture viewer: a click or Enter on a figure opens it large; without it the link opens the
-// file. A second click switches between fitting the window and one picture pixel a screen pixel.
+// What every page does: unfolds what its address names, and all that is folded for the printer.
 "use strict";
 (function () {
-  const viewer = document.querySelector("dialog.viewer");
-  if (!viewer || !viewer.showModal) return;
-  const stage = viewer.querySelector(".stage");
-
-  function open(link) {
-    const small = link.querySelector("img");
-    const large = new Image();
-    large.src = link.href;
-    large.alt = small.alt;
-    stage.classList.remove("natural");
-    stage.replaceChildren(large);
-    viewer.querySelector(".file").href = link.href;
-    const caption = link.parentElement.querySelector("figcaption");
-    viewer.querySelector(".caption").textContent = caption ? caption.textContent : "";
-    viewer.showModal();
-    stage.focus();
-  }
-
-  function toggle() {
-    stage.classList.toggle("natural");
-    stage.scrollTo(0, 0);
-  }
-
-  document.addEventListener("click", function (event) {
-    const link = event.target.closest("a.zoom");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    open(link);
-  });
-  stage.addEventListener("click", toggle);
-  stage.addEventListener("keydown", function (event) {
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      toggle();
-    }
-  });
-  viewer.addEventListener("click", function (event) {
-    if (event.target === viewer) viewer.close();
-  });
-  viewer.addEventListener("close", function () {
-    stage.replaceChildren();
-  });
-
   // What the address names is unfolded: a verdict's evidence, a number in a folded table.
   function unfold() {
     const target = document.getElementById(location.hash.slice(1));
