@@ -352,6 +352,8 @@ def test_rows_are_seeded_and_of_classes_that_the_net_knows(bright, pooled):
     assert sorted(rows()) == list(range(30))  # all by default
     pooled.class_index = np.array([0, -1, 2])
     assert (inputs.labels[rows(max_images=12)] != 1).all()
+    with pytest.raises(UserError, match=r"does not know the class of class1/4\.png"):
+        rows(ids=("class2/29.png", "class1/4.png"))
     pooled.class_index = np.array([-1, -1, -1])
     with pytest.raises(UserError, match="holds 0 images of classes"):
         rows()

@@ -146,9 +146,15 @@ def chosen_rows(inputs: Inputs, cfg: Invariance) -> np.ndarray:
     """Rows measured: those of `ids` first, then the others by seed, classes taking turns.
 
     All are of classes that the net knows, `max_images` at most.
-    Raises UserError for an unknown id, or if fewer than two images are left.
+    Raises UserError for an id that the split does not hold or whose class the net does not know,
+    or if fewer than two images are left.
     """
     named = named_rows(inputs, cfg.ids, "study.invariance.ids")
+    if (unknown := inputs.outputs(named) < 0).any():
+        raise UserError(
+            f"study.invariance.ids: {inputs.net.name} does not know the class of "
+            f"{cfg.ids[unknown.argmax()]}: it has no probability to follow"
+        )
     order = np.random.default_rng([cfg.seed, 8]).permutation(inputs.rows)
     order = order[np.argsort(turns(inputs.labels[order]), kind="stable")]
     rows = np.concatenate([named, order[~np.isin(order, named)]])
