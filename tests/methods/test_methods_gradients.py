@@ -351,6 +351,8 @@ def test_a_model_that_writes_into_its_input_is_fine(small):
         ({"units": 1.0}, "integers"),
         ({"places": torch.tensor([[0, 4]])}, "4 x 4"),
         ({"places": "most"}, "places must be"),
+        ({"places": torch.zeros(3, 2, dtype=torch.int64)}, "places must be one or 4"),
+        ({"values": torch.ones(3)}, "values must be one or 4"),
         ({"images": IMAGES[0]}, r"\(N, C, H, W\)"),
         ({"images": (IMAGES * 10).to(torch.uint8)}, "float"),
         ({"images": IMAGES[:0]}, "no image"),

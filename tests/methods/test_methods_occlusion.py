@@ -198,6 +198,8 @@ def test_cost_is_told_beforehand_and_a_bar_runs(capfd, monkeypatch):
         ({"stride": 7}, "uncovered"),
         ({"classes": 4}, r"0\.\.3"),
         ({"classes": -1}, r"0\.\.3"),
+        ({"classes": torch.tensor([0, 1])}, "classes must be one or 3"),
+        ({"layer": "3", "unit": torch.tensor([0, 1])}, "unit must be one or 3"),
         ({"fill": "black"}, "black"),
         ({"fill": torch.zeros(3)}, r"\(C, 1, 1\)"),
         ({"layer": "9"}, "no layer"),

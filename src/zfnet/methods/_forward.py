@@ -223,3 +223,13 @@ def check_images(images: Tensor) -> None:
         raise UserError(f"images must be a float tensor (N, C, H, W), the net's input; got {shape}")
     if images.shape[0] == 0:
         raise UserError("images holds no image")
+
+
+def expanded(values: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
+    """`values` as a view of `shape` (N, …). Raises `UserError` unless there is one or N of them."""
+    try:
+        return values.expand(shape)
+    except RuntimeError:
+        raise UserError(
+            f"{what} must be one or {shape[0]}, one per image; got shape {tuple(values.shape)}"
+        ) from None

@@ -18,6 +18,7 @@ from zfnet.methods._forward import (
     Layer,
     UnsupportedModel,
     check_images,
+    expanded,
     layer_path,
     output_of,
 )
@@ -124,9 +125,9 @@ def project(
     images = images.expand(n, -1, -1, -1)
     units = units.expand(n)
     place = _places(places, n, images.device)
-    value = (
-        None if values is None else torch.as_tensor(values, dtype=images.dtype).to(images).expand(n)
-    )
+    value = None
+    if values is not None:
+        value = expanded(torch.as_tensor(values, dtype=images.dtype).to(images), (n,), "values")
     format_ = torch.channels_last  # faster than contiguous on CPUs and GPUs alike
     result = torch.empty_like(images, memory_format=format_)
     for path in dict.fromkeys(paths):
@@ -161,7 +162,7 @@ def _places(places: Places, n: int, device: torch.device) -> Places:
         return places
     if not isinstance(places, Tensor) or places.shape[-1:] != (2,) or places.is_floating_point():
         raise UserError('places must be None, "all" or integers (N, 2): row and column')
-    return places.to(device).expand(n, 2)
+    return expanded(places.to(device), (n, 2), "places")
 
 
 def _seed(
