@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,13 @@ FORBIDDEN = {
     "verdicts": {"torch", "wandb", "hydra", "omegaconf", "pytorch_lightning", "matplotlib"},
     "report": {"torch", "hydra", "omegaconf", "pytorch_lightning", "torchvision"},
 }
+# Participles that once named rooms and classes; the field has nouns for what they hold.
+NO_NAMES = {
+    "told", "found", "kept", "seen", "beside", "fresh", "settling", "likeness", "ahead", "trials",
+}  # fmt: skip
+NAMED_YET = {"not_found", "settling"}  # an everyday phrase; the panels of one epoch to the next
+NAMED = (ast.ClassDef, ast.FunctionDef)
+WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 LAZY_ALLOWED = {("data", "torchvision"), ("report", "wandb")}  # inside the function that needs it
 
 
@@ -60,6 +70,11 @@ def _files(root: Path) -> list[Path]:
     """Every module of the package but its own face."""
     package = root / "src" / "zfnet"
     return [path for path in sorted(package.rglob("*.py")) if path != package / "__init__.py"]
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _room(root: Path, path: Path) -> str:
@@ -71,6 +86,7 @@ def _name(root: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def _modules(root: Path) -> dict[str, list[str]]:
     """Each module and the modules of the package that it imports when it runs."""
     source = root / "src"
@@ -125,19 +141,22 @@ def test_floors_do_not_import_what_is_not_theirs(root: Path) -> None:
     wrong = []
     for path in _files(root):
         room = _room(root, path)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        early, anywhere = _imported(_tree(path).body), _imported(ast.walk(_tree(path)))
         for name in sorted(FORBIDDEN.get(room, set())):
-            nodes = tree.body if (room, name) in LAZY_ALLOWED else ast.walk(tree)
-            if any(_imports(node, name) for node in nodes):
+            if name in (early if (room, name) in LAZY_ALLOWED else anywhere):
                 wrong.append(f"{path.relative_to(root)} imports {name}")
     assert not wrong, "\n".join(wrong)
 
 
-def _imports(node: ast.AST, package: str) -> bool:
-    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-    if isinstance(node, ast.ImportFrom) and not node.level:
-        names = [node.module or ""]
-    return any(name.split(".")[0] == package for name in names)
+def _imported(nodes: Iterable[ast.AST]) -> set[str]:
+    """The packages that these statements import."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
 
 
 def test_no_file_outgrows_a_head(root: Path) -> None:
@@ -147,6 +166,22 @@ def test_no_file_outgrows_a_head(root: Path) -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 600
     }
     assert not long
+
+
+def test_a_class_name_stands_once_and_names_are_nouns(root: Path) -> None:
+    places: dict[str, list[str]] = {}
+    public: set[str] = set()
+    for path in _files(root):
+        public.add(path.stem)
+        for node in ast.walk(tree := _tree(path)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(_name(root, path))
+            if isinstance(node, ast.ClassDef) or node is tree:
+                public |= {each.name for each in node.body if isinstance(each, NAMED)}
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+    public -= {name for name in public if name.startswith("_")}
+    wrong = {name for name in public if NO_NAMES & {w.lower() for w in WORDS.findall(name)}}
+    assert wrong - NAMED_YET == set()
 
 
 def test_dvc_yaml_is_as_the_registry_has_it(root: Path) -> None:

@@ -125,8 +125,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("run")
     git(root, "init", "-q")
     slope = {"value": 0.1, "low": 0.08, "high": 0.12, "n": 342}
-    training = {"status": "trained", "source": "synthetic"}
-    training |= dict.fromkeys(("classes", "images", "input_px"), 12)
+    training = {
+        "status": "trained",
+        "source": "synthetic",
+        "classes": 9,
+        "images": 9,
+        "input_px": 9,
+    }
     for name, text in {
         "paper/claims.yaml": yaml.safe_dump(document()),
         "build/config.json": json.dumps({"name": "quick", "data": {"source": "synthetic"}}),
