@@ -132,8 +132,7 @@ def test_rounding_keeps_what_can_be_read():
 
 # ------------------------------------------------------------------------------- what is missing
 def test_without_prepared_images_the_studys_page_says_why(run, tmp_path):
-    root = tmp_path / "run"
-    shutil.copytree(run, root)
+    root = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(root / "data")
     out = build(gather(root), tmp_path / "site").parent
     assert not (out / "features_explorer.html").exists()
@@ -158,8 +157,7 @@ def test_without_prepared_images_the_studys_page_says_why(run, tmp_path):
 def test_a_result_that_says_too_little_costs_its_explorer_and_not_the_site(
     run, tmp_path, study, path
 ):
-    root = tmp_path / "run"
-    shutil.copytree(run, root)
+    root = shutil.copytree(run, tmp_path / "run")
     file = root / "results" / study / "measured.json"
     result = json.loads(file.read_text())
     holder = result["facts"]
@@ -177,8 +175,7 @@ def test_a_result_that_says_too_little_costs_its_explorer_and_not_the_site(
 
 
 def test_features_alone_make_an_explorer_without_epochs(run, tmp_path):
-    root = tmp_path / "run"
-    shutil.copytree(run, root)
+    root = shutil.copytree(run, tmp_path / "run")
     shutil.rmtree(root / "results" / "evolution")
     out = build(gather(root), tmp_path / "site").parent
     _, meta = made.handed(out, "features/meta")

@@ -19,12 +19,10 @@ from zfnet.report import charts, claims, explorers, facts, formats, pictures, pr
 from zfnet.report.claims import Link, StudyLinks
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.scripts import write_global
-from zfnet.results import Results
 
 HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
 ROWS_SHOWN = 40
-FILES_SHOWN = 200
 
 
 def powers(text: str) -> Markup:
@@ -156,7 +154,6 @@ class _Site:
         """How it was made: departures, data, times, machines, code, configuration."""
         evidence = self.evidence
         hosts = provenance.host_groups(evidence.timings)
-        quarantine = evidence.data.quarantine if evidence.data else []
         self._write(
             "run.html",
             "run.html.j2",
@@ -165,8 +162,7 @@ class _Site:
             adopted=[net.name for net in evidence.nets if not net.history],
             data=provenance.data_facts(evidence),
             classes=provenance.class_names(evidence),
-            quarantine=quarantine[:FILES_SHOWN],
-            quarantine_total=len(quarantine),
+            quarantine=evidence.data.quarantine if evidence.data else [],
             stages=provenance.stage_times(evidence.timings, hosts),
             total=formats.duration(provenance.total_seconds(evidence.timings)),
             together=any(net.timing.get("trained_for_later_stages") for net in evidence.nets),
@@ -181,7 +177,6 @@ class _Site:
     def study(self, name: str) -> None:
         """One study's page: the answer and its picture, then how it was reached."""
         study = self.evidence.studies[name]
-        results: Results = study["results"]
         names = list(self.evidence.studies)
         place = names.index(name)
         figures = _card_first(study, self.figures[name])
@@ -196,8 +191,7 @@ class _Site:
             figures=figures[1:],
             folded=[item for item in self.figures[name] if item["folded"]],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
-            metrics=facts.numbers(results.estimates),
-            arrays=[_array_row(name, *item) for item in results.arrays.items()],
+            metrics=facts.numbers(study["results"].estimates),
             files=self._files(f"results/{name}"),
             explorer=self._explorer(name),
             previous=self._page(names[place - 1]) if place else None,
@@ -326,8 +320,3 @@ def _card_first(study: Mapping[str, Any], figures: list[dict[str, Any]]) -> list
     """The figures that are not folded away, the one that stands for the study first."""
     shown = [item for item in figures if not item["folded"]]
     return sorted(shown, key=lambda item: item["name"] != study["card"])
-
-
-def _array_row(study: str, name: str, item: Mapping[str, Any]) -> list[str]:
-    shape = " × ".join(map(str, item["shape"])) or "scalar"
-    return [name, shape, item["dtype"], f"results/{study}/{item['file']}"]
