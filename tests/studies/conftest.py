@@ -23,6 +23,9 @@ class Split:
     def __len__(self):
         return len(self._images)
 
+    def image(self, row):
+        return self._images[row]
+
     def images(self, rows):
         return self._images[np.asarray(rows)]
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from answered import read_back
 
 from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
 from zfnet.errors import UserError
@@ -12,6 +13,7 @@ from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.models.checkpoint import load_weights, save_weights
 from zfnet.pipeline.studies import Evolution
+from zfnet.report.study import est
 from zfnet.studies import base, convergence, evolution
 from zfnet.studies.base import Inputs
 from zfnet.studies.convergence import (
@@ -372,33 +374,36 @@ def test_maps_that_settle_at_no_epoch_before_the_last_are_unsettled(marks, deepe
 
 
 # ----------------------------------------------------------------------------------------- result
-def test_without_snapshots_there_are_no_numbers(marks, probe, keep):
-    none = measure(inputs_of(marks, probe), {}, ONE)
-    assert (none.facts["measured"], none.facts["adopted"], none.estimates) == (False, False, {})
-    probe.provenance = {"adopted": "yes"}
-    assert measure(inputs_of(marks, probe), {}, ONE).facts["adopted"]
-    one = measure(inputs_of(marks, probe), keep(probe, [turned(1.0)]), ONE)
-    assert (one.facts["epochs"], one.facts["measured"]) == ([1], False)
 
 
-def test_a_net_whose_maps_are_all_dead_has_counts_alone(marks, probe, keep):
-    found = measure(inputs_of(marks, probe), keep(probe, [turned(1.0), silent]), ONE)
-    assert found.estimates["layer1_dead_maps"].value == 4
-    assert math.isnan(found.estimates["layer1_settled"].value)
-
-
-@pytest.mark.usefixtures("two_sides")
-def test_wide_fields_are_marked(marks, deeper, keep, monkeypatch):
-    monkeypatch.setattr(evolution, "FIELD_LIMIT", 4 / 16)  # fields of 3 and 5 px in 16
-    found = measure(inputs_of(marks, deeper), keep(deeper, [lambda model: None] * 2), TWO)
-    assert found.facts["beyond_field_limit"] == [2]
-
-
-def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, tmp_path, monkeypatch):
+def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, place, monkeypatch):
     keep(probe, [turned(0.5), turned(1.0)])
     monkeypatch.setattr(base, "load_net", lambda folder: probe)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
-    net = tmp_path / "models" / "zfnet" / "final"
-    found = evolution.run(ONE, SimpleNamespace(net=net, prepared=tmp_path))
+    net = place / "models" / "zfnet" / "final"
+    found = evolution.run(ONE, SimpleNamespace(net=net, prepared=place))
     assert found.facts["epochs"] == [1, 2]
-    assert evolution.run(ONE, SimpleNamespace(net=tmp_path, prepared=tmp_path)).estimates == {}
+    none = evolution.run(ONE, SimpleNamespace(net=place, prepared=place))
+    assert (none.facts["measured"], none.estimates) == (False, {})
+    results, module, words = read_back("evolution", none, place)
+    assert (module.figures(results), module.tables(results)) == ([], {})
+    assert "None" not in words
+
+
+@pytest.mark.usefixtures("two_sides")
+def test_a_measurement_is_drawn_and_told(marks, deeper, keep, place, monkeypatch):
+    monkeypatch.setattr(evolution, "FIELD_LIMIT", 4 / 16)  # fields of 3 and 5 px in 16
+
+    def other(model):
+        model[2].weight.add_(0.05 * torch.randn_like(model[2].weight))
+
+    found = measure(inputs_of(marks, deeper), keep(deeper, [other] * 3), TWO)
+    assert found.facts["beyond_field_limit"] == [2]
+    results, module, words = read_back("evolution", found, place)
+    sheet, curves = module.figures(results)
+    assert sheet.draw().width <= module.WIDTH
+    assert len(curves.draw().axes) == 4
+    for name, shown in module.tables(results).items():
+        assert all(len(row) == len(shown.headings) for row in shown.rows(results.tables[name]))
+    assert est(results["upper_minus_lower"], 2) in words
+    assert not {"None", "nan"} & set(words.replace(",", " ").split())

@@ -1,11 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from answered import read_back
 
 from zfnet import results
 from zfnet.data.signed import ZERO, signed_to_rgb
 from zfnet.errors import UserError
+from zfnet.figures import features as telling
+from zfnet.figures.kit.show import to_image
 from zfnet.pipeline.studies import Features
+from zfnet.report.study import est
 from zfnet.studies import feature_numbers, features
 from zfnet.studies.base import Inputs
 from zfnet.studies.features import (
@@ -232,3 +236,41 @@ def test_what_depends_on_data_or_net_is_refused_by_name(marks, probe):
         study(inputs_of(marks, probe), Features(layers=(1,), top_k=31))
     with pytest.raises(UserError, match=r"no tap 4\.relu"):
         study(inputs_of(marks, probe), Features(layers=(4,)))
+
+
+# ---------------------------------------------------------------------------------------- telling
+@pytest.fixture
+def told(marks, deeper, place, monkeypatch):
+    """A measurement of two layers, saved and read back, and its page."""
+    monkeypatch.setattr(telling.Prepared, "open", lambda folder: marks)
+    cfg = Features(layers=(1, 2), top_k=4, figure_maps={1: 4, 2: 2}, directions=9)
+    results, _, words = read_back("features", study(inputs_of(marks, deeper), cfg), place)
+    return results, words
+
+
+def test_every_layer_has_its_figure_and_sheets_of_all_maps_where_some_are_drawn(told, monkeypatch):
+    results, words = told
+    monkeypatch.setattr(telling, "SHEET_MAPS", 3)
+    figures = telling.figures(results)
+    names = ["layer1", "layer2", "layer1_filters", "by_layer", "all_layer2_1", "all_layer2_2"]
+    assert [figure.name for figure in figures] == names
+    for figure in figures:
+        assert to_image(figure.draw()).width < 1900
+    for name, shown in telling.tables(results).items():
+        assert all(len(row) == len(shown.headings) for row in shown.rows(results.tables[name]))
+    assert est(results["spread_difference"]) in words
+    assert not {"None", "nan"} & set(words.replace(",", " ").split())
+
+
+def test_patches_are_the_windows_and_intervals_those_measured(told, marks):
+    results, _ = told
+    results.facts["no_claims"] = [2]
+    layer = telling.LayerPictures(results, "1")
+    row, (y, x) = int(layer.array("images")[3, 1]), layer.array("corners")[3, 1] + 2
+    assert np.array_equal(layer.patches(3)[1], marks.split("val").image(row)[y : y + 3, x : x + 3])
+    spread, *_ = telling.figures(results)[3].draw().axes
+    measured = [results[f"layer{n}_spread_patches"] for n in (1, 2)]
+    assert [one.value for one in measured] in [line.get_ydata().tolist() for line in spread.lines]
+    bars = [bar.get_segments()[0][:, 1].tolist() for bar in spread.collections]
+    assert [measured[1].low, measured[1].high] in bars
+    assert len(spread.patches) == 1  # the ground of layer 2
