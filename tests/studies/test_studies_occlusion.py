@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from zfnet.errors import UserError
+from zfnet.figures import occlusion as telling
 from zfnet.pipeline.options import checked
 from zfnet.pipeline.studies import Occlusion
+from zfnet.report.study import page
 from zfnet.results import Results, save
+from zfnet.stats.estimate import Estimate, text
 from zfnet.studies import occlusion
 from zfnet.studies.agreement import correlations, others, ranks, window_energy
 from zfnet.studies.base import Inputs
@@ -236,17 +241,6 @@ def test_a_projection_lies_at_its_mark(bright, probe):
         assert not down[i].any()
 
 
-def test_a_net_without_deconvnet_goes_without_panel_c(bright, probe):
-    probe.model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.GELU(), nn.Flatten())
-    probe.model.append(nn.Linear(3 * 256, 3)).eval()
-    probe.taps = {"1.relu": "1"}
-    result = study(SMALL, inputs_of(bright, probe))
-    assert "Gelu" in result.facts["no_projection"]
-    assert "projection_correlation" not in result.estimates
-    assert "worst_drop" in result.estimates
-    assert "projections" not in result.arrays
-
-
 # ---------------------------------------------------------------------------------- other images
 def test_the_strongest_other_images_are_the_map_s_and_never_the_image(bright, probe, monkeypatch):
     split = bright.split("val")
@@ -294,3 +288,76 @@ def test_every_choice_has_its_row(bright, probe, monkeypatch):
     assert first["projection_correlation"] == pytest.approx(hidden.table.diagonal()[:2].mean())
     assert by_rank["projection_correlation"] != pytest.approx(first["projection_correlation"])
     assert [(row["size_px"], row["stride_px"]) for row in rows[3:6]] == [(4, 4), (6, 2), (2, 2)]
+
+
+# --------------------------------------------------------------------------------------- telling
+@pytest.fixture
+def saved(bright, probe, root, tmp_path):
+    """Saves a measurement, by default that of three images with the first drawn."""
+    measured = study(small(images=1), inputs_of(bright, probe))
+
+    def results(measurement=measured, **estimates):
+        changed = replace(measurement, estimates={**measurement.estimates, **estimates})
+        save(changed, tmp_path / "occlusion", tmp_path / "occlusion.json")
+        return Results(tmp_path / "occlusion", root)
+
+    return results
+
+
+def test_every_drawn_image_has_its_sheet_and_all_have_one_figure(saved):
+    results = saved()
+    figures = telling.figures(results)
+    assert [figure.name for figure in figures] == [telling.CARD, "per_image"]
+    sheet = figures[0].draw()
+    assert any("in its strongest other images" in text.get_text() for text in sheet.texts)
+    assert len(figures[1].draw().axes) == 2
+    for name, shown in telling.tables(results).items():
+        assert all(len(row) == len(shown.headings) for row in shown.rows(results.tables[name]))
+
+
+def test_a_net_without_deconvnet_goes_without_panel_c(saved, bright, probe):
+    probe.model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.GELU(), nn.Flatten())
+    probe.model.append(nn.Linear(3 * 256, 3)).eval()
+    probe.taps = {"1.relu": "1"}
+    result = study(small(images=1), inputs_of(bright, probe))
+    assert "projection_correlation" not in result.estimates
+    assert "worst_drop" in result.estimates
+    assert "projections" not in result.arrays
+    results = saved(result)
+    sheet, per_image = telling.figures(results)
+    assert "(c)" not in sheet.caption
+    assert sheet.draw()
+    assert len(per_image.draw().axes) == 1
+    words = page("occlusion", results)
+    assert "Gelu" in words
+    assert "None" not in words
+
+
+@pytest.mark.parametrize(("low", "rests"), [(0.1, True), (-0.1, False)])
+def test_the_page_answers_by_the_interval(saved, low, rests):
+    gap = Estimate(0.2, low, 0.3, 2)
+    words = page("occlusion", saved(inside_minus_outside=gap))
+    assert ("do not show that the answer" in words) != rests
+    assert text(gap) in words
+    assert not {"None", "nan"} & {*words.split()}
+
+
+def test_the_row_shows_the_worst_place_the_map_and_the_classes():
+    places, p = np.array([0, 4, 8, 12]), np.full((1, 4, 4), 0.9)
+    p[0, 1, 2] = 0.2
+    maps = {"rows": places, "cols": places, "probability": p, "label": p < 0.5, "activity": 10 * p,
+            "unit": np.array([7]), "clean_probability": np.array([0.9]),
+            "clean_label": np.array([1]), "clean_activity": np.array([9.0])}  # fmt: skip
+    image, down = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 128, np.uint8)
+    given = {"image": image, "classes": ["red", "blue"], "layer": 5, "output": 1}
+    assert len(telling.row_panels(maps, 0, 4, **given)) == 4
+    panels = telling.row_panels(maps, 0, 4, box=(1, 2, 3, 4), projection=down, **given)
+    view, activity, projection, probability, label = panels
+    assert view.occluder == (4, 8, 8, 12)
+    assert projection.frame
+    assert activity.title == "(b) layer 5, map 7"
+    assert activity.ys.tolist() == [2, 6, 10, 14]
+    assert probability.title == "(d) p(blue)"
+    assert np.array_equal(probability.values, p[0])
+    assert label.first == 1
+    assert all(panel.box == (1, 2, 3, 4) for panel in (view, activity, probability, label))
