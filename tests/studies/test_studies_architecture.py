@@ -167,11 +167,15 @@ def test_what_the_history_says_of_the_limit():
     assert story([])["status"] == story([{"epoch": 1.0}])["status"] == "unknown"
 
 
-def test_the_limit_has_a_value_only_where_it_bound_and_a_net_without_it_is_there(found, pair):
+def test_the_limit_has_a_value_only_where_it_bound_and_a_net_without_it_is_there(
+    found, pair, place
+):
     free = bad_net(dead=0, dominant=30.0)
-    bound = measure(pair, free, [{**ROW, "filters_rescaled": 3.0}], CFG).estimates
-    assert bound["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
-    assert bound["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
+    bound = measure(pair, free, [{**ROW, "filters_rescaled": 3.0}], CFG)
+    assert bound.estimates["unlimited_layer1_dominance"].value == pytest.approx(30, rel=1e-3)
+    assert bound.estimates["limit_layer1_dominance"].value == pytest.approx(-29, rel=1e-3)
+    results, _, words = read_back("architecture", bound, place)
+    assert est(results["limit_layer1_dominance"]) in words
     for one in (found, measure(pair, free, [ROW, ROW], CFG)):
         assert [name for name in one.estimates if "limit" in name] == ["limit_layer1_dominance"]
         assert math.isnan(one.estimates["limit_layer1_dominance"].value)

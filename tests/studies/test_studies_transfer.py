@@ -149,7 +149,6 @@ def test_features_that_tell_nothing_do_not_beat_a_good_net_from_scratch(tmp_path
     found = measured(tmp_path / "a", 0, write_scratch(tmp_path / "scratch", 0.95)).measurement
     assert found.estimates["pets_pretrained_minus_scratch_6"].high < 0
     assert np.isnan(found.estimates["pets_few_images"].value)
-    assert not any(estimate.invalid for estimate in found.estimates.values())
 
 
 def test_nets_from_scratch_that_ended_at_chance_are_no_evidence(tmp_path):
