@@ -141,7 +141,7 @@ def _read(text: str, kind: type[T], file: str) -> T:
     import yaml
 
     try:
-        return parse(yaml.load(text, yaml.CSafeLoader), kind, file)
+        return parse(yaml.safe_load(text), kind, file)
     except yaml.YAMLError as error:
         raise UserError(f"{file} is no YAML: {error}") from error
 

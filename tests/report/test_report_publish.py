@@ -206,17 +206,9 @@ def test_a_refusal_ends_it_there(root, what):
 
 def test_a_missing_package_is_told_with_the_command_that_brings_it(root, monkeypatch):
     replay(root)
-    for name in [name for name in sys.modules if name.startswith("wandb_workspaces")]:
-        monkeypatch.delitem(sys.modules, name)
-    finder = SimpleNamespace(find_spec=_absent)
-    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(UserError, match="uv run --extra publish zfnet publish"):
         publish.main([], root, root)
-
-
-def _absent(name, *_):
-    if name.startswith("wandb_workspaces"):
-        raise ModuleNotFoundError(f"No module named {name!r}", name="wandb_workspaces")
 
 
 def test_what_wandb_sync_left_undone_is_named(root, monkeypatch):

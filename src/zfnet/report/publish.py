@@ -128,7 +128,7 @@ class Wandb:
         try:
             import wandb_workspaces.reports.v2 as module
         except ModuleNotFoundError as error:
-            if error.name != "wandb_workspaces":
+            if not str(error.name).startswith("wandb_workspaces"):
                 raise
             raise UserError(
                 "publishing needs the package wandb-workspaces, which is not installed: run "

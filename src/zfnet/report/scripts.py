@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 
-def script_text(value: Any) -> str:
-    """`value` as a JavaScript literal of plain JSON, without blanks. ValueError for a NaN."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 def write_global(file: Path, variable: str, value: Any) -> None:
-    """Write a script that sets a global variable to `value`."""
-    _write(file, f"window.{variable} = {script_text(value)};\n")
+    """Write a script that sets a global variable to `value`. ValueError for a NaN."""
+    _write(file, f"window.{variable} = {_literal(value)};\n")
 
 
 def write_call(file: Path, function: str, key: str, value: Any) -> None:
     """Write a script that hands `value` under `key` to a page's global function."""
-    _write(file, f"window.{function}({script_text(key)}, {script_text(value)});\n")
+    _write(file, f"window.{function}({_literal(key)}, {_literal(value)});\n")
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _write(file: Path, text: str) -> None:
