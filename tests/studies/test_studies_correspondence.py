@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,13 @@ from PIL import Image
 from torch import nn
 
 from zfnet.errors import UserError
+from zfnet.figures import correspondence as telling
 from zfnet.models.net import Net, Normalise
 from zfnet.pipeline.options import checked
 from zfnet.pipeline.studies import Correspondence
+from zfnet.report.study import page
 from zfnet.results import Results, save
+from zfnet.stats.estimate import Estimate, text
 from zfnet.studies import base, correspondence, faces
 from zfnet.studies.base import Inputs
 from zfnet.studies.correspondence import choose, hide, measure, pixels
@@ -466,3 +470,74 @@ def test_parts_have_rows_of_their_own(parts):
 
 def test_the_square_scales_with_the_input():
     assert [pixels(32, 224), pixels(32, 128), pixels(40, 128)] == [32, 18, 23]
+
+
+# --------------------------------------------------------------------------------------- telling
+@pytest.fixture
+def saved(net, root, tmp_path):
+    """Saves a measurement with other estimates and facts; by default that of shared marks."""
+    measured = study(SMALL, inputs_of(made(60, corresponding=True), net))
+
+    def results(measurement=measured, estimates=(), **facts):
+        changed = replace(
+            measurement,
+            estimates={**measurement.estimates, **dict(estimates)},
+            facts={**measurement.facts, **facts},
+        )
+        save(changed, tmp_path / "correspondence", tmp_path / "correspondence.json")
+        return Results(tmp_path / "correspondence", root)
+
+    return results
+
+
+def test_table_1_stands_with_the_papers_and_faces_are_drawn(saved):
+    results = saved()
+    shown = telling.tables(results)
+    rows = shown["table1"].rows(results.tables["table1"])
+    assert [row[-1] for row in rows[:5]] == [
+        "0.067 ± 0.007", "0.069 ± 0.007", "0.079 ± 0.017", "0.107 ± 0.017", "–",
+    ]  # fmt: skip
+    assert rows[8][-1] == "0.073 ± 0.014"
+    figures = {figure.name: figure.draw() for figure in telling.figures(results)}
+    assert figures[telling.CARD].width <= 1200
+    axes = figures["correspondence_delta"].axes
+    assert [axis.get_title() for axis in axes] == ["layer 5", "layer 7"]
+
+
+def test_each_hidden_square_is_outlined(net, saved):
+    one = study(small(parts=("nose",)), inputs_of(made(60, corresponding=True), net))
+    corners = np.full((1, 1, 2), (8, 16))
+    faces = np.zeros((1, PX, PX, 3), np.uint8)
+    results = saved(replace(one, arrays={"faces": faces, "faces_corners": corners}))
+    sheet = np.asarray(telling.figures(results)[0].draw())
+    ys, xs = np.nonzero((sheet[..., 0] > 200) & (sheet[..., 1] < 100))
+    assert ys.min() - 44 == pytest.approx(220 * 8 / PX, abs=1)
+    assert xs.min() - (220 + 6 + 16) == pytest.approx(220 * 16 / PX, abs=1)
+    assert xs.max() - xs.min() == pytest.approx(220 * 8 / PX, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("gap", "answer"), [(-0.03, "more similarly"), (0.03, "less similarly"), (0.0, "neither more")]
+)
+def test_the_page_answers_by_the_interval(saved, gap, answer):
+    found = Estimate(gap, gap - 0.01, gap + 0.01)
+    changed = {f"layer{layer}_parts_minus_random": found for layer in (5, 7)}
+    words = page("correspondence", saved(estimates=changed))
+    assert words.count(answer) == 2
+    assert text(found) in words
+    assert "6 of 6 at layer 5 and 6 of 6 at layer 7" in words
+    assert "0.067, 0.069, 0.079 against 0.107" in words
+    assert "None" not in words.replace("None of them was trained on", "")
+
+
+def test_the_page_names_the_photos_or_why_nothing_was_measured(net, saved):
+    more = {"photos": "mine.json", "photos_note": "by eye", "training_images": 90, "by_name": True}
+    words = page("correspondence", saved(pooled=True, **more))
+    assert "“by eye”" in words
+    assert "90 training images" in words
+    few = study(SMALL, inputs_of(made(12, corresponding=True), net))
+    assert "8 in classes" in page("correspondence", saved(few))
+    results = saved(replace(few, tables={}), excluded={})
+    assert "study.correspondence.photos" in page("correspondence", results)
+    assert not telling.figures(results)
+    assert not telling.tables(results)
