@@ -174,11 +174,6 @@ def read_metrics(file: Path) -> tuple[dict[str, Estimate], dict[str, str]]:
     return numbers, words
 
 
-def read_estimates(file: Path) -> dict[str, Estimate]:
-    """The estimates of a metrics file. Raises as `read_metrics`."""
-    return read_metrics(file)[0]
-
-
 def plain(value: Any) -> Any:
     """`value` as plain JSON: numpy scalars and arrays converted, NaN and infinity to None."""
     if isinstance(value, dict):
