@@ -71,7 +71,7 @@ def total_seconds(timings: Timings) -> float:
 
 def stage_times(timings: Timings, hosts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One row per stage in the order they started."""
-    longest = max((float(t.get("seconds") or 0) for t in timings.values()), default=0)
+    longest = max((float(t.get("seconds") or 0) for t in timings.values()), default=0) or 1
     where = {stage: host["name"] for host in hosts for stage in host["stages"]}
     rows = []
     for name, timing in sorted(timings.items(), key=lambda item: str(item[1].get("started"))):
@@ -81,7 +81,7 @@ def stage_times(timings: Timings, hosts: Sequence[Mapping[str, Any]]) -> list[di
             {
                 "stage": stage,
                 "time": formats.duration(timing.get("seconds")),
-                "share": 100 * float(timing.get("seconds") or 0) / longest if longest else 0,
+                "share": 100 * float(timing.get("seconds") or 0) / longest,
                 "rate": None if rate is None else round(float(rate)),
                 "memory": _memory(timing),
                 "started": formats.date(timing.get("started")),
@@ -119,16 +119,10 @@ def host_groups(timings: Timings) -> list[dict[str, Any]]:
             "name": f"Machine {index}",
             "stages": group["stages"],
             "facts": _host_facts(group["host"]),
-            "short": _host_words(group["host"]),
+            "short": _count(group["host"]["gpus"]) or f"{group['host'].get('cores')} CPU cores",
         }
         for index, group in enumerate(groups.values(), start=1)
     ]
-
-
-def _host_words(host: Mapping[str, Any]) -> str:
-    cores = host.get("cores")
-    plain = f"{cores} CPU core{'' if cores == 1 else 's'}" if cores else ""
-    return _count(host["gpus"]) or plain
 
 
 def _count(names: Sequence[str]) -> str:

@@ -95,19 +95,14 @@ class _Site:
     def index(self) -> None:
         """The first page: what ran, whether the nets work, a card for each study."""
         evidence = self.evidence
-        document = evidence.claims
-        counts = document["counts"] if document else {}
         rows = facts.error_rows(evidence.nets)
         notes = {row["estimate"].note for row in rows} - {""}
         self._write(
             "index.html",
-            "index.html.j2",
             lead=facts.lead(evidence),
-            claims=document and claims.rows(document, self._links(document)),
-            claims_lead=document and claims.lead(document),
-            claims_legend=[(word, text) for word, text in claims.LEGEND if counts.get(word)],
-            claims_caution=document and claims.caution(document),
-            claims_notes=document and claims.notes(document),
+            claims=claims,
+            document=evidence.claims,
+            rows=evidence.claims and claims.rows(evidence.claims, self._links(evidence.claims)),
             glance=facts.glance(evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
@@ -131,7 +126,6 @@ class _Site:
         colours = charts.colours(nets)
         self._write(
             "training.html",
-            "training.html.j2",
             lead=facts.training_lead(nets),
             net_columns=columns,
             nets=rows,
@@ -156,7 +150,6 @@ class _Site:
         hosts = provenance.host_groups(evidence.timings)
         self._write(
             "run.html",
-            "run.html.j2",
             departures=facts.departure_groups(evidence.nets),
             any_net=bool(evidence.nets),
             adopted=[net.name for net in evidence.nets if not net.history],
@@ -182,7 +175,6 @@ class _Site:
         figures = _card_first(study, self.figures[name])
         self._write(
             f"studies/{name}.html",
-            "study.html.j2",
             study=study,
             name=name,
             description=study["answer"].split("\n\n")[0][:200],
@@ -203,7 +195,7 @@ class _Site:
         if not explorer.href:
             return
         self._plotly()
-        self._write(explorer.href, f"{explorer.href}.j2", explorer=explorer, **explorer.shown)
+        self._write(explorer.href, explorer=explorer, **explorer.shown)
 
     # ------------------------------------------------------------------------------ pieces
     def _plotly(self) -> None:
@@ -211,7 +203,8 @@ class _Site:
         if not script.is_file():
             shutil.copyfile(charts.plotly_script(), script)
 
-    def _write(self, href: str, template: str, **values: Any) -> None:
+    def _write(self, href: str, **values: Any) -> None:
+        template = "study.html.j2" if href.startswith("studies/") else f"{href}.j2"
         nav = [
             Link("index.html", "Overview"),
             Link("training.html", "Training"),
