@@ -7,10 +7,8 @@ import torch
 from answered import read_back
 from torch import nn
 
-from zfnet.errors import UserError
 from zfnet.figures import architecture as telling
 from zfnet.models.net import Net, Normalise
-from zfnet.pipeline.options import checked
 from zfnet.pipeline.studies import Architecture
 from zfnet.report.study import est, page
 from zfnet.stats.bootstrap import mean
@@ -105,7 +103,6 @@ def found(pair):
     return measure(pair, None, [ROW, ROW], CFG)
 
 
-# ----------------------------------------------------------------- a bad net against a good one
 def test_dead_and_weak_filters_are_counted(found):
     e = found.estimates
     for name, bad in (("layer1_never_active", 2), ("layer2_never_active", 1), ("layer1_weak", 2)):
@@ -149,9 +146,6 @@ def test_it_is_the_gaps_that_alias_not_the_stride(images):
     assert float(bank.grid(bank.stride).excess.abs().max()) < 0.02
 
 
-# ------------------------------------------------------------------------------------ the RMS limit
-
-
 def test_what_the_history_says_of_the_limit():
     def story(history, limit=0.1, trained_without=False):
         net = good_net()
@@ -181,7 +175,6 @@ def test_the_limit_has_a_value_only_where_it_bound_and_a_net_without_it_is_there
         assert math.isnan(one.estimates["limit_layer1_dominance"].value)
 
 
-# ------------------------------------------------------------------------------------- adopted nets
 def test_a_net_of_stride_one_has_no_grid(images, place, monkeypatch):
     """As VGG: nothing is sampled, so that there are no frequencies of a grid."""
     monkeypatch.setattr(telling, "WIDTH", 600)
@@ -235,7 +228,6 @@ def test_fields_too_large_for_a_claim_are_marked(images):
     assert invalid == [True, True, False]
 
 
-# --------------------------------------------------------------------------------------- statistics
 def test_statistics_by_hand():
     assert dominance(np.array([1.0, 2.0, 3.0, 8.0])) == 3.2
     assert dominance(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 6.0]])).tolist() == [1.0, 3.0]
@@ -258,12 +250,6 @@ def test_rates_have_intervals_where_nothing_was_counted():
     # Newcombe (1998), method 10, example (a): 56/70 - 48/80 is 0.2 [0.0524, 0.3339]
     found = rate_difference(np.arange(70) < 56, np.arange(80) < 48)
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
-
-
-# -------------------------------------------------------------------------------- options and stage
-def test_a_net_is_not_compared_with_itself():
-    with pytest.raises(UserError, match="baseline=zfnet"):
-        checked(Architecture, {"baseline": "zfnet"}, "study.architecture")
 
 
 def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypatch, images):

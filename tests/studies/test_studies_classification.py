@@ -49,6 +49,14 @@ def test_every_row_with_three_seeds(place):
     assert value["ensemble_minus_one"] == pytest.approx(-5.0)
     assert value["ten_crops_minus_centre"] == pytest.approx(-5.0)
     assert result.estimates["both_minus_ensemble"].low is None  # the same predictions
+    pairs, ensemble = (
+        result.estimates[name] for name in ("zfnet_minus_alexnet", "ensemble_minus_one")
+    )
+    assert (pairs.trainings, pairs.covers) == (3, ("images", "trainings"))
+    assert (ensemble.trainings, ensemble.covers) == (3, ("images",))
+    # 18 images that one of three nets gets wrong alone: −1/3 each; the rest cancels
+    se = 100 * np.std([-1 / 3] * 18 + [0] * (N - 18)) / np.sqrt(N)
+    assert ensemble.half / (1.96 * se) == pytest.approx(1, abs=0.08)
     of_ten = made(place, view="ten").estimates
     assert of_ten["top1_zfnet"].value == pytest.approx(5.0)
     assert of_ten["top1_zfnet_ensemble"].value == 0.0
@@ -59,18 +67,6 @@ def test_every_row_with_three_seeds(place):
     assert [row["nets"] for row in rows[::2]] == [3, 3, 3, 1, 4]
     assert (rows[2]["top1_sd"], rows[4]["top1_sd"]) == (0, None)
     assert (rows[3]["view"], rows[3]["top1"]) == ("ten", pytest.approx(5.0))
-
-
-def test_an_estimate_tells_what_it_covers(place):
-    write_all(place)
-    estimates = made(place).estimates
-    pairs = estimates["zfnet_minus_alexnet"]
-    assert (pairs.trainings, pairs.covers) == (3, ("images", "trainings"))
-    ensemble = estimates["ensemble_minus_one"]
-    assert (ensemble.trainings, ensemble.covers) == (3, ("images",))
-    # 18 images that one of three nets gets wrong alone: −1/3 each; the rest cancels
-    se = 100 * np.std([-1 / 3] * 18 + [0] * (N - 18)) / np.sqrt(N)
-    assert ensemble.half / (1.96 * se) == pytest.approx(1, abs=0.08)
 
 
 def test_one_seed_has_no_ensembles(place):

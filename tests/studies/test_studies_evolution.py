@@ -93,7 +93,6 @@ def trace_of(net, marks, snapshots, cfg=ONE):
     return trace
 
 
-# ----------------------------------------------------------------------------------------- epochs
 @pytest.mark.parametrize(
     ("length", "columns"),
     [
@@ -129,7 +128,6 @@ def test_snapshots_are_read_and_faults_named(tmp_path):
             read_snapshots(tmp_path)
 
 
-# ------------------------------------------------------------------------------------- similarity
 def test_cosine_is_that_of_the_pixels_and_of_no_contrast():
     a = torch.tensor([3.0, 4.0, 0.0]).view(1, 3, 1, 1)
     b = torch.tensor([4.0, 3.0, 0.0]).view(1, 3, 1, 1)
@@ -165,7 +163,6 @@ def test_a_map_has_converged_from_where_it_stays():
     assert convergence_index(similarity, 0.7).tolist() == [0, 1, 2, 3, 2]
 
 
-# -------------------------------------------------------------------------------------- following
 def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, probe, keep):
     """A first layer's projection is its filter: cosines are those chosen here."""
     same = None
@@ -307,7 +304,6 @@ def test_kept_pictures_are_each_epochs_own_projections(marks, probe, keep, monke
             assert trace.pictures[m, e] == pytest.approx(picture, abs=1)
 
 
-# ------------------------------------------------------------------------------------- statistics
 def test_difference_of_layers_weighs_layers_the_same_and_has_a_sign():
     ones, fives = np.ones(10), np.full(40, 5.0)
     later = difference([ones, ones[:3]], [fives], 0)
@@ -352,9 +348,6 @@ def test_upper_and_lower_layers_are_compared_by_every_rule(
     assert table.column("threshold") == [0.7, 0.5, 0.9, 0.7, 0.7]
     assert table.column("difference") == [between.value] * 5
     assert table.column("difference_low")[0] == between.low
-
-
-# ----------------------------------------------------------------------------------------- result
 
 
 def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, place, monkeypatch):

@@ -111,22 +111,6 @@ def test_groups_of_maps_of_any_size_give_the_same(marks, deeper, monkeypatch):
     assert whole.astype(int) == pytest.approx(parts.astype(int), abs=1)  # a scale's last bit
 
 
-def test_a_field_at_the_border_stays_in_its_place(marks, probe):
-    images = marks.split("val")._images
-    images[27] = 0
-    images[27, 2, 2, 0] = 255  # top left of the net's view
-    inputs = inputs_of(marks, probe)
-    (layer,) = scan(inputs, ONE)
-    assert layer.rows[0, 0] == 27
-    assert layer.windows.boxes[0, 0].tolist() == [0, 0, 2, 2]
-    assert layer.windows.corners[0, 0].tolist() == [0, 0]  # the window moves inwards
-    assert layer.windows.fields[0, 0].tolist() == [-1, -1]
-    crop = project_layer(inputs, layer, fixed=True)[1][0, 0]
-    assert crop[0, 0, 0] == 255
-    assert (crop[2] == ZERO).all()
-    assert (crop[:, 2] == ZERO).all()
-
-
 def test_random_choice_is_seeded_takes_dead_maps_and_active_does_not(marks, probe):
     (layer,) = scan(inputs_of(marks, probe), ONE)
     assert chosen(layer, figure_maps={1: 4}) == (0, 1, 2, 3)
