@@ -13,7 +13,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from zfnet import MAIN_NET
 from zfnet.pipeline.options import (
     Count,
     Device,
@@ -132,15 +131,8 @@ class Architecture(StudyOptions):
 
     seed: Seed = 0
     device: Device = "auto"
-    baseline: str = "alexnet"  # the folder of models/ that is compared
     measured_maps: Count = 64  # seeded random subset of layer 2's active maps
     max_images: Count | None = None  # null: the whole split
-
-    @model_validator(mode="after")
-    def _of_another_net(self) -> Self:
-        if self.baseline in (MAIN_NET, "zfnet_nolimit"):
-            raise ValueError(f"baseline={self.baseline} takes part already: name another net")
-        return self
 
 
 class Correspondence(StudyOptions):

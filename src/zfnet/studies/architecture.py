@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from zfnet.pipeline.studies import Architecture
 
 SPLIT, TAP = "val", "relu"
+BASELINE = "alexnet"
 UNLIMITED = "zfnet_nolimit"  # trained without the RMS limit; used where it exists
 LABELS = {"zfnet": "ZFNet", "alexnet": "AlexNet"}
 SHOWN_MAPS = 36  # of layer 2; the paper does not say how it chose its maps
@@ -71,7 +72,7 @@ PROFILE_BINS = 22
 def run(cfg: Architecture, paths: Paths) -> Measurement:
     """Fig. 6 for the net under study and the baseline, and a third net without the limit."""
     device, prepared = pick_device(cfg.device), Prepared.open(paths.prepared)
-    folders = {MAIN_NET: paths.net, cfg.baseline: paths.folder_of(cfg.baseline)}
+    folders = {MAIN_NET: paths.net, BASELINE: paths.folder_of(BASELINE)}
     nets = {
         key: Inputs(
             prepared, SPLIT, load_net(folder), device, max_images=cfg.max_images, seed=cfg.seed
