@@ -316,6 +316,7 @@ def test_a_bad_key_is_reported_without_a_traceback(root: Path) -> None:
         "from zfnet.cli import _dispatch; _dispatch(['--help'])",
         "import zfnet.report.stage",
         "import zfnet.report.track",
+        "import zfnet.verdicts.command, zfnet.verdicts.stage",
     ],
 )
 def test_light_commands_import_nothing_heavy(root: Path, code: str) -> None:
