@@ -204,7 +204,6 @@ def test_a_measurement_is_drawn_and_told(found, place, monkeypatch):
         assert "None" not in page("architecture", results)
 
 
-@pytest.mark.xfail(reason="the page reads limit.limit, which limit_of leaves out of 'unknown'")
 def test_the_page_of_a_net_without_a_history(pair, place):
     _, _, words = read_back("architecture", measure(pair, None, [], CFG), place)
     assert "None" not in words
