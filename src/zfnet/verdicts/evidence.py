@@ -118,35 +118,32 @@ class Part:
 
 def find(number: Number, run: Run) -> Part:
     """The first of a number's keys that is there and sound, with what is taken off it."""
-    study, why, lacking, invalid = run.numbers.get(number.study), "", number.keys[0], False
+    study, name = run.numbers.get(number.study), number.study
     if not study:
         why = "has not run here" if study is None else "has no numbers in this run"
-        return Part(number, lacking, None, f"{number.study} {why}", lacking)
+        return Part(number, number.keys[0], None, f"{name} {why}", number.keys[0])
+    worst = Part(number, number.keys[0], None)  # what was passed over: no evidence, or the first
     for key in number.keys:
-        measured = study.get(key)
         over = study.get(f"{key}{SEEDS}")
-        if over is not None and over.low is not None:
-            measured = over
-        fault = _fault(measured)
+        measured = over if over is not None and over.low is not None else study.get(key)
+        fault, invalid = _fault(measured), bool(measured and measured.invalid)
         if measured is not None and not fault:
-            measured = rules.shifted(measured, number.less)
-            one = Part(number, key, measured, why if invalid else "", lacking)
-            return one if number.minus is None else _less(one, measured, number.minus, run)
-        worse = bool(measured and measured.invalid)
-        if not why or (worse and not invalid):
-            why, lacking, invalid = f"{number.study} {fault}", key, worse
-    return Part(number, number.keys[0], None, why, lacking, invalid)
+            why = worst.why if worst.invalid else ""
+            one = Part(number, key, rules.shifted(measured, number.less), why, worst.lacking)
+            return one if number.minus is None else _less(one, number.minus, run)
+        if not worst.why or (invalid and not worst.invalid):
+            worst = replace(worst, why=f"{name} {fault}", lacking=key, invalid=invalid)
+    return worst
 
 
-def _less(one: Part, measured: Estimate, minus: Number, run: Run) -> Part:
+def _less(one: Part, minus: Number, run: Run) -> Part:
     other = find(minus, run)
-    if other.measured is None:
+    if one.measured is None or other.measured is None:
         return other
     elsewhere = "" if minus.study == one.number.study else f"{minus.study}: "
     name = f"{one.key}{LESS}{elsewhere}{other.key}"
-    about = one if one.why else other
-    difference = rules.less(measured, other.measured)
-    return replace(about, number=one.number, key=name, measured=difference)
+    difference = rules.less(one.measured, other.measured)
+    return replace(one if one.why else other, number=one.number, key=name, measured=difference)
 
 
 def _fault(measured: Estimate | None) -> str:

@@ -1,14 +1,9 @@
 """Verdicts: every claim held against what this checkout's studies measured. Needs no torch.
 
 On photographs a claim is reproduced, contradicted, undecided or, where the run is below what the
-claim needs, out of scale: shown with its number and not judged. On rendered images it holds here or
-fails here, which proves nothing about photographs; what is below the needs is listed beside it.
-Where a study has not run, or has not written the number, it is not measured.
-
-Many claims are judged at once. Holm's correction over all that were judged keeps the chance of even
-one wrong decision at 5 %; a claim that its own interval decides and the correction does not is
-undecided, with the word that it would have had alone. So is one of whose numbers some are missing:
-one number may speak against a claim about several, but only all of them for it.
+claim needs, out of scale: shown and not judged. On rendered images it holds here or fails here,
+which proves nothing about photographs. Holm's correction over all that were judged keeps the chance
+of even one wrong decision at 5 %; what only the correction leaves open is undecided.
 """
 
 from __future__ import annotations
