@@ -5,7 +5,6 @@ import pytest
 
 from zfnet.stats import accuracy
 from zfnet.stats.accuracy import accuracies, fold_accuracies
-from zfnet.stats.folds import draw_folds
 
 LABELS = np.repeat([0, 1, 2], [40, 25, 60])
 
@@ -62,13 +61,3 @@ def test_all_classifiers_share_their_draws():
     assert gap.value == pytest.approx(both["one"].folds.mean() - both["other"].folds.mean())
     # one by itself gets the same draws: equal answers, equal intervals, in whatever study
     assert np.allclose(accuracies({0: one}, rows, LABELS, 5)[0].draws, both["one"].draws)
-
-
-def test_resampling_every_image_once_gives_the_mean_over_folds(monkeypatch):
-    rng = np.random.default_rng(0)
-    labels = np.array([0, 0, 0, 0, 1, 1, 1])
-    rows = [fold.test for fold in draw_folds(labels, [1], 2, folds=4, seed=0)]
-    predicted = [rng.integers(0, 2, len(own)) for own in rows]
-    monkeypatch.setattr(accuracy, "counts", lambda n, rng, draws: np.ones((draws, n), int))
-    own = accuracies({"it": predicted}, rows, labels, 0)["it"]
-    assert np.allclose(own.draws, own.folds.mean())

@@ -316,6 +316,20 @@ def test_pascal_is_scored_by_class_without_the_difficult_images(tmp_path, monkey
     assert table[-1]["softmax"] == pytest.approx(np.mean([r["softmax"] for r in table[:-1]]))
 
 
+@pytest.mark.parametrize(
+    ("weak", "signal", "noise", "best"), [(100, 0.3, 1, 1e-3), (1, 1.0, 0.3, 1e3)]
+)
+def test_the_sigmoids_constant_is_that_of_the_best_held_out_precision(weak, signal, noise, best):
+    """Many weak features ask for a small one; one that large noise hides, for a large one."""
+    rng = np.random.default_rng(0)
+    present = rng.random((90, 1)) < 0.5
+    x = signal * present + noise * rng.normal(size=(90, weak))
+    if weak == 1:
+        x = np.hstack([x, 20 * rng.normal(size=(90, 4))])
+    cfg = CFG.model_copy(update={"grid": (1e3, 1e-3)})
+    assert best == pascal.best_sigmoids(x, present, np.ones_like(present), cfg).C
+
+
 @pytest.mark.parametrize("year", [2007, 2012])
 def test_table_6_has_the_papers_columns_and_each_year_its_measure(
     tmp_path, root, monkeypatch, year
