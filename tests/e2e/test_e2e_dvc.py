@@ -15,7 +15,7 @@ import yaml
 
 from zfnet.pipeline import closure
 from zfnet.pipeline.registry import NETS, STAGES
-from zfnet.pipeline.run import modules_of
+from zfnet.pipeline.run import ADOPT, code_hashes, modules_of
 
 from .conftest import Run, copy_checkout
 
@@ -149,8 +149,12 @@ def test_an_edit_of_what_tells_measures_and_trains_nothing(committed: tuple[Path
 def test_an_edit_of_the_foreign_net_adapter_retrains_nothing(committed: tuple[Path, Run]) -> None:
     folder, run = committed
     changed = _appended(folder, run, [folder / "src/zfnet/models/foreign.py"])
-    assert not changed & TRAININGS
-    assert "features" in changed  # studies may read a foreign net
+    assert changed == set()  # no net of the default is foreign
+    nets = {"zfnet": {"weights": None}, "adopted": {"weights": "net.pth"}}
+    before = code_hashes(nets)["train"]
+    assert before["zfnet"] != before["adopted"]  # which does depend on it
+    adapter = Path("zfnet/models/foreign.py")
+    assert adapter in closure.import_closure(ADOPT)
 
 
 @pytest.mark.parametrize("file", ["studies/occlusion.py", "models/spec.py"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -77,7 +77,10 @@ def fault(error: ValidationError, kind: type[Section], where: str) -> str:
     key = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     key = key.strip(".")
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{nearest(str(first['loc'][-1]), kind.model_fields)}"
+        before, _, last = key.rpartition(".")
+        close = difflib.get_close_matches(last, _fields_at(kind, parts[:-1]), n=1, cutoff=0.5)
+        hint = f" (did you mean '{f'{before}.{close[0]}'.strip('.')}'?)" if close else ""
+        return f"unknown key '{key}'{hint}"
     if first["type"] == "missing":
         return f"{key} is missing"
     if first["type"] == "value_error":
@@ -85,6 +88,17 @@ def fault(error: ValidationError, kind: type[Section], where: str) -> str:
     value = first["input"]
     shown = value if isinstance(value, str) else json.dumps(value)
     return f"{key}={shown:.80}: {_expected(first)}{_hint(first, value)}"
+
+
+def _fields_at(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """The keys of the section that lies at `path` below one of `kind`."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        kind = inner
+    return list(kind.model_fields)
 
 
 _BOUNDS = {

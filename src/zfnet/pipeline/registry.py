@@ -75,7 +75,7 @@ NETS: Mapping[str, NetRow] = {
     ),
 }
 TARGETS: Mapping[str, str] = {  # what the net is carried over to; values in conf/target/
-    "unseen": "rendered images of other classes",
+    "unseen": "unseen rendered classes",
     "caltech101": "Caltech-101",
     "caltech256": "Caltech-256",
     "voc2007": "PASCAL VOC 2007",

@@ -427,7 +427,7 @@ STUDIES: Mapping[str, Study] = {
     ),
     "transfer": Study(
         title="Transfer: features kept, a new softmax for other classes",
-        place="Tables 4-6, Fig. 9",
+        place="Tables 4–6, Fig. 9",
         desc="Tables 4-6, Fig. 9: a new softmax on layer 7, against training from scratch",
         options=Transfer,
         reads=(TARGETS, "results/codes", "results/scratch", "results/overlap"),
