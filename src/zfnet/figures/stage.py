@@ -1,6 +1,7 @@
 """The stage that draws: every study's figures from what it measured, into results/figures/<study>/.
 
-The tables behind `dvc plots` go to results/plots/. A study whose measurement and drawing code are as they were is not drawn again.
+The tables behind `dvc plots` go to results/plots/. A study whose measurement and drawing code are
+as they were is not drawn again.
 """
 
 from __future__ import annotations
