@@ -517,14 +517,14 @@ def test_each_hidden_square_is_outlined(net, saved):
 
 
 @pytest.mark.parametrize(
-    ("gap", "answer"), [(-0.03, "more similarly"), (0.03, "less similarly"), (0.0, "neither more")]
+    ("gap", "answer"), [(-0.03, "more alike"), (0.03, "less alike"), (0.0, "as much alike")]
 )
 def test_the_page_answers_by_the_interval(saved, gap, answer):
     found = Estimate(gap, gap - 0.01, gap + 0.01)
     changed = {f"layer{layer}_parts_minus_random": found for layer in (5, 7)}
     words = page("correspondence", saved(estimates=changed))
     assert words.count(answer) == 2
-    assert text(found) in words
+    assert text(found, places=3) in words
     assert "6 of 6 at layer 5 and 6 of 6 at layer 7" in words
     assert "0.067, 0.069, 0.079 against 0.107" in words
     assert "None" not in words.replace("None of them was trained on", "")
@@ -536,7 +536,7 @@ def test_the_page_names_the_photos_or_why_nothing_was_measured(net, saved):
     assert "“by eye”" in words
     assert "90 training images" in words
     few = study(SMALL, inputs_of(made(12, corresponding=True), net))
-    assert "8 in classes" in page("correspondence", saved(few))
+    assert "8 of classes" in page("correspondence", saved(few))
     results = saved(replace(few, tables={}), excluded={})
     assert "study.correspondence.photos" in page("correspondence", results)
     assert not telling.figures(results)

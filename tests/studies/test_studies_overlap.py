@@ -177,7 +177,7 @@ def test_the_measurement_is_told_and_repeats(data: Path, root: Path, tmp_path: P
     for name, each in shown.items():
         assert all(len(row) == len(each.headings) for row in each.rows(results.tables[name]))
     words = page("overlap", results)
-    assert "10 images of mine" in words
+    assert "of 10 images, 3" in words
     assert "None" not in words
 
 

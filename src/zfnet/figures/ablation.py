@@ -28,9 +28,9 @@ def figures(results: Results) -> list[Figure]:
     images, classes, view = facts["images"], facts["classes"], VIEWS[facts["view"]]
     errors = results.tables["table_3"].records()
     changes = results.tables["against_the_full_net"].records()
-    levels = "; ".join(f"{row['net']} {row['val_top1']:.1f} %" for row in errors)
+    levels = "; ".join(f"{NETS[row['net']].title} {row['val_top1']:.1f} %" for row in errors)
     shifts = "; ".join(
-        f"{row['net']} {decimal(row['images'], 1)}"
+        f"{NETS[row['net']].title} {decimal(row['images'], 1)}"
         + (f" (a net stayed {row['invalid']})" if row["invalid"] else "")
         for row in changes
     )

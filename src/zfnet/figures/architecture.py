@@ -66,10 +66,16 @@ NO_PANEL = {
 def figures(results: Results) -> list[Figure]:
     """The paper's panels; frequencies, strength and the trace of the sampling grid."""
     own, other = (net["label"] for net in results.facts["nets"].values())
+    why = NO_PANEL.get(results.facts["limit"]["status"], "")
+    first = (
+        f"empty, for want of a net without the RMS limit ({why})"
+        if why
+        else "first layer without the RMS limit"
+    )
     found = [
         Figure(
             "panels",
-            f"Fig. 6: (a) first layer without the RMS limit, (b) {other}, layer 1, (c) {own}, "
+            f"Fig. 6: (a) {first}, (b) {other}, layer 1, (c) {own}, "
             f"layer 1, (d) {other}, layer 2, (e) {own}, layer 2. Filters of one panel share one "
             "symmetric scale (grey = 0, full contrast = the panel's largest weight), so a dominant "
             "filter leaves the others grey. Red frame: never active or weak. Layer 2: projections "

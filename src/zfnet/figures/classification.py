@@ -1,4 +1,4 @@
-"""Table 2 as dots with intervals, and which classes a net takes for which."""
+"""Table 2 as dots with intervals, and the confusions of a net."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from zfnet.figures.kit.dots import FAINT_HEX, TEXT_POINTS, DotPanel, Dots, dot_c
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.models.trained import VIEWS
+from zfnet.pipeline.registry import title_of
 from zfnet.results import Results, Table
 
 CARD = "classification_errors"
@@ -57,7 +58,7 @@ def figures(results: Results) -> list[Figure]:
         ),
         Figure(
             "classification_confusion",
-            f"Which classes {results.net} takes for which ({view}, first training, "
+            f"True and predicted classes of {title_of(results.net)} ({view}, first training, "
             f"{counts.sum():,} validation images). Each row sums to 100 %.",
             f"Confusion matrix of {len(names)} classes; {right:.0f} % lie on the diagonal.",
             lambda: confusion_chart(counts, names),
@@ -102,8 +103,8 @@ def tables(results: Results) -> dict[str, Shown]:
         ),
         "confusions": Shown(
             confusions,
-            f"Most frequent confusions of {results.net} ({VIEWS[facts['view']]}, first training)"
-            f"{unknown if facts['unknown'] else ''}.",
+            f"Most frequent confusions of {title_of(results.net)} ({VIEWS[facts['view']]}, "
+            f"first training){unknown if facts['unknown'] else ''}.",
         ),
     }
 

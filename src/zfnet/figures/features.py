@@ -25,6 +25,7 @@ from zfnet.figures.kit.grid import (
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure, tidy
+from zfnet.pipeline.registry import title_of
 from zfnet.results import Results
 
 CARD = "layer5"
@@ -120,8 +121,9 @@ def _sheet(layer: LayerPictures) -> Figure:
     if not layer.has_filters:
         caption += " Above each map: how many of its images are of their commonest class."
     alt = (
-        f"Grid of {share} of layer {layer.number}: filter or projections beside the {k} image "
-        "patches that excite each map most."
+        f"Grid of {'all maps' if whole else share} of layer {layer.number}: the "
+        f"{'filter' if layer.has_filters else 'projections'} beside the {k} image patches that "
+        "excite each map most."
     )
     draw = functools.partial(_draw_sheet, layer)
     return Figure(f"layer{layer.number}", caption, alt, draw, format="webp")
@@ -199,9 +201,9 @@ def _filters(layer: LayerPictures) -> Figure:
     """The first layer's filters on one scale: the study keeps each on its own."""
     scale = float(layer.array("filter_scales").max())
     caption = (
-        f"All {layer.maps} filters of layer {layer.number} of {layer.results.net} ({layer.field} x "
-        f"{layer.field} px) on one common symmetric scale: grey = 0, full contrast = ±{scale:.3g}. "
-        "Filters that dominate stand out, dead ones stay grey."
+        f"All {layer.maps} filters of layer {layer.number} of {title_of(layer.results.net)} "
+        f"({layer.field} x {layer.field} px) on one common symmetric scale: grey = 0, "
+        f"full contrast = ±{scale:.3g}. Filters that dominate stand out, dead ones stay grey."
     )
     alt = f"Grid of the {layer.maps} first-layer filters on one common colour scale."
 

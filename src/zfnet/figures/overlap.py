@@ -13,6 +13,7 @@ from zfnet.figures.kit.grid import resize
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Figure, Shown, all_columns
 from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure, sheet, tidy, write
+from zfnet.pipeline.registry import TARGETS
 from zfnet.results import Results, Table
 
 CARD = "overlap_pairs"
@@ -44,8 +45,8 @@ def figures(results: Results) -> list[Figure]:
         return []
     threshold = results.facts["threshold"]
     counts = "; ".join(
-        f"{row['target']}: {row['shared']:,} of {row['images']:,} at {threshold:g} or above, "
-        f"strongest {row['strongest']:.3f}"
+        f"{TARGETS.get(row['target'], row['target'])}: {row['shared']:,} of {row['images']:,} at "
+        f"{threshold:g} or above, strongest {row['strongest']:.3f}"
         for row in shared
     )
     return [

@@ -12,6 +12,7 @@ from zfnet.figures.kit.dots import TEXT_POINTS, accuracy_axes, curve
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.paper import Reported
+from zfnet.pipeline.registry import TARGETS
 from zfnet.results import Results, Table
 
 CARD = ""  # a figure a target
@@ -43,15 +44,16 @@ def figures(results: Results) -> list[Figure]:
     """A chart a target."""
     drawn = []
     for name, facts in results.facts["targets"].items():
+        words = TARGETS.get(name, name)
         svm = [row for row in _rows(results, name) if row["classifier"] == "svm"]
         values = ", ".join(f"layer {row['layer']} {row['trained']:.1f} %" for row in svm)
         drawn.append(
             Figure(
                 f"probe_{name}",
-                f"Table 7 on {name}: accuracy of linear classifiers on each layer's features. "
+                f"Table 7 on {words}: accuracy of linear classifiers on each layer's features. "
                 "Bars: 95 % intervals over test images."
                 + (" Hollow: the paper's numbers with their ±." if printed(results, name) else ""),
-                f"Accuracy by layer on {name}. Trained net, linear SVM: {values}; chance "
+                f"Accuracy by layer on {words}. Trained net, linear SVM: {values}; chance "
                 f"{100 / facts['classes']:.1f} %.",
                 functools.partial(depth_chart, results, name),
             )
@@ -63,7 +65,7 @@ def tables(results: Results) -> dict[str, Shown]:
     """Table 7 with the paper's numbers, and what other choices give."""
     shown = {}
     for name, facts in results.facts["targets"].items():
-        theirs = printed(results, name)
+        theirs, words = printed(results, name), TARGETS.get(name, name)
         records = [
             {**row, "paper": str(theirs.get((row["classifier"], row["layer"]), ""))}
             for row in _rows(results, name)
@@ -76,7 +78,7 @@ def tables(results: Results) -> dict[str, Shown]:
         ]  # fmt: skip
         shown[f"{name}_{TABLE}"] = Shown(
             columns,
-            f"Table 7 on {name}: mean accuracy per class over {facts['folds']} folds, "
+            f"Table 7 on {words}: mean accuracy per class over {facts['folds']} folds, "
             f"{facts['train_per_class']} training images a class. Brackets: 95 % intervals over "
             "test images. ±: standard deviation over folds.",
             Table.of(records),
@@ -88,8 +90,8 @@ def tables(results: Results) -> dict[str, Shown]:
                 [Column("choice", "choice", words=CHOICES),
                  *(Column(key, f"layer {key[5:]}, %") for key in layers),
                  Column("trend", "rank correlation with depth")],
-                f"The linear SVM on the trained net under other choices, {name}. Folds: the first "
-                f"{results.facts['sensitivity_folds']}.",
+                f"The linear SVM on the trained net under other choices, on {words}. Number of "
+                f"folds: {results.facts['sensitivity_folds']}.",
             )  # fmt: skip
     return shown
 

@@ -19,14 +19,15 @@ from zfnet.figures.kit.dots import (
 from zfnet.figures.kit.show import Column, Figure, Shown
 from zfnet.figures.kit.style import CATEGORICAL, figure
 from zfnet.paper import PaperTable
+from zfnet.pipeline.registry import TARGETS, title_of
 from zfnet.results import Results, Table
 
 CARD = "transfer_curve"
 VOC = "voc"  # the protocol of Table 6
 PRETRAINED, SCRATCH = "pretrained", "scratch"
 METHODS = {
-    PRETRAINED: "layers 1-7 kept, new softmax",
-    "untrained": "layers 1-7 with random weights, new softmax",
+    PRETRAINED: "layers 1–7 kept, new softmax",
+    "untrained": "layers 1–7 with random weights, new softmax",
     SCRATCH: "the same net from scratch",
 }
 ROWS = {
@@ -59,6 +60,11 @@ def tables(results: Results) -> dict[str, Shown]:
     return shown
 
 
+def _named(target: str) -> str:
+    words = TARGETS.get(target, target)
+    return words[:1].upper() + words[1:]
+
+
 def paper_table(results: Results, name: str) -> PaperTable | None:
     """The paper's table for a target, None where there is none."""
     key = results.facts["targets"][name]["paper"]
@@ -84,14 +90,15 @@ def _accuracies_shown(results: Results, name: str) -> Shown:
     for method, rows in own.items():
         own_cells = {row["train_per_class"]: _plus_minus(row) for row in rows}
         most = [max(row[key] for row in rows) for key in ("folds", "images")]
-        made.append([f"{results.net}: {METHODS[method]}", *map(own_cells.get, sizes), *most])
+        label = f"{title_of(results.net)}: {METHODS[method]}"
+        made.append([label, *map(own_cells.get, sizes), *most])
     guess = f"{100 / facts['classes']:.1f}"
     made.append(["guessing", *[guess] * len(sizes), None, None])
     heads = ["method", *(f"{size} a class" for size in sizes), "folds", "test images in all"]
     caption = (
-        f"{name}: mean accuracy per class, %, by training images a class. ±: standard deviation "
-        "over folds, which share images. The file has 95 % intervals over test images and the C of "
-        "each fold."
+        f"{_named(name)}: mean accuracy per class, %, by training images a class. ±: standard "
+        "deviation over folds, which share images. The file has 95 % intervals over test images "
+        "and the C of each fold."
     )
     if printed:
         caption += f" Above: the paper's {printed.place}; it does not say what its ± spans."
@@ -105,7 +112,7 @@ def _plus_minus(row: Mapping[str, Any]) -> str:
 
 def _curve_figure(results: Results, names: Sequence[str]) -> Figure:
     values = [
-        f"{name}, {METHODS[method]}: "
+        f"{_named(name)}, {METHODS[method]}: "
         + ", ".join(f"{row['accuracy']:.0f} % at {row['train_per_class']}" for row in rows)
         for name in names
         for method, rows in _by_method(results, name).items()
@@ -113,8 +120,8 @@ def _curve_figure(results: Results, names: Sequence[str]) -> Figure:
     printed = any(paper_table(results, name) for name in names)
     return Figure(
         CARD,
-        f"Fig. 9: mean accuracy per class of {results.net} by training images a class. Bars: 95 % "
-        "intervals over test images. Dashed: guessing."
+        f"Fig. 9: mean accuracy per class of {title_of(results.net)} by training images a class. "
+        "Bars: 95 % intervals over test images. Dashed: guessing."
         + (" Hollow and grey marks: the paper's numbers." if printed else ""),
         f"Accuracy against training images a class. {'; '.join(values)}.",
         functools.partial(learning_curves, results, names),
@@ -158,7 +165,7 @@ def _panel(axis: Any, results: Results, name: str, printed: PaperTable | None) -
             )  # fmt: skip
     accuracy_axes(axis, 100 / facts["classes"], "training images a class")
     axis.set_xlim(0, 1.06 * max(results.tables[f"{name}_accuracy"].column("train_per_class")))
-    axis.set_title(f"{name}, {facts['classes']} classes", fontsize=13, fontweight="bold")
+    axis.set_title(f"{_named(name)} ({facts['classes']})", fontsize=13, fontweight="bold")
     below = axis.transAxes + ScaledTranslation(0, -0.55, axis.figure.dpi_scale_trans)  # inches
     axis.legend(
         fontsize=TEXT_POINTS - 1.5, frameon=False, loc="upper left", bbox_to_anchor=(0, 0),
@@ -192,8 +199,9 @@ def _precisions_shown(results: Results, name: str) -> Shown:
     if results.facts["targets"][name]["eleven_points"]:
         how = "mean of the precision at eleven recalls, as in VOC until 2009"
     caption = (
-        f"{name}: average precision by class, %: {how}. Images whose objects of a class are all "
-        "marked difficult do not count for it. The last column counts the images that show it."
+        f"{_named(name)}: average precision by class, %: {how}. Images whose objects of a class "
+        "are all marked difficult do not count for it. The last column counts the images "
+        "that show it."
     )
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return Shown([Column(head, head) for head in columns], caption, Table(list(columns), rows))
@@ -207,8 +215,8 @@ def _precision_figure(results: Results, name: str) -> Figure:
     ]
     return Figure(
         f"{name}_precision",
-        f"Table 6: average precision by class on {name}, and at the end its mean. Crosses: the "
-        "paper's net on VOC 2012's test part.",
+        f"Table 6: average precision by class on {_named(name)}, and at the end its mean. Crosses: "
+        "the paper's net on VOC 2012's test part.",
         f"Average precision by class; means: {', '.join(means)}.",
         functools.partial(precision_chart, results, name),
     )
@@ -225,5 +233,5 @@ def precision_chart(results: Results, name: str) -> Any:
         for label, marker, colour in looks
     ]
     classes = results.tables[f"{name}_precision"].column("class")
-    panel = DotPanel(name, classes, dots, [""] * len(classes))
+    panel = DotPanel(_named(name), classes, dots, [""] * len(classes))
     return dot_chart([panel], "average precision, %", row_inches=0.27)

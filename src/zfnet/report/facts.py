@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.pipeline.registry import SOURCES
+from zfnet.pipeline.registry import NETS, SOURCES, TARGETS
 from zfnet.pipeline.studies import STUDIES
 from zfnet.report import formats
 from zfnet.report.gather import Evidence, NetRun
@@ -17,11 +17,51 @@ from zfnet.stats.estimate import AT_CHANCE, Estimate, in_words, text
 ON_A_CARD = 3  # numbers
 NO_TAP = ("softmax", "images", "")  # of studies that read no layer
 
+_NETS, _TARGETS = ("|".join(sorted(each, key=len, reverse=True)) for each in (NETS, TARGETS))
+_READS = (  # patterns in keys and how they read, in this order
+    (r"(pretrained|scratch|untrained)_(\d+)$", r"\1, \2 images a class"),
+    (r"(svm|softmax|gain)_(\d+)$", r"\1, layer \2"),
+    (r"(softmax|sigmoids|untrained)_map$", r"\1, mean average precision"),
+    (r"^((?:val_)?top[15])_(?!error)", r"\1 error of "),
+    (r"^(cost_\w+)_slow$", r"\1, lower rate"),
+    (r"^cost_removing_", "cost of removing layers "),
+    (rf"^change_(?={_NETS})", "change of "),
+    (rf"^(difference|limit|unlimited|{_NETS})_(?=layer)", r"\1, "),
+    (rf"^({_TARGETS})_", r"\1: "),
+    (rf"_({_TARGETS})$", r": \1"),
+    (r"(?<=\d)_(?=\d)", ", "),
+    (r"(layer|table)(?=\d)", r"\1 "),
+    (r"(top)(?=[15])", r"\1-"),
+)
+_NAMES = {**{net: row.title for net, row in NETS.items()}, **TARGETS}
+_NAMES |= {"val": "validation", "svm": "SVM", "rms": "RMS"}
+_NAME = re.compile(rf"(?<![a-z0-9])({_NETS}|{_TARGETS}|val|svm|rms)(?![a-z0-9])")
+
 
 def words(name: str) -> str:
-    """A file or key name as a heading: "layer_2" becomes "Layer 2"."""
-    spaced = re.sub(r"(?<=[a-z])(?=\d)", " ", name.replace("_", " ").strip())
-    return spaced[:1].upper() + spaced[1:]
+    """A file or key name as a heading: "layer2_mid" becomes "Layer 2 mid"."""
+    told = name.strip()
+    for pattern, reads in _READS:
+        told = re.sub(pattern, reads, told)
+    told = _NAME.sub(lambda part: _NAMES[part[1]], told).replace("_", " ")
+    return told[:1].upper() + told[1:]
+
+
+_PARTS = {"conv": "the convolution of ", "relu": "the rectifier of ", "out": ""}
+
+
+def where(tap: str) -> str:
+    """What was read, from the tap as recorded: "5.relu", "relu", or "1: layer1, 2: layer2"."""
+    layers, parts = [], set()
+    for each in tap.split(", "):
+        layer, colon, _ = each.partition(": ")  # codes list modules, each the end of its layer
+        layer, _, part = (layer, "", "out") if colon else each.rpartition(".")
+        layers.append(layer)
+        parts.add(part)
+    if len(parts) > 1 or not parts <= set(_PARTS):
+        return tap
+    of = f"layer{'s' * (len(layers) > 1)} {in_words(layers)}" if layers[0] else "each layer"
+    return f"output of {_PARTS[parts.pop()]}{of}"
 
 
 # -------------------------------------------------------------------------------------- first page
@@ -198,7 +238,7 @@ def study_facts(study: Mapping[str, Any], evidence: Evidence) -> list[dict[str, 
     if results.net not in ("none", ""):
         facts.append(fact("Net", evidence.title(results.net)))
     if results.tap not in NO_TAP:
-        facts.append(fact("Read at", results.tap))
+        facts.append(fact("Read at", where(results.tap)))
     if results.seed is not None:
         facts.append(fact("Seed", results.seed))
     timing = evidence.timings.get(study["study"])

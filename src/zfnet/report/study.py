@@ -13,6 +13,7 @@ from typing import Any
 from zfnet import paper
 from zfnet.figures.kit.show import NOTHING, Shown
 from zfnet.figures.stage import drawn, module_of
+from zfnet.pipeline.registry import TARGETS, title_of
 from zfnet.pipeline.studies import STUDIES
 from zfnet.results import FILE, Results
 from zfnet.stats.estimate import Estimate, decimal, decimals, in_words, text
@@ -62,7 +63,8 @@ def page(name: str, results: Results) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown; whoever makes HTML of it escapes
     )
-    jinja.filters |= {"est": est, "num": num, "list": in_words}
+    jinja.filters |= {"est": est, "num": num, "list": in_words, "title": title_of}
+    jinja.filters["target"] = lambda name: TARGETS.get(name, name)
     known = {
         "m": results,
         "e": results.estimates,
