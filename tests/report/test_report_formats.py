@@ -1,6 +1,7 @@
 import pytest
 
 from zfnet.report import formats
+from zfnet.report.facts import where, words
 
 THIN = formats.THIN
 
@@ -52,3 +53,34 @@ def test_durations(seconds, text):
 def test_dates():
     assert formats.date("2026-11-22T00:09:25Z") == "2026-11-22 00:09 UTC"
     assert formats.date(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("key", "heading"),
+    [
+        ("layer2_mid", "Layer 2 mid"),
+        ("zfnet_minus_alexnet", "ZFNet minus AlexNet"),
+        ("zfnet_layer1_low", "ZFNet, layer 1 low"),
+        ("val_top1_alexnet_no34", "Validation top-1 error of AlexNet without 3, 4"),
+        ("val_top1_error", "Validation top-1 error"),
+        ("cost_removing_3_4_6_7", "Cost of removing layers 3, 4, 6, 7"),
+        ("caltech101_pretrained_2", "Caltech-101: pretrained, 2 images a class"),
+        ("voc2012_softmax_map", "PASCAL VOC 2012: softmax, mean average precision"),
+    ],
+)
+def test_a_key_becomes_a_heading(key, heading):
+    assert words(key) == heading
+
+
+@pytest.mark.parametrize(
+    ("tap", "read"),
+    [
+        ("5.relu", "output of the rectifier of layer 5"),
+        ("5.out, 7.out", "output of layers 5 and 7"),
+        ("1: layer1, 3: layer3.relu", "output of layers 1 and 3"),
+        ("conv", "output of the convolution of each layer"),
+        ("features", "features"),
+    ],
+)
+def test_a_tap_says_what_was_read(tap, read):
+    assert where(tap) == read

@@ -165,7 +165,7 @@ def _panel(axis: Any, results: Results, name: str, printed: PaperTable | None) -
             )  # fmt: skip
     accuracy_axes(axis, 100 / facts["classes"], "training images a class")
     axis.set_xlim(0, 1.06 * max(results.tables[f"{name}_accuracy"].column("train_per_class")))
-    axis.set_title(f"{_named(name)} ({facts['classes']})", fontsize=13, fontweight="bold")
+    axis.set_title(f"{_named(name)} ({facts['classes']} classes)", fontsize=13, fontweight="bold")
     below = axis.transAxes + ScaledTranslation(0, -0.55, axis.figure.dpi_scale_trans)  # inches
     axis.legend(
         fontsize=TEXT_POINTS - 1.5, frameon=False, loc="upper left", bbox_to_anchor=(0, 0),
