@@ -214,7 +214,8 @@ def _help() -> str:
         experiments = ", ".join(option_names(find_root(), "experiment"))
     except UserError:
         experiments = "quick, small, imagenette, imagenet"
-    return HELP.format(experiments=experiments, stages=", ".join(stage_names()))
+    stages = [each for each in stage_names() if each != "verdicts"]  # a tool, by hand
+    return HELP.format(experiments=experiments, stages=", ".join(stages))
 
 
 def _prefer_local_source() -> None:

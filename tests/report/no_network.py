@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,20 +85,24 @@ def can_isolate() -> bool:
     return bool(program) and subprocess.run(command, capture_output=True).returncode == 0
 
 
-def run_watched(command: Sequence[str], cwd: Path) -> Watched:
-    """Run `command`, by the kernel's watch where it is possible; see the module."""
+def run_watched(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> Watched:
+    """Run `command`, by the kernel's watch where it is possible; see the module.
+
+    env: in place of this process's environment.
+    """
+    env = os.environ if env is None else env
     with TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
         log.touch()
         # Imported by every Python at its start.
         (Path(folder) / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
-        path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [folder, env.get("PYTHONPATH")]))
         whole = list(command)
         if can_isolate():
             inside = [sys.executable, "-S", "-c", INSIDE]
             whole = ["unshare", "--user", "--map-root-user", "--net", *inside, *whole]
         done = subprocess.run(
-            whole, cwd=cwd, env={**os.environ, "PYTHONPATH": path, "WATCHED_CALLS": str(log)},
+            whole, cwd=cwd, env={**env, "PYTHONPATH": path, "WATCHED_CALLS": str(log)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         return Watched(done.returncode, done.stdout, log.read_text(encoding="utf-8").splitlines())

@@ -42,11 +42,11 @@ def test_a_net_is_read_with_all_its_seeds(tmp_path):
 def test_history_is_numbers_and_nan_where_nothing_was_measured(tmp_path):
     assert read_history(tmp_path) == []
     file = tmp_path / "history.csv"
-    file.write_text("epoch,val_top5_error\n1,\n2,3.5\n", encoding="utf-8")
+    file.write_text("epoch,train_loss,val_top5_error\n1,2,\n2,1,3.5\n", encoding="utf-8")
     first, second = read_history(tmp_path)
     assert first["epoch"] == 1
     assert math.isnan(first["val_top5_error"])
-    assert second == {"epoch": 2.0, "val_top5_error": 3.5}
+    assert second == {"epoch": 2.0, "train_loss": 1.0, "val_top5_error": 3.5}
     file.write_text("epoch,lr\n1,many\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"history\.csv is damaged"):
         read_history(tmp_path)

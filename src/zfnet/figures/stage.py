@@ -32,7 +32,10 @@ def run(cfg: Any, paths: Any) -> None:
     found = sorted(file.parent for file in (paths.root / "results").glob(f"*/{FILE}"))
     for old in sorted(out.iterdir()) if out.is_dir() else []:
         if old.name not in {folder.name for folder in found}:
-            shutil.rmtree(old)
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
     for folder in found:
         if draw(folder.name, folder, out / folder.name, paths.root):
             print(f"figures: {folder.name} drawn", file=sys.stderr)
@@ -47,11 +50,16 @@ def draw(study: str, results: Path, out: Path, root: Path) -> bool:
     """
     module = module_of(study)
     key = _key(study, results, root)
-    if read_json(out / INDEX, missing_ok=True).get("key") == key:
+    if _is_drawn(out, key):
         return False
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    figures = module.figures(Results(results, root))
+    try:
+        figures = module.figures(Results(results, root))
+    except KeyError as error:
+        raise UserError(
+            f"{results} lacks {error}: an older version wrote it; run the stage {study} again"
+        ) from error
     names = [figure.name for figure in figures]
     if len(set(names)) < len(names):
         raise ValueError(f"two figures of {study} share a name: {names}")
@@ -69,8 +77,21 @@ def drawn(out: Path) -> list[dict[str, Any]]:
     """The figures in `out`, each with its `path`. Raises UserError where nothing was drawn."""
     if not (out / INDEX).is_file():
         raise UserError(f"{out / INDEX} is missing: run `dvc repro figures`")
-    entries = read_json(out / INDEX)["figures"]
-    return [{**entry, "path": out / entry["file"]} for entry in entries]
+    entries = [{**each, "path": out / each["file"]} for each in read_json(out / INDEX)["figures"]]
+    for entry in entries:
+        if not entry["path"].is_file():
+            raise UserError(f"{entry['path']} is missing: run `dvc repro -f -s figures`")
+    return entries
+
+
+def _is_drawn(out: Path, key: str) -> bool:
+    """Whether the figures of `key` are all there."""
+    try:
+        index = read_json(out / INDEX, missing_ok=True)
+        files = [out / entry["file"] for entry in index.get("figures", [])]
+    except (UserError, KeyError, TypeError):
+        return False  # damaged: drawn anew
+    return index.get("key") == key and all(file.is_file() for file in files)
 
 
 def _key(study: str, results: Path, root: Path) -> str:

@@ -39,10 +39,13 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         return []
     try:
         with file.open(encoding="utf-8", newline="") as stream:
-            return [
+            rows = [
                 {column: float(value) if value else math.nan for column, value in row.items()}
                 for row in csv.DictReader(stream)
             ]
+        if rows and "train_loss" not in rows[0]:
+            raise ValueError("no column train_loss")
+        return rows
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); train the net again") from error
 

@@ -20,6 +20,7 @@ from zfnet.errors import UserError
 from zfnet.files import read_json, read_yaml
 from zfnet.pipeline import wording
 from zfnet.pipeline.options import (
+    SEED_LIMIT,
     DataOptions,
     Device,
     ModelOptions,
@@ -44,6 +45,10 @@ MACHINE_KEYS = (  # keys that may name a file of this machine
     "targets.*.path",
     "study.correspondence.photos",
 )
+
+
+SECTIONS = ("data", "model", "nets", "scale", "targets", "training", "tracking", "study")
+LAYERS = (1, 2, 3, 4, 5, 7)  # of which stage codes takes features where codes.layers is null
 
 
 class RunOptions(Section):
@@ -120,7 +125,7 @@ def compose(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         try:
             composed = hydra_compose("config", list(overrides))
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise wording.explain(error, known_keys(), groups(root), overrides) from error
     return finalize(composed)
 
@@ -134,13 +139,14 @@ def finalize(composed: Any) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    raw_root = OmegaConf.to_container(composed.data, resolve=False)["root"]  # type: ignore[index, call-overload]
+    raw: dict[str, Any] = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]
     try:
         plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(f"conf/: {str(error).splitlines()[0]}") from error
     plain.pop("hydra", None)
-    plain["data"]["root"] = raw_root
+    if plain["data"]:
+        plain["data"]["root"] = raw["data"]["root"]
     return check(plain)
 
 
@@ -151,8 +157,11 @@ def check(plain: Mapping[str, Any]) -> dict[str, Any]:
     Raises UserError naming the first key whose value is impossible.
     """
     keys = known_keys()
-    top = ("data", "model", "nets", "scale", "targets", "training", "tracking", "study", "weights")
-    unknown = [key for key in plain if key not in (*top, *RunOptions.model_fields)]
+    for key in SECTIONS:
+        if not isinstance(plain[key], Mapping):
+            raise UserError(f"{key}={plain[key]!r}: must be a section with keys")
+    known = (*SECTIONS, "weights", *RunOptions.model_fields)
+    unknown = [key for key in plain if key not in known]
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'{wording.nearest_key(unknown[0], keys)}")
     rest = {key: value for key, value in plain.items() if key in RunOptions.model_fields}
@@ -186,7 +195,31 @@ def check(plain: Mapping[str, Any]) -> dict[str, Any]:
         name: _section(study.options, plain["study"][name], f"study.{name}")
         for name, study in STUDIES.items()
     }
+    _check_together(found)
     return found
+
+
+def _check_together(config: Mapping[str, Any]) -> None:
+    """What no section alone can say: seeds that run out, layers of which there are no features."""
+    most = max(net["seeds"] for net in config["nets"].values())
+    if config["seed"] + most > SEED_LIMIT:
+        raise UserError(
+            f"seed={config['seed']}: seeds are counted upwards for {most} trainings and must stay "
+            f"below {SEED_LIMIT}"
+        )
+    study = config["study"]
+    there = study["codes"]["layers"] or LAYERS
+    for key, wanted in (
+        ("probe.svm_layers", study["probe"]["svm_layers"]),
+        ("probe.softmax_layers", study["probe"]["softmax_layers"]),
+        ("codes.layers, for transfer", (7,)),
+    ):
+        lacking = sorted(set(wanted) - set(there))
+        if lacking and any(target["run"] for target in config["targets"].values()):
+            raise UserError(
+                f"study.{key}: stage codes takes features of layers {list(there)} "
+                f"(study.codes.layers), not of {lacking}"
+            )
 
 
 def _section(kind: type[Section], section: Any, where: str) -> dict[str, Any]:
@@ -303,7 +336,14 @@ def read_params(root: Path) -> list[str]:
 
     Raises UserError if `set` is not a list of strings or another key is there.
     """
-    params = read_yaml(root / "params.yaml")
+    try:
+        params = read_yaml(root / "params.yaml")
+    except UserError as error:
+        reason = str(error).splitlines()[0].partition(": run")[0]
+        raise UserError(
+            f"{reason}: params.yaml holds `experiment: NAME` and `set: []`; "
+            "`git checkout params.yaml` brings the default back"
+        ) from error
     known = ("experiment", "set")
     for key in params:
         if key not in known:
@@ -311,13 +351,16 @@ def read_params(root: Path) -> list[str]:
                 f"params.yaml: unknown key '{key}'{nearest(str(key), known)}; it holds only "
                 "`experiment` and `set`. To change a value write set: ['the.key=value']."
             )
+    experiment = params.get("experiment", "quick")
+    if not isinstance(experiment, str) or not experiment:
+        raise UserError(f"params.yaml: experiment={experiment!r}: must be a name, e.g. quick")
     overrides = params.get("set") or []
     if not isinstance(overrides, list) or not all(isinstance(item, str) for item in overrides):
         raise UserError(
             "params.yaml: `set` must be a list of override strings, e.g. "
             "set: ['training.lr=0.02', 'seed=1']"
         )
-    return [f"experiment={params.get('experiment', 'quick')}", *overrides]
+    return [f"experiment={experiment}", *overrides]
 
 
 # ------------------------------------------------------------------------------------------- keys

@@ -10,19 +10,36 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from zfnet.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(ge=1, le=16384)]  # px of a square
+Layer = Annotated[int, Field(ge=1, le=7)]  # the paper's number
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SEED_LIMIT = 2**32  # numpy's and torch's generators take no larger one
 Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 T = TypeVar("T", bound="Section")
+
+
+def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A check: no value twice."""
+    if len(set(values)) < len(values):
+        raise ValueError(f"{list(values)}: name each once")
+    return values
+
+
+def rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    """A check: each larger than the one before it."""
+    if any(after <= before for before, after in pairwise(values)):
+        raise ValueError(f"{list(values)}: each must be larger than the one before it")
+    return values
 
 
 class Section(BaseModel):
@@ -155,7 +172,7 @@ class DataOptions(Section):
     root: str = "${oc.env:ZFNET_DATA,data}"  # machine's data folder; relative: to the checkout
     path: str | None = None  # folder of the source, below <root>/raw or <root>
     download: bool = False  # fetch what torchvision can fetch
-    size: Count = 256  # side of the stored square, px
+    size: Side = 256  # side of the stored square, px
     store: Literal["raw", "jpeg"] = "raw"  # uint8, or JPEG of quality 95, 4:4:4
     max_bad_fraction: Share = 0.001  # more undecodable files than this share is an error
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # folder without train/, val/
@@ -186,7 +203,11 @@ class PlateauOptions(Section):
 class StepsOptions(Section):
     """Lower the rate at fixed shares of the training length."""
 
-    at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.6, 0.85)  # shares of `epochs`
+    # shares of `epochs`
+    at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(rising)] = (
+        0.6,
+        0.85,
+    )
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
@@ -220,8 +241,11 @@ class ModelOptions(Section):
 
     arch: str = "zfnet"  # zfnet | alexnet | torchvision/<name>
     width: Positive = 1.0  # multiplies maps and hidden units
-    input_px: Count = 224  # side of the square that the net sees
-    without: tuple[Annotated[int, Field(ge=1, le=7)], ...] = ()  # layers left out
+    input_px: Side = 224  # side of the square that the net sees
+    # layers left out
+    without: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=7)], ...], AfterValidator(each_once)
+    ] = ()
     fc_units: Count = 4096  # units of layers 6 and 7, before `width`
     middle_maps: Annotated[tuple[Count, ...], Field(min_length=3, max_length=3)] | None = None
     grouped: bool = False  # AlexNet: Krizhevsky's groups of two in layers 2, 4, 5
@@ -237,8 +261,8 @@ class ScaleOptions(Section):
     """What all declared nets share; `model.width` changes the net under study alone."""
 
     width: Positive = 1.0
-    zfnet_px: Count = 224
-    alexnet_px: Count = 227
+    zfnet_px: Side = 224
+    alexnet_px: Side = 227
     seeds: Natural = 1  # trainings of zfnet, zfnet_wide and alexnet: seed, seed + 1, ...
     row_seeds: Natural = 1  # of every other net; 0: not trained
 
@@ -250,7 +274,7 @@ class TargetOptions(Section):
     source: Literal["unseen", "caltech101", "caltech256", "voc", "folder"] = "folder"
     path: str | None = None  # below <data root>/raw
     download: bool = False
-    size: Count = 256  # side of the stored square, px
+    size: Side = 256  # side of the stored square, px
     store: Literal["raw", "jpeg"] = "raw"
     max_bad_fraction: Share = 0.001
     year: Literal[2007, 2012] = 2012  # voc

@@ -122,6 +122,7 @@ class Paths:
             "targets": {"targets": out / "targets", "target_scans": out / "target_scans"},
             "codes": {"codes": out / "results"},
             "scratch": {"scratch": out / "results"},
+            "track": {"main": out},  # in which W&B's folder lies
         }
         return replace(
             Paths.of(root, stage, net, out / "config.json", data_root),

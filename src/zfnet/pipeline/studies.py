@@ -11,20 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from zfnet.pipeline.options import (
     Count,
     Device,
+    Layer,
     Natural,
     Positive,
     Seed,
     StudyOptions,
     TargetOptions,
     TrainingOptions,
+    each_once,
 )
 
-Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)]
+Layers = Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(each_once)]
+SomeLayers = Annotated[tuple[Layer, ...], AfterValidator(each_once)]  # or none
 Tap = Literal["conv", "relu", "out"]
 Constants = Annotated[tuple[Positive, ...], Field(min_length=1)]  # the C of a classifier
 
@@ -78,7 +81,7 @@ class Features(StudyOptions):
     seed: Seed = 0
     device: Device = "auto"
     layers: Layers = (1, 2, 3, 4, 5)
-    top_k: Count = 9  # a square number
+    top_k: Count = 9  # strongest activations a map
     tap: Tap = "relu"
     # maps drawn a layer, as the paper's 16, 12, 10, 10; layer 1 shows its filters
     figure_maps: dict[int, Count] = {2: 16, 3: 12, 4: 10, 5: 10}
@@ -106,10 +109,6 @@ class Evolution(StudyOptions):
     figure_maps: Count = 6  # maps drawn a layer; the paper does not say how many it shows
     max_images: Natural = 800  # seeded sample; 0: all, as in the paper (a pass an epoch)
     max_maps: Natural = 32  # seeded subset a layer that is measured; 0: all maps
-    # cosine from which a projection is similar to the last; its square is the energy in common
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    # fixed: the last epoch's strongest image through each epoch's net; own: each epoch's own
-    measure: Literal["fixed", "own"] = "fixed"
 
 
 class Invariance(StudyOptions):
@@ -122,7 +121,7 @@ class Invariance(StudyOptions):
     ids: tuple[str, ...] = ()  # draw these images instead
     # behind bands and numbers, at least 2 to compare distances; null: the whole split
     max_images: Annotated[int, Field(ge=2)] | None = None
-    layers: tuple[Annotated[int, Field(ge=1, le=7)], ...] = ()  # empty: all before the classifier
+    layers: SomeLayers = ()  # empty: all before the classifier
     tap: Tap = "out"  # unstated; after pool and normalisation
 
 
@@ -169,7 +168,7 @@ class Occlusion(StudyOptions):
     stride: Count = 8  # likewise, for the images drawn
     measured_stride: Count = 16  # for those measured: more images in the same time
     fill: Literal["grey", "zero", "mean", "blur", "noise"] = "grey"  # grey of which level: unstated
-    layer: Annotated[int, Field(ge=1, le=7)] = 5
+    layer: Layer = 5
 
     @model_validator(mode="after")
     def _all_covered(self) -> Occlusion:
@@ -238,7 +237,6 @@ class Transfer(StudyOptions):
     seed: Seed = 0
     targets: dict[str, TargetOptions] = {}
     grid: Constants = (1.0, 10.0, 100.0, 1000.0)  # C, chosen on each fold's training images alone
-    inner_folds: Annotated[int, Field(ge=2)] = 3  # parts into which they are dealt for that
     untrained: bool = True  # the control: layers 1-7 with random weights
 
 
@@ -248,10 +246,9 @@ class Probe(StudyOptions):
     seed: Seed = 0
     targets: dict[str, TargetOptions] = {}
     svm_layers: Layers = (1, 2, 3, 4, 5, 7)
-    softmax_layers: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (5, 7)
+    softmax_layers: SomeLayers = (5, 7)
     svm_grid: Constants = (0.1, 1.0, 10.0, 100.0)  # C, chosen on each fold's training images alone
     softmax_grid: Constants = (1.0, 10.0, 100.0, 1000.0)
-    inner_folds: Annotated[int, Field(ge=2)] = 2  # parts into which they are dealt for that
     sensitivity_folds: Natural = 1  # on which other scalings and a fixed C are tried; 0: none
 
 
@@ -428,7 +425,7 @@ STUDIES: Mapping[str, Study] = {
     "transfer": Study(
         title="Transfer: features kept, a new softmax for other classes",
         place="Tables 4–6, Fig. 9",
-        desc="Tables 4-6, Fig. 9: a new softmax on layer 7, against training from scratch",
+        desc="Tables 4–6, Fig. 9: a new softmax on layer 7, against training from scratch",
         options=Transfer,
         reads=(TARGETS, "results/codes", "results/scratch", "results/overlap"),
         quantities=(

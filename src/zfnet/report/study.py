@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zfnet import paper
+from zfnet.errors import UserError
 from zfnet.figures.kit.show import NOTHING, Shown
 from zfnet.figures.stage import drawn, module_of
 from zfnet.pipeline.registry import TARGETS, title_of
@@ -53,7 +54,7 @@ def studies_in(results: Path) -> list[str]:
 
 def page(name: str, results: Results) -> str:
     """The words of one page, as Markdown."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
     jinja = Environment(
         loader=FileSystemLoader(PAGES),
@@ -72,7 +73,12 @@ def page(name: str, results: Results) -> str:
         "tables": results.tables,
         "paper": paper.tables(results.root),
     }
-    return jinja.get_template(f"{name}.md.j2").render(known)
+    try:
+        return jinja.get_template(f"{name}.md.j2").render(known)
+    except UndefinedError as error:
+        raise UserError(
+            f"{results.folder}: {error}: an older version wrote it; run the stage {name} again"
+        ) from error
 
 
 def est(estimate: Estimate | None, places: int | None = None) -> str:

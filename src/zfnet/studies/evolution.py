@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SPLIT = "train"  # as in the paper
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)  # the columns of the paper's figure …
 PAPER_LENGTH = 70  # … of so many epochs
+MEASURE = "fixed"  # judged; "own", each epoch's own strongest image, stands beside it
+THRESHOLD = 0.7  # cosine from which a projection is similar; its square is the energy in common
 MAX_EPOCHS = 24  # about so many snapshots are measured: a pass over the images each
 LOWER, UPPER = (1, 2), (4, 5)  # the layers that are compared
 THRESHOLDS = (0.5, 0.9)  # others than the chosen one, in the table of sensitivity
@@ -78,8 +80,8 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
     facts |= {
         "epochs": list(epochs),
         "columns": list(columns),
-        "measure": cfg.measure,
-        "threshold": cfg.threshold,
+        "measure": MEASURE,
+        "threshold": THRESHOLD,
         "lower": LOWER,
         "upper": UPPER,
         "field_limit": FIELD_LIMIT,
@@ -137,9 +139,9 @@ class ConvergenceRule(NamedTuple):
 def rules_of(cfg: Evolution) -> list[ConvergenceRule]:
     """The rule that the estimates rest on, then the alternatives of the table of sensitivity."""
     return [
-        *(ConvergenceRule(cfg.measure, threshold) for threshold in (cfg.threshold, *THRESHOLDS)),
-        ConvergenceRule(cfg.measure, cfg.threshold, above_floor=True),
-        ConvergenceRule("own" if cfg.measure == "fixed" else "fixed", cfg.threshold),
+        *(ConvergenceRule(MEASURE, threshold) for threshold in (THRESHOLD, *THRESHOLDS)),
+        ConvergenceRule(MEASURE, THRESHOLD, above_floor=True),
+        ConvergenceRule("own", THRESHOLD),
     ]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zfnet.pipeline.options import TargetOptions
     from zfnet.pipeline.studies import Transfer
 
+INNER_FOLDS = 3  # parts into which the training images are dealt to choose C
 LAST_ELEVEN = 2009  # the last year whose measure is the eleven-point average
 SOFTMAX, SIGMOIDS = "softmax", "sigmoids"  # UNTRAINED: the softmax on random weights
 
@@ -65,9 +66,7 @@ def measure_pascal(
         if method == SIGMOIDS:
             scores = best_sigmoids(x, *flags["train"], cfg).scores(rest)
         else:
-            fitted = fit_best(
-                Softmax, x, labels, cfg.grid, seed=cfg.seed, inner_folds=cfg.inner_folds
-            )
+            fitted = fit_best(Softmax, x, labels, cfg.grid, seed=cfg.seed, inner_folds=INNER_FOLDS)
             scores = class_scores(fitted, rest, len(ids))
         own = mean_precision(scores, shown, counts, eleven_points=eleven, seed=cfg.seed, note=note)
         by_class = 100 * precisions(scores, shown, counts, eleven_points=eleven)
@@ -108,10 +107,10 @@ def best_sigmoids(
     grid = sorted(cfg.grid)
     chosen = grid[0]
     if len(grid) > 1:
-        part = np.random.default_rng([cfg.seed, 33]).permutation(len(x)) % cfg.inner_folds
-        means = np.zeros((len(grid), cfg.inner_folds))
+        part = np.random.default_rng([cfg.seed, 33]).permutation(len(x)) % INNER_FOLDS
+        means = np.zeros((len(grid), INNER_FOLDS))
         for i, c in enumerate(grid):
-            for number in range(cfg.inner_folds):
+            for number in range(INNER_FOLDS):
                 rest, held = part != number, part == number
                 fitted = Sigmoids(c, SEARCH_TOL).fit(x[rest], present[rest], weight[rest])
                 each = precisions(fitted.scores(x[held]), present[held], counts[held])

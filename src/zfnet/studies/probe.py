@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 SVM, SOFTMAX = "svm", "softmax"
 UNIT, FIXED = VARIANTS = ("unit", "fixed")  # the SVM on images of norm 1, and with C = 1
+INNER_FOLDS = 2  # parts into which the training images are dealt to choose C
 PER_CLASS = "per_class"  # the protocol of the targets that are probed
 STAGE = "probe"
 
@@ -87,7 +88,7 @@ def run(cfg: Probe, paths: Paths) -> Measurement:
                 SVM: _listed(sorted(cfg.svm_grid)),
                 SOFTMAX: _listed(sorted(cfg.softmax_grid)),
             },
-            "inner_folds": cfg.inner_folds,
+            "inner_folds": INNER_FOLDS,
             "sensitivity_folds": cfg.sensitivity_folds,
             "targets": {name: one.facts() for name, one in probed.items()},
         },
@@ -184,7 +185,7 @@ def probe_layer(
             for name in names:
                 fitted = fit_best(
                     Softmax if name == SOFTMAX else LinearSVM, span.train, labels[train],
-                    grids[name], seed=cfg.seed + number, inner_folds=cfg.inner_folds,
+                    grids[name], seed=cfg.seed + number, inner_folds=INNER_FOLDS,
                 )  # fmt: skip
                 found[name]["predicted"].append(fitted.predict(rest).tolist())
                 found[name]["constants"].append(fitted.C)

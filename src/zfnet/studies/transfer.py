@@ -36,7 +36,7 @@ from zfnet.stats.estimate import AT_CHANCE, Estimate
 from zfnet.stats.folds import Fold, draw_folds, without
 from zfnet.stats.paired import cells
 from zfnet.studies.feature_store import TRAINED, UNTRAINED, FeatureStore
-from zfnet.studies.pascal import measure_pascal
+from zfnet.studies.pascal import INNER_FOLDS, measure_pascal
 from zfnet.studies.target_sets import LAYER, SPLIT, Basis, LabelledSet, excluded_rows
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def measure_per_class(
         train, test = folds[number].train[size], folds[number].test
         x, rest = bases[method].coordinates(train, test)
         fitted = fit_best(
-            Softmax, x, labels[train], cfg.grid, seed=cfg.seed + number, inner_folds=cfg.inner_folds
+            Softmax, x, labels[train], cfg.grid, seed=cfg.seed + number, inner_folds=INNER_FOLDS
         )
         each = answers.setdefault((method, size), MethodAnswers())
         each.predicted.append(fitted.predict(rest))
