@@ -243,3 +243,12 @@ def test_every_stage_depends_on_the_hash_of_its_code(root: Path) -> None:
         key = "train.${item.net}" if name == "train" else name
         assert {CODE_FILE: [key]} in written[name]["params"]
         assert modules_of(name)[0] == STAGES[name].module
+
+
+def test_readme_lists_every_study_and_experiment(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for name in MEASURED:
+        place = STUDIES[name].place.replace("Section", "section")
+        assert f"| {place} | `{name}` |" in readme
+    for file in (root / "conf" / "experiment").glob("*.yaml"):
+        assert f"| `{file.stem}` |" in readme
