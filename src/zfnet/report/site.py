@@ -32,10 +32,12 @@ def powers(text: str) -> Markup:
 
 
 def markdown(text: str) -> Markup:
-    """A page's words as HTML; HTML among them is shown, not obeyed."""
+    """A page's words as HTML; HTML among them is shown, not obeyed. Wide tables scroll."""
     from markdown_it import MarkdownIt
 
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    html = html.replace("<table>", '<div class="scroll"><table>')
+    return Markup(html.replace("</table>", "</table></div>"))
 
 
 def build(evidence: Evidence, out: Path) -> Path:
