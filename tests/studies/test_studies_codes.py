@@ -218,7 +218,7 @@ def test_without_a_target_no_features_are_listed(net: Net, tmp_path: Path) -> No
     (tmp_path / "codes").mkdir()
     save_net(net, tmp_path / "net")
     paths = SimpleNamespace(net=tmp_path / "net", targets=tmp_path, results=tmp_path / "codes")
-    facts = stage.run(Codes(layers=(8,), device="cpu"), paths)
+    facts = stage.run(Codes(layers=(7,), device="cpu"), paths)
     assert facts == {"images_passed": 0, "megabytes": 0}
     found = FeatureStore.open(tmp_path / "codes")
     assert (found.net, found.targets, found.taps) == ("small", {}, {})

@@ -39,13 +39,10 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         return []
     try:
         with file.open(encoding="utf-8", newline="") as stream:
-            rows = [
+            return [
                 {column: float(value) if value else math.nan for column, value in row.items()}
                 for row in csv.DictReader(stream)
             ]
-        if rows and "train_loss" not in rows[0]:
-            raise ValueError("no column train_loss")
-        return rows
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); train the net again") from error
 
@@ -74,7 +71,11 @@ class Training:
 
         By the rule that training goes by, on the last epoch.
         """
-        return bool(self.history) and at_chance(self.history[-1]["train_loss"], self.classes)
+        if not self.history:
+            return False
+        if "train_loss" not in self.history[-1]:
+            raise UserError(f"{self.folder / 'history.csv'} has no train_loss; train the net again")
+        return at_chance(self.history[-1]["train_loss"], self.classes)
 
     @cached_property
     def label(self) -> np.ndarray:
