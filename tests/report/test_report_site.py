@@ -88,7 +88,8 @@ def test_long_tables_are_folded_cut_and_linked(site):
 
 def test_words_are_markdown_and_html_in_them_is_shown():
     assert markdown("*a* <b>\n\n| x |\n|---|\n| 1 |\n") == (
-        '<p><em>a</em> &lt;b&gt;</p>\n<div class="scroll"><table>\n<thead>\n<tr>\n<th>x</th>\n</tr>\n</thead>\n'
+        '<p><em>a</em> &lt;b&gt;</p>\n<div class="scroll"><table>\n<thead>\n'
+        "<tr>\n<th>x</th>\n</tr>\n</thead>\n"
         "<tbody>\n<tr>\n<td>1</td>\n</tr>\n</tbody>\n</table></div>\n"
     )
     assert powers("N(0, 0.01^2), 10^-2 <b>") == (
