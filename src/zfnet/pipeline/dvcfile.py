@@ -70,7 +70,7 @@ def _stages() -> dict[str, Any]:
         "cmd": "zfnet compose",
         "params": ["experiment", "set"],
         "deps": ["src/zfnet", "conf"],
-        "outs": [_kept(CONFIG_FILE), _kept(CODE_FILE)],
+        "outs": [_kept(CONFIG_FILE), CODE_FILE],
     }
     return {"compose": compose, **{name: _stage(name, each) for name, each in STAGES.items()}}
 
