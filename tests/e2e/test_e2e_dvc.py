@@ -215,14 +215,14 @@ def test_a_queued_sweep_finds_a_data_root_outside_the_repository(
     folder, run = project
     root = tmp_path / "machine data"
     _photo_folder(root / "raw" / "photos")
-    common = "'data=folder','scale.zfnet_px=32','scale.alexnet_px=32'"
-    for size in (32, 40):
+    common = "'data=folder','scale.zfnet_px=72','scale.alexnet_px=72'"
+    for size in (72, 80):
         run(
             "dvc", "exp", "run", "--queue", "prepare", "-n", f"size{size}",
             "-S", f"set=[{common},'data.size={size}']", ZFNET_DATA=str(root),
         )  # fmt: skip
     run("dvc", "exp", "run", "--run-all", ZFNET_DATA=str(root))
-    for size in (32, 40):
+    for size in (72, 80):
         config = _of_experiment(run, f"size{size}", "build/config.json")
         lock = _of_experiment(run, f"size{size}", "dvc.lock")
         assert json.loads(config)["data"]["size"] == size
@@ -248,7 +248,7 @@ def test_a_queued_experiment_runs_its_own_code(project: tuple[Path, Run]) -> Non
     folder, run = project
     _edit(folder / "src/zfnet/pipeline/options.py", "epochs: Count = 70", "epochs: Count = 71")
     _edit(folder / "conf/training/paper.yaml", "epochs: 70", "")
-    _edit(folder / "conf/experiment/quick.yaml", "  epochs: 9", "")
+    _edit(folder / "conf/experiment/quick.yaml", "  epochs: 9", "  flip: true")
     _edit(folder / "conf/experiment/small.yaml", "  epochs: 10", "")
     run("dvc", "exp", "run", "--queue", "compose", "-n", "own")
     run("dvc", "exp", "run", "--run-all")
