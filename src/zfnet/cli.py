@@ -36,6 +36,7 @@ Tools:
   zfnet doctor                    devices, disk, data found, versions
   zfnet deps [STAGE ...]          source files whose change re-runs a stage
   zfnet dvc [--check]             write dvc.yaml from the registry, or compare
+  zfnet reference [--check]       write docs/reference.md's tables from metrics/, or compare
   zfnet --version
 """
 
@@ -112,6 +113,13 @@ def _dvc(rest: list[str]) -> int:
     return dvc(rest, find_root())
 
 
+def _reference(rest: list[str]) -> int:
+    from zfnet.pipeline.paths import find_root
+    from zfnet.report.reference import main as reference
+
+    return reference(rest, find_root())
+
+
 def _deps(rest: list[str]) -> int:
     """Print each stage's import closure, what build/code.json holds the hash of."""
     from zfnet.pipeline.closure import import_closure
@@ -132,6 +140,7 @@ TOOLS: dict[str, Callable[[list[str]], int]] = {
     "doctor": _doctor,
     "deps": _deps,
     "dvc": _dvc,
+    "reference": _reference,
 }
 
 

@@ -1,14 +1,20 @@
-"""What this machine gives a process: its cores, and the device to compute on. Imports no torch."""
+"""What this machine gives a process: cores, a device to compute on, an end. Imports no torch."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from zfnet.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+LOOK_SECONDS = 1.0
+TERMINATED = 143  # 128 + SIGTERM, the shell's custom
 
 
 def cores() -> int:
@@ -30,3 +36,14 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda: no usable GPU here; use device=auto or device=cpu")
     return torch.device(name)
+
+
+def end_with(parent: int) -> None:
+    """Have this process leave, at any moment, when its parent, of that number, is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(TERMINATED)
+
+    threading.Thread(target=watch, daemon=True).start()

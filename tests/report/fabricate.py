@@ -120,9 +120,18 @@ def prepared(root: Path) -> None:
 
 
 def net(
-    root: Path, name: str, epochs: int, final: float, classes: Sequence[str] = CLASSES, **model: Any
+    root: Path,
+    name: str,
+    epochs: int,
+    final: float,
+    classes: Sequence[str] = CLASSES,
+    seeds: Sequence[int] = (0,),
+    **model: Any,
 ) -> None:
-    """A trained net whose validation error falls to `final` percent; epochs=0: an adopted one."""
+    """A trained net whose validation error falls to `final` percent; epochs=0: an adopted one.
+
+    seeds: of its trainings; each errs a point more than the one before.
+    """
     folder = root / "models" / name / "final"
     arch = "alexnet" if name.startswith("alexnet") else "zfnet" if epochs else f"torchvision/{name}"
     options = ModelOptions(arch=arch, width=0.25, input_px=128, **model)
@@ -135,22 +144,34 @@ def net(
         "val_ten_crop_top1_error": Estimate(final - 1, final - 4, final + 2.3, 600, "%"),
         "parameters": Estimate(4_012_345),
     }
+    if len(seeds) > 1:
+        mean = final + (len(seeds) - 1) / 2
+        over = Estimate(mean, mean - 2, mean + 2, len(seeds), "%", trainings=len(seeds))
+        numbers["val_top1_error_over_seeds"] = over
+        write_json(folder / "seeds.json", {"seeds": list(seeds)})
     metrics(root, name, numbers, "trained" if epochs else "adopted")
     times = [{"epoch": e, "images_per_second": 600.0 + e} for e in range(1, epochs + 1)]
     rate = {"images_per_second": 612.4} if epochs else {}
     timing(root, f"train_{name}", 97.0 + final, "01:10", epochs=times, **rate)
-    if not epochs:
-        return
+    for number, seed in enumerate(seeds if epochs else ()):
+        place = folder / f"seed_{seed}" if number else folder
+        place.mkdir(exist_ok=True)
+        history(place / "history.csv", epochs, final + number)
+
+
+def history(file: Path, epochs: int, final: float) -> None:
+    """The epochs of one training, at the end of which it errs on `final` percent."""
     columns = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error"]
     columns += ["val_top5_error", "filters_rescaled", "largest_filter_rms"]
-    with (folder / "history.csv").open("w", newline="") as stream:
+    with file.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         for epoch in range(1, epochs + 1):
             fall = float(np.exp(-4.0 * epoch / epochs))
             error_now = final + (75 - final) * fall
             lr = 0.01 if epoch < 0.7 * epochs else 0.001
-            row = [epoch, lr, 0.5 + 2 * fall, error_now + 4, 0.6 + 1.9 * fall, error_now, ""]
+            loss = 0.5 + 2 * fall**3  # at rest before the rate drops
+            row = [epoch, lr, loss, error_now + 4, 0.6 + 1.9 * fall, error_now, ""]
             writer.writerow([*row, max(0, 40 - 3 * epoch), round(0.1 - 0.02 * fall, 4)])
 
 
@@ -159,17 +180,34 @@ def metrics(root: Path, name: str, numbers: Mapping[str, Estimate], status: str)
     write_json(root / "metrics" / f"train_{name}.json", entries | {"status": {"value": status}})
 
 
+def each_training(means: Mapping[str, Estimate], seeds: Sequence[int]) -> Table:
+    """What each training gave, as `zfnet.studies.trainings` writes it: a tenth apart."""
+    rows = [
+        [key, seed, one.value + (i - (len(seeds) - 1) / 2) / 10, one.low, one.high, ""]
+        for key, one in means.items()
+        for i, seed in enumerate(seeds)
+        if one.low is not None
+    ]
+    return Table(["key", "seed", "value", "value_low", "value_high", "invalid"], rows)
+
+
 def features(root: Path, **more: Any) -> None:
+    """`more`: facts; trainings among them are the seeds of several."""
     found = {
         "layer_5_class_purity": Estimate(0.512, 0.47, 0.553, n=64),
         "purity_slope": Estimate(0.104, 0.085, 0.122, n=64, note="per layer"),
         "dead_maps": Estimate(1, n=344, note="a count: no interval"),
     }
     tables = {"purity": Table(["layer", "maps", "purity"], [["1", 24, 0.21], ["2", 64, 0.3]])}
+    if "trainings" in more:
+        tables["trainings"] = each_training(found, more["trainings"])
     arrays = {"layer_1_filters": np.zeros((24, 3, 7, 7), np.float32)}
     result(root, "features", Measurement("zfnet", "relu", 0, found, tables, arrays, more))
     sizes = {"layer_1_filters": (640, 400)} | {f"layer_{n}": (1200, 600) for n in range(2, 6)}
-    figures(root, "features", sizes | {"all_layer3": (400, 400)}, folded=("all_layer3",))
+    sizes |= {"all_layer3": (400, 400)}
+    if "trainings" in more:
+        sizes["trainings"] = (640, 400)
+    figures(root, "features", sizes, folded=("all_layer3", "trainings"))
     timing(root, "features", 33.0, "05:00")
 
 

@@ -27,6 +27,21 @@ def test_every_quantity_of_every_trained_net(tmp_path):
     json.dumps(list(charts.values()), allow_nan=False)
 
 
+def test_every_training_is_a_line_and_the_rates_last_drop_is_marked(tmp_path):
+    fabricate.net(tmp_path, "zfnet", epochs=10, final=15.0, seeds=(5, 6, 7))
+    fabricate.net(tmp_path, "alexnet", epochs=10, final=18.0)
+    charts = {chart["id"]: chart for chart in training_charts(gather(tmp_path).nets)}
+    error = charts["error"]
+    assert [trace["name"] for trace in error["data"]][::3] == [
+        "ZFNet, seed 5, validation", "ZFNet, seed 5, training", "AlexNet, validation",
+    ]  # fmt: skip
+    assert {trace["line"]["width"] for trace in error["data"][:6]} == {1}
+    assert "ZFNet, validation: 55.2 to 55.9 after the first epoch" in error["alt"]
+    assert [shape["x0"] for shape in error["layout"]["shapes"]] == [6]
+    assert "shapes" not in charts["rate"]["layout"]
+    assert [trace["name"] for trace in charts["speed"]["data"]] == ["ZFNet, seed 5", "AlexNet"]
+
+
 def test_a_net_keeps_its_colour_in_all_charts(tmp_path):
     for name in ("a", "b", "c"):
         fabricate.net(tmp_path, name, epochs=3, final=10.0)

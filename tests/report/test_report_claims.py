@@ -44,7 +44,8 @@ def fact(row, name):
 
 def test_every_verdict_has_a_mark():
     assert set(claims.MARKS) == set(WORDS)
-    assert claims.MARKS["contradicted"] == claims.MARKS["fails here"] == "against"
+    assert claims.MARKS["contradicted"] == claims.MARKS["fails in this net"] == "against"
+    assert claims.MARKS["two trainings"] == "open"
     assert {word for word, _ in claims.LEGEND} <= set(WORDS)
 
 
@@ -98,6 +99,62 @@ def test_the_correction_is_seen_beside_the_verdict(document):
     assert changed["later"] == "without correction: holds here"
     assert changed["mark"] == "open"
     assert row(document, "hierarchy")["later"] == ""
+
+
+EACH = {
+    "purity_slope": [(5, 0.07, ""), (6, 0.11, ""), (7, 0.132, "still learning")],
+    "inside_minus_outside": [(5, 0.4, ""), (7, 0.41, "")],
+}
+
+
+def spreads(entry, **each):
+    """The dots of a number of features, where each training gave what `EACH` or `each` says."""
+    by_key = {
+        key: [dict(zip(("seed", "value", "invalid"), row, strict=True)) for row in rows]
+        for key, rows in (EACH | each).items()
+    }
+    links = {"features": StudyLinks(Link("studies/features.html", "features"), trainings=by_key)}
+    return claims._spread({"study": "features", "unit": "", **entry}, links)
+
+
+def test_each_training_is_a_dot_on_the_scale_of_the_interval():
+    whole = spreads({"key": "purity_slope", "value": 0.104, "low": -0.096, "high": 0.304})
+    assert [dot["left"] for dot in whole["dots"]] == [42.01, 51.41, 56.58]  # of 3 to 97 %
+    assert [dot["invalid"] for dot in whole["dots"]] == [False, False, True]
+    assert (whole["bar"], whole["mean"], whole["zero"]) == ([3, 94], 50, 25.56)
+    assert "seed 7: 0.13" in whole["alt"]
+    differing = spreads(
+        {"key": "purity_slope − inside_minus_outside", "value": -0.304, "low": -1, "high": 0.4}
+    )
+    assert [dot["text"] for dot in differing["dots"]] == ["seed 5: −0.33", "seed 7: −0.28"]
+    nested = "purity_slope − inside_minus_outside − purity_slope"  # that less than these two differ
+    whole = spreads({"key": nested, "value": -0.203, "low": -1, "high": 0.4})
+    assert [dot["text"] for dot in whole["dots"]] == ["seed 5: −0.26", "seed 7: −0.15"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "each"),
+    [
+        ({}, {"purity_slope": [(5, 0.104, "")]}),
+        ({}, {"purity_slope": []}),
+        ({"low": None, "high": None}, {}),
+        ({"value": 84.404, "low": 84.3, "high": 84.5}, {}),  # a constant was taken off
+        ({"key": "purity_slope − elsewhere: inside_minus_outside"}, {}),
+    ],
+)
+def test_trainings_that_are_not_known_one_by_one_show_no_dots(changed, each):
+    entry = {"key": "purity_slope", "value": 0.104, "low": 0.05, "high": 0.15}
+    assert spreads(entry | changed, **each) is None
+
+
+def test_over_how_many_trainings_was_judged(document):
+    assert claims.trainings(document) == "They are judged over 5 trainings of each net."
+    changed = copy.deepcopy(document)
+    changed["claims"]["hierarchy"]["trainings"] = 3
+    assert "over 3 to 5 trainings" in claims.trainings(changed)
+    for claim in changed["claims"].values():
+        claim["trainings"] = min(1, claim["trainings"])
+    assert claims.trainings(changed).startswith("One training of each net")
 
 
 # ---------------------------------------------------------------------------------- on the page

@@ -1,7 +1,8 @@
 import pytest
 
+from zfnet.figures.kit.words import words
 from zfnet.report import formats
-from zfnet.report.facts import where, words
+from zfnet.report.facts import where
 
 THIN = formats.THIN
 

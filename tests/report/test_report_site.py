@@ -37,6 +37,28 @@ def test_the_first_pages_hold_the_runs_own_numbers(site):
         assert [part for part in said if part not in html] == []
 
 
+def test_several_trainings_are_told_apart(tmp_path):
+    root = fabricate.tree(tmp_path / "run")
+    fabricate.net(root, "zfnet", epochs=8, final=20.0, seeds=(5, 6, 7))
+    fabricate.history(root / "models" / "zfnet" / "final" / "seed_7" / "history.csv", 2, 75.0)
+    fabricate.features(root, trainings=[5, 6])
+    out = tmp_path / "reports"
+    build(gather(root), out)
+    html = page(out, "training.html")
+    assert "Every epoch of every training of ZFNet and AlexNet." in html
+    assert "still learning (1 of 3)" in html
+    assert "Training with seed 7" in html
+    assert "still learning (1 of 3)" in page(out, "index.html")
+    assert "21.0 [19.0, 23.0] %" in page(out, "index.html")
+    said = "training with seed 5. Numbers: mean of 2 trainings, 95 % intervals over trainings."
+    html = page(out, "studies/features.html")
+    places = [html.index(part) for part in (said, "<summary>Every training", 'id="figures"')]
+    assert places == sorted(places)
+    assert html.count('id="figure-trainings"') == 1
+    assert 'id="table-trainings"' in html
+    assert said not in page(out, "studies/occlusion.html")
+
+
 def test_departures_that_nets_share_are_joined(tmp_path):
     for name, more in (("zfnet", {}), ("alexnet", {}), ("alexnet_no34", {"without": [3, 4]})):
         fabricate.net(tmp_path, name, 2, 20.0, **more)

@@ -45,11 +45,13 @@ def write_net(
     adopted: bool = False,
     arch: str | None = None,
     classes: int = CLASSES,
+    learning: bool = False,
     **spec: Any,
 ) -> Path:
     """Write models/<name>/final: one softmax (N, C) a seed in `centre` and `ten`.
 
-    train: (guesses, labels) of training images, the same for every seed. loss: the last epoch's.
+    train: (guesses, labels) of training images, the same for every seed. loss: of the last epoch;
+    learning: it fell to that in the last quarter of the run.
     """
     final = root / "models" / name / "final"
     seeds = seeds or list(range(len(centre)))
@@ -71,8 +73,10 @@ def write_net(
             rows = np.arange(len(train[0]), dtype=np.int32)
             top = train[0][:, None].astype(np.int32)
             np.savez(folder / "train_predictions.npz", row=rows, label=train[1], centre_top=top)
-        history = "" if adopted else f"epoch,train_loss\n1,2.5\n2,{losses[k]}\n"
-        (folder / "history.csv").write_text(history or "epoch,train_loss\n", encoding="utf-8")
+        fell = losses[k] + (1.5 if learning else 0.0)
+        history = [] if adopted else [fell, fell, fell, losses[k]]
+        lines = [f"{epoch},0.01,{each}\n" for epoch, each in enumerate(history, 1)]
+        (folder / "history.csv").write_text("epoch,lr,train_loss\n" + "".join(lines), "utf-8")
         provenance: dict[str, Any] = {"net": name, "data": {"fingerprint": fingerprint}}
         if adopted:
             provenance["adopted"] = "weights.pth"

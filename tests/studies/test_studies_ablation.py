@@ -26,11 +26,15 @@ SPECS = {
 }
 
 
-def write(place, name, wrong=None, *, extra=(0,), **more):
-    """A net that errs at its number of images, and at `extra` more, one net an entry."""
+def write(place, name, wrong=None, *, extra=(0,), missed=None, **more):
+    """A net that errs at its number of images, and at `extra` more, one net an entry.
+
+    missed: training images that it gets wrong.
+    """
     count = WRONG[name] if wrong is None else wrong
     probs = [sure(wrong_at(LABEL, range(count + each))) for each in extra]
-    train = (np.where(np.arange(50) < count // 3, (TRAIN + 1) % 12, TRAIN), TRAIN)
+    missed = count // 3 if missed is None else missed
+    train = (np.where(np.arange(50) < missed, (TRAIN + 1) % 12, TRAIN), TRAIN)
     loss = 2.48 if name == "alexnet_no3467" else 0.4
     more = SPECS.get(name, {}) | {"loss": loss} | more
     return write_net(place, name, LABEL, probs, train=train, **more)
@@ -64,11 +68,15 @@ def test_all_rows(place):
     assert value["cost_removing_6_7"] == pytest.approx(5.0)
     assert value["cost_removing_7"] == 0
     assert value["cost_beyond_sum_slow"] == pytest.approx(30.0 - 10.0 - 5.0)
+    assert value["cost_beyond_3_4_slow"] == pytest.approx(40.0 - 20.0)
+    assert value["cost_beyond_6_7_slow"] == pytest.approx(40.0 - 15.0)
+    assert value["training_gain_fc8192_of_wide"] == pytest.approx(100 * (2 - 2) / 50)
     assert value["change_zfnet_wide"] == pytest.approx(-2.5)
     assert value["val_top1_zfnet"] == pytest.approx(7.5)
     assert value["change_fc8192_of_wide"] == pytest.approx(100 * 2 / N)
     assert invalid(result) == {
-        "cost_removing_3_4_6_7", "cost_beyond_sum", "val_top1_alexnet_no3467",
+        "cost_removing_3_4_6_7", "cost_beyond_sum", "cost_beyond_3_4", "cost_beyond_6_7",
+        "val_top1_alexnet_no3467",
     }  # fmt: skip
 
 
@@ -100,6 +108,7 @@ def test_a_full_net_at_chance_is_evidence_against_no_row(place):
         write(place, name, *([110] if name == "alexnet" else []), loss=2.48 * (name == "alexnet"))
     result = made(place)
     costs = {name for name in result.estimates if name.startswith(("cost_", "change_alexnet"))}
+    costs -= {key for key in costs if key.startswith(("cost_beyond_3", "cost_beyond_6"))}
     assert invalid(result) == costs | {"val_top1_alexnet"}
     results, module, _ = read_back("ablation", result, place)
     nets = [row["net"] for row in module.changes(results) if row["change"] is None]
@@ -110,7 +119,7 @@ def test_only_the_compared_trainings_count_as_stuck(place):
     write(place, "alexnet", extra=(0, 6), seeds=[0, 1], loss=[2.48, 0.3])
     write(place, "alexnet_no34", extra=(6, 0), seeds=[1, 2])
     result = made(place)
-    assert invalid(result) == {"val_top1_alexnet"}
+    assert invalid(result) == set()  # the one at chance is left out, as another learned
     row = rows_of(result, "against_the_full_net")["alexnet_no34"]
     assert row["images"] == pytest.approx(100 * (30 - 18) / N)
 
@@ -167,6 +176,18 @@ def test_training_errors_without_predictions_are_left_out(place):
     result = made(place)
     assert rows_of(result, "table_3")["alexnet"]["train_top1"] is None
     assert result.facts["training_images"] is None
+
+
+def test_overfitting_is_a_gain_on_training_images_and_a_loss_on_others(place):
+    write(place, "zfnet_wide", 30)
+    final = write(place, "zfnet_wide_fc8192", 33, missed=4)
+    result = made(place)
+    assert result.estimates["change_fc8192_of_wide"].value == pytest.approx(100 * 3 / N)
+    gain = result.estimates["training_gain_fc8192_of_wide"]
+    assert (gain.value, gain.n) == (pytest.approx(100 * (10 - 4) / 50), 50)
+    assert 0 < gain.low < gain.value < gain.high
+    (final / "train_predictions.npz").unlink()
+    assert "training_gain_fc8192_of_wide" not in made(place).estimates
 
 
 def test_no_net_at_all_says_what_to_run(place):

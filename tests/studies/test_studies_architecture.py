@@ -8,23 +8,31 @@ from answered import read_back
 from torch import nn
 
 from zfnet.figures import architecture as telling
+from zfnet.models.checkpoint import draw_anew
 from zfnet.models.net import Net, Normalise
+from zfnet.models.spec import build_spec
 from zfnet.pipeline.studies import Architecture
 from zfnet.report.study import est, page
 from zfnet.stats.bootstrap import mean
 from zfnet.studies import architecture
 from zfnet.studies.architecture import (
+    NOISE,
+    SMOOTH,
     BankSample,
     compared,
     dominance,
     examine,
     finding,
+    first_weights,
     limit_of,
     log_mean,
     measure,
+    noise,
     rate_difference,
+    relative_roughness,
+    roughness,
 )
-from zfnet.studies.base import Inputs
+from zfnet.studies.base import Inputs, first_filters
 
 PX = 64
 CFG = Architecture(measured_maps=6, device="cpu")
@@ -70,9 +78,26 @@ def good_net():
     return net_of(two_layers(7, 2, spread=2.0), arch="zfnet")
 
 
+def stripes_net():
+    """Waves of 6 px: all energy in the middle band."""
+    model = two_layers(7, 2, spread=2.0)
+    with torch.no_grad():
+        model[0].weight *= torch.cos(2 * math.pi * torch.arange(7) / 6)
+    return net_of(model, arch="zfnet")
+
+
+def noisy_net(arch="alexnet", dead=0):
+    """Blobs whose place noise takes, as after a training that has hardly begun; some dead."""
+    model = two_layers(7, 2, spread=2.0)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.randn_like(model[0].weight))
+        model[0].bias[:dead] = -1e6
+    return net_of(model, arch=arch)
+
+
 def bad_net(dead=2, dominant=20.0):
     """Spikes on a 4 px grid with gaps between them; some dead, one dominating."""
-    model = two_layers(11, 4, spread=0.5)
+    model = two_layers(11, 4, spread=0.7)
     with torch.no_grad():
         model[0].weight[:dead] *= 1e-4
         model[0].bias[:dead] = -1e6
@@ -120,7 +145,7 @@ def test_a_dominating_filter_is_measured(found):
 def test_spikes_are_of_high_and_blobs_of_low_frequency(found):
     e = found.estimates
     assert e["zfnet_layer1_low"].value > 0.8
-    assert e["alexnet_layer1_high"].value > 0.5
+    assert e["alexnet_layer1_high"].value > 0.3 > 0.01 > e["zfnet_layer1_high"].value
     assert e["difference_layer1_low"].low > 0
     for key in ("zfnet", "alexnet"):
         total = sum(e[f"{key}_layer1_{band}"].value for band in ("low", "mid", "high"))
@@ -225,6 +250,85 @@ def test_fields_too_large_for_a_claim_are_marked(images):
     keys = ("zfnet", "difference", "alexnet")
     invalid = [bool(found.estimates[f"{key}_layer2_grid_excess"].invalid) for key in keys]
     assert invalid == [True, True, False]
+
+
+def test_roughness_by_hand():
+    white = torch.randn(1, 3, 100, 100, generator=torch.Generator().manual_seed(0))
+    board = (-1.0) ** (torch.arange(8)[:, None] + torch.arange(8))
+    assert roughness(white) == pytest.approx(1, abs=0.02)
+    assert roughness(torch.ones(1, 3, 8, 8)) == 0
+    assert roughness(board.expand(1, 3, 8, 8)) == 2
+    both = torch.stack([torch.zeros(3, 8, 8), 0.01 * board.expand(3, 8, 8)])
+    assert roughness(both).tolist() == pytest.approx([math.nan, 2], nan_ok=True)
+    third = white + 2**0.5  # of the energy is noise
+    assert roughness(third) == pytest.approx(1 / 3, abs=0.02)
+
+
+def test_a_net_at_its_first_weights_is_as_rough_as_they_are():
+    spec = build_spec("zfnet", input_px=PX, width=0.1, num_classes=3)
+    rebuild = {"kind": "convnet", "spec": spec.to_dict()}
+    training = {"training": {"init": "he"}, "seed": 5}
+    begun = net_of(draw_anew(rebuild, "he", 5), rebuild=rebuild, provenance=training)
+    filters, _ = first_filters(begun)
+    assert torch.equal(first_weights(begun, 0), filters)
+    assert relative_roughness(filters, filters).mean() == pytest.approx(1)
+    assert noise(relative_roughness(filters, filters)) == NOISE
+    for elsewhere in (net_of(begun.model, rebuild=rebuild), good_net()):
+        one, again, other = (first_weights(elsewhere, seed) for seed in (0, 0, 1))
+        assert torch.equal(one, again)
+        assert not torch.equal(one, other)
+        assert one.shape == first_filters(elsewhere)[0].shape
+
+
+JUDGED = ("layer1_mid", "layer2_grid_excess", "layer1_never_active", "layer1_dominance")
+
+
+def test_smooth_filters_are_judged(found):
+    for key in ("zfnet", "alexnet"):
+        assert found.estimates[f"{key}_layer1_roughness"].value < SMOOTH
+    assert not any(found.estimates[f"difference_{name}"].invalid for name in JUDGED)
+
+
+@pytest.mark.parametrize("noisy", ["zfnet", "alexnet"])
+def test_a_first_layer_of_noise_speaks_for_neither_net(images, place, noisy):
+    """It would: noise has less at middle frequencies than a bank of them, and dies in no map."""
+    nets = {"zfnet": stripes_net(), "alexnet": bad_net(dead=5)} | {noisy: noisy_net(noisy)}
+    found = measure(nets_of(images, *nets.values()), None, [], CFG)
+    e = found.estimates
+    if noisy == "alexnet":
+        assert e["difference_layer1_mid"].low > 0
+    else:
+        assert e["difference_layer1_never_active"].high < 0
+    assert e[f"{noisy}_layer1_roughness"].value == pytest.approx(1, abs=0.1)
+    for name in JUDGED:
+        assert e[f"difference_{name}"].invalid == e[f"{noisy}_{name}"].invalid == NOISE
+    (other,) = nets.keys() - {noisy}
+    assert not any(e[f"{other}_{name}"].invalid for name in JUDGED)
+    assert not e["difference_layer1_roughness"].invalid
+    *_, words = read_back("architecture", found, place)
+    assert words.count(f"cannot be judged ({NOISE})") == 3
+
+
+def test_filters_that_died_as_noise_are_no_noise_of_the_others(images):
+    """Six of eight never left their noise, as no gradient reached them; the others are smooth."""
+    model = two_layers(7, 2, spread=2.0)
+    with torch.no_grad():
+        model[0].weight[:6] = torch.randn_like(model[0].weight[:6])
+        model[0].bias[:6] = -1e6
+    found = measure(nets_of(images, good_net(), net_of(model, "alexnet")), None, [], CFG)
+    e = found.estimates
+    assert e["alexnet_layer1_roughness"].value < 0.1
+    assert e["alexnet_layer1_low"].value > 0.8
+    assert (e["alexnet_layer1_low"].n, e["alexnet_layer1_never_active"].value) == (2, 6)
+    assert not any(e[f"difference_{name}"].invalid for name in JUDGED)
+
+
+def test_a_net_of_noise_without_the_limit_shows_no_effect_of_it(pair):
+    bound = [{**ROW, "filters_rescaled": 3.0}]
+    e = measure(pair, noisy_net("zfnet_nolimit"), bound, CFG).estimates
+    assert e["unlimited_layer1_roughness"].value == pytest.approx(1, abs=0.1)
+    assert e["limit_layer1_dominance"].invalid == NOISE
+    assert not measure(pair, bad_net(), bound, CFG).estimates["limit_layer1_dominance"].invalid
 
 
 def test_statistics_by_hand():

@@ -1,6 +1,6 @@
+import copy
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from zfnet.errors import UserError
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
 from zfnet.models.checkpoint import load_weights, save_weights
+from zfnet.pipeline.paths import Paths
 from zfnet.pipeline.studies import Evolution
 from zfnet.report.study import est
 from zfnet.studies import base, convergence, evolution
@@ -26,11 +27,12 @@ from zfnet.studies.convergence import (
     shifted_cosine,
 )
 from zfnet.studies.evolution import (
+    CHOSEN,
     PAPER_EPOCHS,
+    RULES,
     difference,
     measure,
     measured_epochs,
-    rules_of,
     scaled_epochs,
 )
 
@@ -88,8 +90,13 @@ def inputs_of(marks, net):
     return Inputs(marks, "train", net, torch.device("cpu"))
 
 
+def zeros(net):
+    """First weights whose projections are empty, and so similar to nothing."""
+    return {key: torch.zeros_like(value) for key, value in net.model.state_dict().items()}
+
+
 def trace_of(net, marks, snapshots, cfg=ONE):
-    (trace,) = follow(inputs_of(marks, net), snapshots, cfg)
+    (trace,) = follow(inputs_of(marks, net), zeros(net), snapshots, cfg)
     return trace
 
 
@@ -160,7 +167,8 @@ def test_a_map_has_converged_from_where_it_stays():
             [0.1, 0.1, 0.7, 0.9],  # the last is what it is compared with
         ]
     )
-    assert convergence_index(similarity, 0.7).tolist() == [0, 1, 2, 3, 2]
+    assert convergence_index(similarity, np.full(5, 0.7)).tolist() == [0, 1, 2, 3, 2]
+    assert convergence_index(similarity[:2], np.array([0.95, 0.85])).tolist() == [3, 2]
 
 
 def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, probe, keep):
@@ -175,9 +183,11 @@ def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, pro
     assert np.isnan(trace.fixed[3]).all()
     assert trace.own[:3] == pytest.approx(np.array(expected))  # no other image, no shift
     assert trace.changed[:3].tolist() == [[0, 0, 0]] * 3
-    assert rules_of(ONE)[0].epochs(trace).tolist() == [1, 2, 4]
-    found = measure(inputs_of(marks, probe), snapshots, ONE)
+    assert CHOSEN.epochs(trace).tolist() == [1, 2, 4]
+    found = measure(inputs_of(marks, probe), zeros(probe), snapshots, ONE)
     e = found.estimates
+    assert (e["layer1_left_start"].value, e["layer1_left_start"].n) == (1, 3)
+    assert e["layer1_start"].value == 0
     assert (e["layer1_settled"].value, e["layer1_settled"].n) == (2, 3)
     assert e["layer1_settled"].covers == ("maps",)
     assert e["layer1_settled_share"].value == 0.5
@@ -189,9 +199,29 @@ def test_similarities_are_the_filters_and_maps_settle_where_they_must(marks, pro
     assert found.tables["maps"].column("settled") == [1, 2, 4, None]
     assert found.tables["maps"].column("before_end") == [True, True, False, None]
     steps = found.tables["steps"]
-    assert steps.column("settled") == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1])
-    assert steps.column("fixed") == pytest.approx([0.7, 2.3 / 3, 2.5 / 3, 1])
-    assert steps.column("changed") == [None, 0, 0, 0]
+    assert steps.column("epoch") == [0, 1, 2, 3, 4]
+    assert steps.column("settled") == pytest.approx([None, 1 / 3, 2 / 3, 2 / 3, 1])
+    assert steps.column("fixed") == pytest.approx([0, 0.7, 2.3 / 3, 2.5 / 3, 1])
+    assert steps.column("changed") == [None, None, 0, 0, 0]
+
+
+def test_a_map_settles_by_its_way_from_the_start_and_one_that_never_left_it_has_no_epoch(
+    marks, probe, keep
+):
+    """Of the first weights, filter 0 is nearly the last, 1 half way, 2 points elsewhere."""
+    with torch.no_grad():
+        turned(0.75, 0.5, -0.3)(probe.model)
+    first = copy.deepcopy(probe.model.state_dict())
+    first["conv.bias"][0] = -1000.0  # silence is no distance
+    snapshots = keep(probe, [turned(0.9, 0.8, 0.8), turned(0.9, 0.9, 0.9), turned(1.0, 1.0, 1.0)])
+    found = measure(inputs_of(marks, probe), first, snapshots, ONE)
+    table, e = found.tables["maps"], found.estimates
+    assert table.column("start") == pytest.approx([0.75, 0.5, -0.3, None], abs=1e-6)
+    assert table.column("settled") == [None, 2, 1, None]  # from 0.5, 0.85 is wanted; from 0, 0.7
+    assert (e["layer1_left_start"].value, e["layer1_left_start"].n) == (pytest.approx(2 / 3), 3)
+    assert e["layer1_left_start"].covers == ("maps",)
+    assert (e["layer1_settled"].value, e["layer1_settled"].n) == (1.5, 2)
+    assert e["layer1_start"].value == pytest.approx(0.95 / 3)
 
 
 def test_a_map_silent_at_the_final_image_is_not_similar_there(marks, probe, keep):
@@ -216,7 +246,7 @@ def test_a_map_dead_at_first_has_no_change_of_image_but_settles_later(marks, pro
     assert np.isnan(trace.changed[0, 0])
     assert trace.changed[0, 1] == 0
     assert trace.fixed[0] == pytest.approx(np.array([0, 1, 1]))
-    assert rules_of(ONE)[0].epochs(trace)[0] == 2
+    assert CHOSEN.epochs(trace)[0] == 2
     assert (trace.pictures[0, 0] == ZERO).all()
 
 
@@ -231,10 +261,9 @@ def test_the_floor_is_the_similarity_of_another_map_at_the_same_place(marks, pro
     assert trace.live.all()
     assert trace.floor == pytest.approx(np.ones(4))
     trace.floor[:], trace.fixed[:, 0] = 0.5, 0.8  # a threshold of 0.7 counted from 0.5 is 0.85
-    chosen, *_, above, _ = rules_of(ONE)
-    assert chosen.epochs(trace).tolist() == [1, 1, 1, 1]
-    assert above.above_floor
-    assert above.epochs(trace).tolist() == [2, 2, 2, 2]
+    assert CHOSEN.epochs(trace).tolist() == [1, 1, 1, 1]
+    assert RULES[-1].counted_from == "floor"
+    assert RULES[-1].epochs(trace).tolist() == [2, 2, 2, 2]
 
 
 def test_a_subset_of_maps_is_seeded_and_drawn_maps_are_of_it(marks, probe, keep):
@@ -257,11 +286,11 @@ def test_the_weights_come_back_also_after_a_fault(marks, probe, keep):
     with torch.no_grad():
         turned(0.3)(probe.model)
     before = probe.model.conv.weight.clone()
-    measure(inputs_of(marks, probe), snapshots, ONE)
+    measure(inputs_of(marks, probe), zeros(probe), snapshots, ONE)
     assert torch.equal(probe.model.conv.weight, before)
     snapshots[1].unlink()
     with pytest.raises(UserError, match=r"epoch_001\.pt"):
-        measure(inputs_of(marks, probe), snapshots, ONE)
+        measure(inputs_of(marks, probe), zeros(probe), snapshots, ONE)
     assert torch.equal(probe.model.conv.weight, before)
 
 
@@ -270,12 +299,13 @@ def test_small_batches_change_nothing(marks, deeper, keep, monkeypatch):
         model[2].weight.add_(0.05 * torch.randn_like(model[2].weight))
 
     snapshots = keep(deeper, [moved, moved, moved])
-    big = follow(inputs_of(marks, deeper), snapshots, TWO)
+    first = {key: torch.randn_like(value) for key, value in deeper.model.state_dict().items()}
+    big = follow(inputs_of(marks, deeper), first, snapshots, TWO)
     for module in (base, convergence):
         monkeypatch.setattr(module, "BATCH", 3)
-    small = follow(inputs_of(marks, deeper), snapshots, TWO)
+    small = follow(inputs_of(marks, deeper), first, snapshots, TWO)
     for a, b in zip(big, small, strict=True):
-        for name in ("fixed", "own", "values", "floor"):
+        for name in ("fixed", "own", "values", "floor", "start"):
             assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-5, nan_ok=True)
     # the first layer's filters never moved, the second's did
     assert big[0].fixed == pytest.approx(np.ones((4, 3)), abs=1e-5)
@@ -285,12 +315,12 @@ def test_small_batches_change_nothing(marks, deeper, keep, monkeypatch):
 def test_kept_pictures_are_each_epochs_own_projections(marks, probe, keep, monkeypatch):
     snapshots = keep(probe, [turned(0.5), turned(1.0)])
     inputs = inputs_of(marks, probe)
-    (trace,) = follow(inputs, snapshots, ONE)
+    (trace,) = follow(inputs, zeros(probe), snapshots, ONE)
     assert trace.pictured.tolist() == [0, 1, 2, 3]
     cfg = ONE.model_copy(update={"figure_maps": 2})
     for limit, count in ((216, 4), (215, 2)):  # 4 maps, 2 epochs, a field of 3 x 3, 3 colours
         monkeypatch.setattr(convergence, "KEPT_BYTES", limit)
-        (less,) = follow(inputs, snapshots, cfg)
+        (less,) = follow(inputs, zeros(probe), snapshots, cfg)
         assert less.pictures.shape == (count, 2, 3, 3, 3)
     for e, file in enumerate(snapshots.values()):
         load_weights(probe.model, file)
@@ -315,15 +345,15 @@ def test_difference_of_layers_weighs_layers_the_same_and_has_a_sign():
     assert difference([ones], [], 0).low is None
 
 
-def made(net, number, similarity):
-    """A trace whose live maps have these similarities (C, E)."""
+def made(net, number, similarity, start=0.0):
+    """A trace whose live maps have these similarities (C, E), and one before training."""
     similarity = np.array(similarity, float)
     count, epochs = similarity.shape
     reach = receptive_field(net.model, "1", 16)
     trace = Trace(number, str(number), reach, count, range(1, epochs + 1), ONE)
     trace.values[:] = 1
     trace.fixed[:] = trace.own[:] = similarity
-    trace.floor[:] = 0
+    trace.start[:], trace.floor[:] = start, 0
     return trace
 
 
@@ -340,24 +370,78 @@ def test_upper_and_lower_layers_are_compared_by_every_rule(
 ):
     traces = [made(deeper, 1, lower), made(deeper, 2, upper)]
     monkeypatch.setattr(evolution, "follow", lambda *given: traces)
-    found = measure(inputs_of(marks, deeper), dict.fromkeys((1, 2, 3, 4)), TWO)
+    found = measure(inputs_of(marks, deeper), {}, dict.fromkeys((1, 2, 3, 4)), TWO)
     between = found.estimates["upper_minus_lower"]
     assert between.value == 2 * sign
+    assert found.facts["left_out"] == []
     table = found.tables["sensitivity"]
-    assert table.column("measure") == ["fixed"] * 4 + ["own"]
+    assert table.column("counted_from") == ["start"] * 3 + ["zero", "floor"]
     assert table.column("threshold") == [0.7, 0.5, 0.9, 0.7, 0.7]
     assert table.column("difference") == [between.value] * 5
     assert table.column("difference_low")[0] == between.low
 
 
-def test_the_stage_reads_the_snapshots_beside_the_net(marks, probe, keep, place, monkeypatch):
+LATE = [[0.1, 0.2, 0.8, 1.0]] * 6  # settles at epoch 3
+ALIKE = [[0.75, 0.8, 0.95, 1.0]] * 6  # similar from the first, and from 0.6 as late as LATE
+
+
+@pytest.mark.parametrize(
+    ("first_layer", "out"),
+    [([0.9] * 6, [1]), ([0.9] * 4 + [0.6] * 2, [1]), ([0.9] * 3 + [0.6] * 3, []), ([0.6] * 6, [])],
+)
+def test_a_first_layer_that_began_near_its_end_makes_no_upper_layer_later(
+    marks, deeper, place, monkeypatch, first_layer, out
+):
+    """By the cosine alone it settles at epoch 1 and carries the comparison: 3 − (1 + 3) / 2."""
+    traces = [made(deeper, 1, ALIKE, first_layer), *(made(deeper, n, LATE) for n in (2, 4, 5))]
+    monkeypatch.setattr(evolution, "follow", lambda *given: traces)
+    found = measure(inputs_of(marks, deeper), {}, dict.fromkeys((1, 2, 3, 4)), TWO)
+    between = found.estimates["upper_minus_lower"]
+    assert (between.value, between.low, between.high) == (0, 0, 0)
+    assert found.tables["sensitivity"].column("difference")[3] == (0 if out else 1)
+    assert found.facts["left_out"] == out
+    assert ("without layer 1" in between.note) == bool(out)
+    *_, words = read_back("evolution", found, place)
+    assert ("Layer 1 took no part" in words) == bool(out)
+
+
+def test_a_side_without_a_layer_that_left_its_start_is_not_compared(
+    marks, deeper, place, monkeypatch
+):
+    traces = [made(deeper, n, ALIKE, 0.9) for n in (1, 2)] + [made(deeper, 5, LATE)]
+    monkeypatch.setattr(evolution, "follow", lambda *given: traces)
+    found = measure(inputs_of(marks, deeper), {}, dict.fromkeys((1, 2, 3, 4)), TWO)
+    between = found.estimates["upper_minus_lower"]
+    assert math.isnan(between.value)
+    assert between.low is None
+    assert "without layers 1 and 2" in between.note
+    assert found.estimates["layer1_left_start"].value == 0
+    assert math.isnan(found.estimates["layer1_settled"].value)
+    *_, words = read_back("evolution", found, place)
+    assert "cannot be compared" in words
+    assert "took no part" not in words
+    assert not {"None", "nan"} & set(words.replace(",", " ").split())
+
+
+def test_the_stage_reads_the_snapshots_and_draws_the_first_weights_of_the_record(
+    marks, probe, keep, place, monkeypatch
+):
+    drawn = []
+
+    def draw(rebuild, init, seed):
+        drawn.append((init, seed))
+        return copy.deepcopy(probe.model)
+
     keep(probe, [turned(0.5), turned(1.0)])
+    probe.provenance = {"training": {"init": "he"}, "seed": 3}
+    monkeypatch.setattr(evolution, "draw_anew", draw)
     monkeypatch.setattr(base, "load_net", lambda folder: probe)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
-    net = place / "models" / "zfnet" / "final"
-    found = evolution.run(ONE, SimpleNamespace(net=net, prepared=place))
-    assert found.facts["epochs"] == [1, 2]
-    none = evolution.run(ONE, SimpleNamespace(net=place, prepared=place))
+    paths = Paths.of(place, "evolution", "zfnet", place / "params.yaml", place)
+    found = evolution.run(ONE, paths)
+    assert (found.facts["epochs"], drawn) == ([1, 2], [("he", 3)])
+    assert found.estimates["layer1_left_start"].value == 0  # what was drawn is the last net
+    none = evolution.run(ONE, paths.of_training(1, (1, 2), first=False))
     assert (none.facts["measured"], none.estimates) == (False, {})
     results, module, words = read_back("evolution", none, place)
     assert (module.figures(results), module.tables(results)) == ([], {})
@@ -371,7 +455,8 @@ def test_a_measurement_is_drawn_and_told(marks, deeper, keep, place, monkeypatch
     def other(model):
         model[2].weight.add_(0.05 * torch.randn_like(model[2].weight))
 
-    found = measure(inputs_of(marks, deeper), keep(deeper, [other] * 3), TWO)
+    snapshots = keep(deeper, [other] * 3)
+    found = measure(inputs_of(marks, deeper), zeros(deeper), snapshots, TWO)
     assert found.facts["beyond_field_limit"] == [2]
     results, module, words = read_back("evolution", found, place)
     sheet, curves = module.figures(results)

@@ -72,6 +72,8 @@ def test_what_rises_is_found_to_rise_and_learning_to_matter(found) -> None:
     steps = estimates["made_svm_7"].value - estimates["made_svm_1"].value
     assert rise.value == pytest.approx(steps)
     assert 30 < rise.low < rise.value < rise.high
+    upper = estimates["made_svm_7"].value - estimates["made_svm_2"].value
+    assert estimates["made_rise_upper"].value == pytest.approx(upper)
     assert estimates["made_gain_1"].low < 0 < estimates["made_gain_1"].high
 
 
@@ -83,6 +85,14 @@ def test_what_falls_is_found_to_fall(tmp_path) -> None:
     assert estimates["made_rise"].high < -30
     assert estimates["made_trend_untrained"].value > 0.8
     assert estimates["made_gain_7"].high < -50
+
+
+def test_a_rise_that_the_first_layer_carries_is_none_beyond_it(tmp_path) -> None:
+    """As in 39.5, 62.1, 61.2, 61.9, 62.9, 60.2 %: above layer 1, and no higher with depth."""
+    store = write_features(tmp_path, {"trained": dict.fromkeys(RISING, 0.5) | {1: 0.0}})
+    estimates = probed(store, tmp_path / "kept", FEW).estimates()
+    assert estimates["made_rise"].low > 20
+    assert estimates["made_rise_upper"].low < 0
 
 
 def test_layers_that_know_the_same_show_no_rise(tmp_path) -> None:
@@ -156,7 +166,7 @@ def test_a_net_without_some_layers_is_probed_at_those_it_has(tmp_path) -> None:
     store = write_features(tmp_path, {"trained": signal, "untrained": dict.fromkeys(signal, 0.0)})
     found = probed(store, tmp_path / "kept", FEW)
     assert found.facts()["lacking"] == [2, 3, 4, 7]
-    assert "made_trend" not in found.estimates()
+    assert not {"made_trend", "made_rise_upper"} & set(found.estimates())
     assert {"made_svm_5", "made_gain_5", "made_rise"} <= set(found.estimates())
     with pytest.raises(UserError, match=r"study\.probe\.svm_layers"):
         probed(store, tmp_path / "none", Probe(svm_layers=(3,)))

@@ -35,7 +35,9 @@ def test_a_net_is_read_with_all_its_seeds(tmp_path):
     assert net.trainings[1].folder == final / "seed_5"
     assert net.trainings[0].wrong_in_training.tolist() == [False, False, False, True]
     assert np.array_equal(net.trainings[1].probabilities("ten"), two)
-    assert net.facts == {"arch": "zfnet", "adopted": False, "seeds": [4, 5], "at_chance": []}
+    assert net.facts == {
+        "arch": "zfnet", "adopted": False, "seeds": [4, 5], "at_chance": [], "still_learning": [],
+    }  # fmt: skip
     assert net.data == "f"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,8 +37,8 @@ def features(strength, seed, dimensions=30):
     return np.maximum(found, 0)
 
 
-def write_scratch(folder, rate, stuck=False):
-    """Nets from scratch that answer right with probability `rate`."""
+def write_scratch(folder, rate, stuck=False, learning=(), error=0.05):
+    """Nets from scratch that answer right with probability `rate`; learning: (fold, size)."""
     sizes = {*TARGET.train_per_class, *TARGET.curve_per_class}
     folds = draw_folds(LABELS, sizes, TARGET.test_per_class, TARGET.folds, 0)
     rng = np.random.default_rng(9)
@@ -49,8 +50,13 @@ def write_scratch(folder, rate, stuck=False):
             right = rng.random(len(rows)) < rate
             guess = np.where(right, LABELS[rows], (LABELS[rows] + 1) % len(CLASSES))
             file = f"pets/fold{number}_n{size}.npz"
-            np.savez(folder / file, test=rows, predicted=guess, true=LABELS[rows], train_error=0.25)
-            listed.append({"file": file, "fold": number, "size": size, "at_chance": stuck})
+            np.savez(
+                folder / file, test=rows, predicted=guess, true=LABELS[rows], train_error=error
+            )
+            listed.append({
+                "file": file, "fold": number, "size": size, "at_chance": stuck,
+                "still_learning": (number, size) in learning,
+            })  # fmt: skip
     recipe = {"batch_size": 8, "lr": 0.1, "init": "he", "dropout": 0.5, "normalise": "mean_image"}
     record = {
         "format": 1,
@@ -159,6 +165,40 @@ def test_nets_from_scratch_that_ended_at_chance_are_no_evidence(tmp_path):
         "pets_scratch_2", "pets_scratch_6", "pets_pretrained_minus_scratch_2",
         "pets_pretrained_minus_scratch_6", "pets_few_images",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scratch", "reason"),
+    [
+        ({"learning": [(1, 6)]}, "still learning"),
+        ({"error": 0.4, "learning": [(0, 6), (1, 6)]}, "still learning"),
+        ({"error": 0.4}, "did not fit its training images"),
+    ],
+)
+def test_nets_from_scratch_that_had_not_learned_are_compared_with_nothing(
+    tmp_path, root, scratch, reason
+):
+    """One of the folds is enough, and of that number of images alone."""
+    nets = write_scratch(tmp_path / "scratch", 0.4, **scratch)
+    found = measured(tmp_path / "c", 6, nets)
+    invalid = {name: each.invalid for name, each in found.measurement.estimates.items()}
+    assert {invalid[f"pets_{name}_6"] for name in ("scratch", "pretrained_minus_scratch")} == {
+        reason
+    }
+    assert invalid["pets_few_images"] == reason
+    small = "" if "error" not in scratch else "did not fit its training images"
+    assert invalid["pets_scratch_2"] == invalid["pets_pretrained_minus_scratch_2"] == small
+    assert {invalid[f"pets_pretrained_{n}"] for n in (2, 6)} == {""}
+    failed = found.measurement.facts["scratch"]["failed"][6]
+    assert failed.startswith(f"{len(scratch.get('learning', (1, 1)))} of 2 nets from scratch")
+    results = saved("transfer", measurement_of(found), tmp_path, root)
+    assert failed in page.page("transfer", results)
+
+
+def measurement_of(found):
+    """As the stage hands back the one target."""
+    whole = found.measurement
+    return replace(whole, facts={"module": "layer7", "targets": {"pets": whole.facts}})
 
 
 def test_images_of_the_source_set_neither_train_nor_test(stage, tmp_path):

@@ -179,6 +179,21 @@ def test_trainings_at_the_same_time_find_what_they_find_alone(
         scratch.run(config(lr=1e30), places(tmp_path / "bad", net=tmp_path / "net"))
 
 
+def test_a_net_whose_loss_still_falls_is_still_learning() -> None:
+    """At the rate before its last drop, over the last quarter of its steps."""
+    recipe = {"schedule": "steps", "lr": 0.1, "steps": {"at": [0.8], "factor": 0.1}, "epochs": 400}
+    guessing = np.log(12)
+    falling = np.linspace(guessing, 0.3 * guessing, 400)
+    assert scratch.not_done(falling, recipe, 12)
+    rested = np.maximum(0.05, guessing - 0.03 * np.arange(400))
+    assert not scratch.not_done(rested, recipe, 12)
+    noisy = rested + np.random.default_rng(0).normal(0, 0.2, 400)
+    assert not scratch.not_done(noisy, recipe, 12)
+    assert scratch.not_done(falling[:1], recipe | {"epochs": 1}, 12) in (True, False)
+    dropped = np.where(np.arange(400) < 320, 1.0, 0.2)  # what the drop itself gains
+    assert not scratch.not_done(dropped, recipe, 12)
+
+
 def stopped_before_publishing(cfg: Any, paths: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scratch, "publish", lambda *args: 1 / 0)
@@ -272,10 +287,12 @@ def test_a_training_is_bit_for_bit_that_of_the_train_stage(
     assert torch.allclose(drawn.normalise.mean, net.normalise.mean, atol=1e-4)
     drawn.normalise.mean.copy_(net.normalise.mean)  # one sums whole numbers, the other float64
     drawn.model.to(memory_format=torch.channels_last)
-    loss = scratch.fit(drawn, split, rows, training, cfg.seed, torch.device("cpu"), "test")
+    losses = scratch.fit(drawn, split, rows, training, cfg.seed, torch.device("cpu"), "test")
+    assert losses.shape == (steps,)
     state = net.model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in drawn.model.state_dict().items())
     history = (paths.final / "history.csv").read_text().splitlines()
+    loss = losses[-3:].mean()
     assert loss == pytest.approx(float(history[-1].split(",")[2]), rel=0.05)  # batches weigh alike
 
 
@@ -286,6 +303,7 @@ def test_enough_steps_learn_the_training_images(
     scratch.run(config(once, steps=1), places(tmp_path / "few"))
     few = json.loads((tmp_path / "few" / "scratch" / "scratch.json").read_text())
     assert few["targets"]["blots"][0]["at_chance"]
+    assert not few["targets"]["blots"][0]["still_learning"]  # one word is enough
     assert "init=he" in capsys.readouterr().err
     paths = places(tmp_path / "many")
     scratch.run(config(once, steps=150, lr=0.002, **LEARNS), paths)

@@ -44,10 +44,12 @@ def test_each_seed_is_the_net_that_it_would_be_alone(
     assert load_net(both.final / "seed_4").provenance["seed"] == 4
     assert len(timing["seeds"]) == 2
     assert not any(both.work.iterdir())
-    assert len(list(both.epochs.glob("epoch_*.pt"))) == 2  # of the first alone
+    for folder in (both.epochs, both.epochs / "seed_4"):
+        assert len(list(folder.glob("epoch_*.pt"))) == 2
+        assert json.loads((folder / "epochs.json").read_text())["kept"] == [1, 2]
     section = config().nets["zfnet"].model_dump(mode="json")
     first, _ = stage.job_of("zfnet", section, config(), both)
-    assert [job.snapshots for job in pool.jobs_of(first, 2, "code")] == [True, False]
+    assert [job.snapshots for job in pool.jobs_of(first, 2, "code")] == [True, True]
     metrics = json.loads(both.metrics.read_text())
     second = json.loads(alone.metrics.read_text())["val_top1_error"]["value"]
     values = [metrics["val_top1_error"]["value"], second]
@@ -105,19 +107,25 @@ def test_a_finished_seed_of_other_settings_is_kept_and_named(
     assert [folder.name for folder in paths.work.iterdir()] == [kept.name]
 
 
-def test_one_training_at_chance_marks_the_net() -> None:
+def test_trainings_at_chance_are_left_out_and_one_still_learning_marks_the_net() -> None:
     rate = {"value": 20.0}
     trained = {"status": {"value": "trained"}, "val_top1_error": rate}
     stuck = {"status": {"value": "at chance"}, "val_top1_error": rate}
     both = over_seeds([trained, trained], [4, 5])
     assert both["status"] == {"value": "trained"}
     assert not from_dict(both["val_top1_error_over_seeds"]).invalid
-    one = over_seeds([trained, stuck], [4, 5])
-    assert (one["status"]["value"], one["status"]["note"]) == (
-        "at chance",
-        "the trainings of seed 5 of 2",
-    )
-    assert from_dict(one["val_top1_error_over_seeds"]).invalid == "at chance"
+    learning = {"status": {"value": "still learning"}, "val_top1_error": {"value": 40.0}}
+    one = over_seeds([trained, stuck, learning], [4, 5, 6])
+    assert one["status"]["value"] == "still learning"
+    assert "seed 5" in one["status"]["note"]
+    mean = from_dict(one["val_top1_error_over_seeds"])
+    assert (mean.value, mean.trainings, mean.invalid) == (30.0, 2, "")
+    assert one["trainings"]["value"] == 2
+    two = over_seeds([trained, stuck, trained], [4, 5, 6])
+    assert two["status"]["value"] == "trained"
+    none = over_seeds([stuck, stuck], [4, 5])
+    assert none["status"]["value"] == "at chance"
+    assert from_dict(none["val_top1_error_over_seeds"]).invalid == "at chance"
 
 
 def test_training_errors_are_those_of_the_trained_net_without_dropout(

@@ -119,7 +119,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with one claim: a commit without verdicts, one with others, one with damaged ones."""
     root = tmp_path_factory.mktemp("run")
     git(root, "init", "-q")
-    slope = {"value": 0.1, "low": 0.08, "high": 0.12, "n": 342}
+    slope = {"value": 0.1, "low": 0.08, "high": 0.12, "n": 3, "trainings": 3}
     training = {
         "status": "trained",
         "source": "synthetic",

@@ -140,16 +140,39 @@ def test_the_stage_writes_all_of_its_files(checkout: Path) -> None:
     assert whole["run"]["rendered"] is True
     written = {
         name: (checkout / "metrics" / f"{name}.json").read_bytes()
-        for name in ("claims", "verdicts", "headline")
+        for name in ("claims", "verdicts", "headline", "run")
     }
     short = json.loads(written["claims"])
-    assert short["claims"] == {"hierarchy": {"verdict": "holds here", "value": 0.1}}
+    number = {"value": 0.1, "low": 0.08, "high": 0.12, "unit": "", "trainings": 4}
+    assert short["claims"] == {"hierarchy": {"verdict": "holds here", **number}}
     assert (short["judged"], short["counts"]["holds_here"]) == (1, 1)
     assert json.loads(written["verdicts"]) == {"hierarchy": "holds here"}
     assert json.loads(written["headline"]) == {"claims": {"holds_here": 1}}
     stage.run(None, paths)  # its own numbers are no evidence
     for name, before in written.items():
         assert (checkout / "metrics" / f"{name}.json").read_bytes() == before
+
+
+def test_run_json_lists_each_place_of_training_with_its_nets(checkout: Path) -> None:
+    here = {"processor": "Xeon", "versions": "torch 2", "commit": "abc1234"}
+    for net, changes in {
+        "zfnet": {**here, "trainings": 5},
+        "alexnet": {**here, "processor": "EPYC"},
+        "alexnet_no7": here,
+        "zfnet_wide": {},  # an older version wrote no place
+    }.items():
+        put(checkout, f"metrics/train_{net}.json", training(**changes))
+    put(checkout, "metrics/train_alexnet_no34.json", {})
+    put(checkout, "build/config.json", {**CONFIG, "data": {"source": "synthetic", "seed": 8}})
+    found = stage.origins(gather(checkout), checkout)
+    assert [(place["processor"], place["nets"]) for place in found["places"]] == [
+        ("Xeon", {"zfnet": 5, "alexnet_no7": 1}),
+        ("EPYC", {"alexnet": 1}),
+        ("not known", {"zfnet_wide": 1}),
+    ]
+    assert (found["experiment"], found["seed"], found["data_seed"]) == ("quick", 3, 8)
+    put(checkout, "metrics/train_zfnet.json", training(source="imagenette"))
+    assert stage.origins(gather(checkout), checkout)["data_seed"] is None
 
 
 # ------------------------------------------------------------------------------------- headline

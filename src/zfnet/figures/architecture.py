@@ -34,6 +34,7 @@ FLOOR = 1e-3  # of the plot of strength: what is 0 is drawn here
 GREY = "#555555"
 BANDS = ("low", "mid", "high")
 MEASURES = {
+    "layer1_roughness": "layer 1: roughness of the filters",
     "layer1_never_active": "layer 1: maps never active",
     "layer1_weak": "layer 1: weak filters",
     "layer1_dominance": "layer 1: largest RMS over median",
@@ -99,11 +100,12 @@ def figures(results: Results) -> list[Figure]:
         low, high = results.facts["bands"]
         found.insert(1, Figure(
             "frequencies",
-            "Frequencies of the first layer's filters, all colours together; kernels are padded "
-            "with zeros to one size. Left: mean energy density by distance from frequency zero, "
-            f"95 % interval over filters; grey lines: edges of the bands, {low:g} and {high:g} "
-            "cycles per px. Right: shares of the three bands, for every filter (dots) and on "
-            "average (95 % interval). Dotted: white noise, such as weights before training.",
+            "Frequencies of the first layer's filters that some image activates, all colours "
+            "together; kernels are padded with zeros to one size. Left: mean energy density by "
+            "distance from frequency zero, 95 % interval over filters; grey lines: edges of the "
+            f"bands, {low:g} and {high:g} cycles per px. Right: shares of the three bands, for "
+            "every filter (dots) and on average (95 % interval). Dotted: white noise, such as "
+            "weights before training.",
             "Line plot of energy density against frequency for two nets, and dot plot of the "
             "shares in three frequency bands.",
             functools.partial(_frequencies, results),
@@ -143,9 +145,12 @@ def tables(results: Results) -> dict[str, Shown]:
             "The comparisons under other choices than the chosen one, which comes first.",
         ),
         "filters": Shown(
-            [net, Column("filter", "filter"), Column("rms", "RMS"),
+            [net, Column("filter", "filter"),
+             Column("live", "ever active", words={True: "yes", False: "no"}),
+             Column("rms", "RMS"), Column("roughness", "roughness"),
              *(Column(band, band) for band in BANDS)],
-            "Every first-layer filter: its strength, and the shares of its energy in three bands.",
+            "Every first-layer filter: its strength, its roughness over that of the weights before "
+            "training, and the shares of its energy in three bands.",
         ),
         "maps": Shown(
             [net, Column("map", "map"), Column("ratio", "density at the grid over neighbours"),
@@ -269,7 +274,9 @@ def _frequencies(results: Results) -> Any:
         )
         left.plot(x, y, color=CATEGORICAL[number], linewidth=2, label=label)
         left.fill_between(x, low, high, color=CATEGORICAL[number], alpha=0.2, linewidth=0)
-        filters = [row for row in results.tables["filters"].records() if row["net"] == key]
+        filters = [
+            row for row in results.tables["filters"].records() if row["net"] == key and row["live"]
+        ]
         for place, band in enumerate(BANDS):
             values = [row[band] for row in filters if row[band] is not None]
             _strip(right, place + 0.4 * (number - 0.5), 0.28, values,

@@ -123,7 +123,7 @@ def joined(results: Results) -> list[dict[str, Any]]:
             row = measured.get((key, view), dict.fromkeys(table.columns) | {"nets": 0})
             label, note = words.replace("several", str(row["nets"] or "several")), ""
             if key in MISSING and row["nets"]:
-                note = "averages a net at chance" if results[f"top1_{key}"].invalid else ""
+                note = "averages a net at chance" * bool(results[f"top1_{key}"].invalid)
             else:
                 note = MISSING.get(key) or remark(nets, key)
             if key in nets and nets[key]["arch"] != key.partition("_")[0]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from zfnet import paper
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.dots import FAINT_HEX
 from zfnet.figures.kit.grid import resize
 from zfnet.figures.kit.show import NOTHING, Figure, Shown, all_columns
@@ -103,20 +104,24 @@ def figures(results: Results) -> list[Figure]:
 
 def tables(results: Results) -> dict[str, Shown]:
     """Table 1 with the paper's, the other choices and every face, as far as they were measured."""
+    test = " p: one-sided permutation test of Δ being lower."
+    shuffled = " Where the faces share their random places, p shuffles them all the same."
+    if several := trainings.seeds_of(results):  # of several tests there is no mean
+        test = shuffled = ""
     captions = {
         "table1": "Δ: share of features whose change has another sign in another face (lower: more "
         "alike). ± over pairs: standard deviation over a group's pairs, mean over groups; the "
-        "paper does not say what its ± spans. p: one-sided permutation test of Δ being lower.",
+        f"paper does not say what its ± spans.{test}",
         "sensitivity": "One choice changed at a time, the same faces throughout. Below 0: hiding a "
-        "part changes the features of all faces more alike than hiding random places does. Where "
-        "the faces share their random places, p shuffles them all the same.",
+        "part changes the features of all faces more alike than hiding random places does."
+        f"{shuffled}",
         "images": "Every face with known parts, and the group that it was compared in.",
     }
     measured = dict(results.tables)
     if "table1" in measured:
         measured["table1"] = _with_paper(results)
     return {
-        name: all_columns(measured[name], caption, HEADINGS, WORDS)
+        name: all_columns(measured[name], caption, HEADINGS, WORDS, ("p",) if several else ())
         for name, caption in captions.items()
         if name in measured
     }

@@ -36,7 +36,7 @@ WIDTH, COLUMNS, APART = 1800, 2, 48  # of the sheet, its columns of blocks, px b
 LETTERS, GAP, UNDER, BLOCK_HEAD, BETWEEN = 24, 12, 16, 76, 24
 MAX_TILE, SHARP_PX = 120, 15  # the pixels of smaller pictures stay square
 MARKERS = "osD^vPX*"
-MEASURES = {"fixed": "last epoch's image", "own": "each epoch's own image"}
+BASES = {"start": "each map's start", "floor": "the layer's floor", "zero": "0"}
 
 
 def figures(results: Results) -> list[Figure]:
@@ -45,7 +45,7 @@ def figures(results: Results) -> list[Figure]:
     if not facts["measured"]:
         return []
     layers, columns = in_words(list(facts["layers"])), in_words([str(e) for e in facts["columns"]])
-    rule = f"cosine {facts['threshold']:g}, {MEASURES[facts['measure']]}"
+    rule = f"{facts['threshold']:g} of the way from its similarity before training to 1"
     return [
         Figure(
             "evolution",
@@ -55,8 +55,9 @@ def figures(results: Results) -> list[Figure]:
             "the pixels by the deconvnet of that epoch and cut to its receptive field, on its own "
             "symmetric scale (grey = 0, the strongest 2 % of the pixels saturate). Red bar: the "
             "strongest image differs from that of the column before. Green line: from this column "
-            f"on the projection stays similar to the last epoch's ({rule}). Plain grey: no image "
-            "excites the map.",
+            "on the last epoch's image gives a projection that stays similar to the last epoch's "
+            f"({rule}); a map that has not left its start has none. Plain grey: no image excites "
+            "the map.",
             f"Rows of maps of layers {layers}; columns are epochs {columns}; each tile is the "
             "projection of the map's strongest activation.",
             functools.partial(_sheet, results),
@@ -64,11 +65,13 @@ def figures(results: Results) -> list[Figure]:
         ),
         Figure(
             "settling",
-            "Means over the live maps of each layer, by epoch. Left: cosine of the projection to "
-            "that of the last epoch, of the last epoch's strongest image (top) and of each epoch's "
-            f"own (bottom, small shifts allowed). Top right: share of settled maps ({rule}). "
-            "Bottom right: share of maps whose strongest image differs from that of the epoch "
-            "measured before.",
+            "Means over the live maps of each layer, by epoch; epoch 0 is before training, as if "
+            "every map were active there. Left: "
+            "cosine of the projection to that of the last epoch, of the last epoch's strongest "
+            "image (top) and of each epoch's own (bottom, small shifts allowed). A map that is "
+            "above the dashed line at epoch 0 has not left its start. Top right: of the maps that "
+            f"left it, the share that has settled ({rule}). Bottom right: share of maps whose "
+            "strongest image differs from that of the epoch measured before.",
             "Four panels of curves over the epochs, one curve a layer: similarity to the last "
             "epoch by two measures, share of settled maps, share of maps whose strongest image "
             "changed.",
@@ -87,17 +90,19 @@ def tables(results: Results) -> dict[str, Shown]:
             [Column("layer", "layer"), Column("module", "module"), Column("maps", "maps"),
              Column("measured", "measured"), Column("dead_maps", "dead at the end"),
              Column("field_px", "field, px"),
+             Column("start", "similarity at the start", interval=True),
+             Column("left_start", "share that left it", interval=True),
              Column("settled", "settled from epoch (median)", interval=True),
              Column("settled_share", "share of the run", interval=True),
              Column("unsettled", "share not settled before the end", interval=True),
              Column("image_changes", "image changes a step", interval=True),
              Column("floor", "floor: cosine of two maps", interval=True)],
             "When the projections of each layer's maps settle, of "
-            f"{results['run_epochs'].value:g} epochs.",
+            f"{results['run_epochs'].value:g} epochs: of the maps that left their start.",
         ),
         "sensitivity": Shown(
-            [Column("measure", "compared", words=MEASURES), Column("threshold", "cosine"),
-             Column("above_floor", "counted from", words={True: "the floor", False: "0"}),
+            [Column("threshold", "share of the way to 1"),
+             Column("counted_from", "counted from", words=BASES),
              Column("lower", f"layers {sides['lower']}: mean epoch"),
              Column("upper", f"layers {sides['upper']}: mean epoch"),
              Column("difference", "difference, epochs", interval=True)],
@@ -107,15 +112,17 @@ def tables(results: Results) -> dict[str, Shown]:
         "steps": Shown(
             [Column("layer", "layer"), Column("epoch", "epoch"),
              Column("fixed", "similarity, last epoch's image"),
-             Column("settled", "share settled"),
+             Column("settled", "share settled, of maps that left their start"),
              Column("own", "similarity, own image"), Column("changed", "strongest image changed")],
-            "Means over each layer's live maps at every measured epoch.",
+            "Means over each layer's live maps at every measured epoch; 0 is before training.",
         ),
         "maps": Shown(
             [Column("layer", "layer"), Column("map", "map"),
+             Column("start", "similarity at the start"),
              Column("settled", "settled from epoch"),
              Column("before_end", "settled before the end")],
-            "Every measured map; those without an epoch are dead at the last one.",
+            "Every measured map. Those without an epoch have not left their start; those without "
+            "a similarity are dead at the last epoch.",
         ),
     }  # fmt: skip
 
@@ -224,12 +231,12 @@ def _draw_key(draw: ImageDraw.ImageDraw, corner: tuple[int, int], width: int) ->
 # -------------------------------------------------------------------------------------- the curves
 def _curves(results: Results) -> Any:
     """Four panels over the same epochs, a curve a layer, one legend for all."""
-    cosine, share = "cosine to the last epoch", "% of live maps"
+    cosine = "cosine to the last epoch"
     panels = (
         ("fixed", "Similarity, last epoch's image", cosine, 1),
-        ("settled", "Settled", share, 100),
+        ("settled", "Settled", "% of maps that left their start", 100),
         ("own", "Similarity, each epoch's own image", cosine, 1),
-        ("changed", "Strongest image changed", share, 100),
+        ("changed", "Strongest image changed", "% of live maps", 100),
     )
     facts, steps = results.facts, results.tables["steps"].records()
     drawn = figure(9.6, 7.15)
@@ -243,7 +250,7 @@ def _curves(results: Results) -> Any:
                 color=CATEGORICAL[rank % 6], marker=MARKERS[rank % len(MARKERS)], linewidth=1.6,
                 clip_on=False,
             )  # fmt: skip
-        if key == facts["measure"]:
+        if key == "fixed":
             axis.axhline(facts["threshold"], color="#555555", linestyle="--", linewidth=1.1)
             axis.annotate(
                 "threshold", (0.99, facts["threshold"]), xycoords=("axes fraction", "data"),

@@ -13,6 +13,7 @@ from PIL.Image import Image
 from zfnet.data.signed import ZERO, signed_to_rgb
 from zfnet.data.store import Prepared
 from zfnet.data.views import NetView
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.grid import (
     MapCell,
     even_columns,
@@ -220,8 +221,9 @@ def _filters(layer: LayerPictures) -> Figure:
 # ------------------------------------------------------------------------------- numbers by layer
 def _by_layer(results: Results) -> Figure:
     facts, energy = results.facts, 100 * results.facts["energy"]
+    units = "trainings" if trainings.seeds_of(results) else "maps"
     caption = (
-        "By layer, means over maps with 95 % intervals over maps. Left: spread among a map's "
+        f"By layer, means over maps with 95 % intervals over {units}. Left: spread among a map's "
         "patches and among its projections (1 − correlation of coarse edges) as a share of that "
         f"among pictures of different maps. Middle: side of the smallest square with {energy:g} % "
         "of a projection's energy, as a share of the receptive field's side. Right: share of the "

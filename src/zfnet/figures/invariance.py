@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Figure, Shown, all_columns
 from zfnet.figures.kit.style import CATEGORICAL, figure, tidy
@@ -45,7 +46,9 @@ HEADINGS = {
 def figures(results: Results) -> list[Figure]:
     """Fig. 5 itself, all layers, and rotation of a disc with its classes."""
     low, high = _compared(results)
-    n, facts = int(results["images"].value), results.facts
+    n, facts = f"{results['images'].value:.0f} images", results.facts
+    if several := trainings.seeds_of(results):
+        n += f" for each of {len(several)} trainings"
     how = "named in the config" if facts["examples_named"] else (
         "chosen by seed, of different classes, classified correctly with p of at least 0.5"
     )  # fmt: skip
@@ -58,8 +61,8 @@ def figures(results: Results) -> list[Figure]:
             "the picture ends, the view is filled with the mean of the training data. Then the "
             f"Euclidean distance between the features of the transformed and of the unchanged "
             f"image at layer {low} and at layer {high}, in each layer's own units, and the "
-            f"probability of the true class. Thin: one image each. Black: mean of {n} images with "
-            "its 95 % interval, at the points. Grey hill: share of filled pixels, of the panel's "
+            f"probability of the true class. Thin: one image each. Black: mean of {n} with its "
+            "95 % interval, at the points. Grey hill: share of filled pixels, of the panel's "
             "height.",
             "A row each for translation, scale and rotation: example images, then distances at "
             f"layers {low} and {high} and the true class's probability, single images and mean.",
@@ -67,7 +70,7 @@ def figures(results: Results) -> list[Figure]:
         ),
         Figure(
             "invariance_layers",
-            f"All layers: mean over {n} images of the distance to the unchanged image's features, "
+            f"All layers: mean over {n} of the distance to the unchanged image's features, "
             f"in {UNIT}, with 95 % bands. Grey: share of filled pixels. In the last panel only "
             "the view's largest disc turns: fill and blur stay the same.",
             "Mean feature distance of every layer against translation, scale and rotation.",
@@ -90,9 +93,10 @@ def tables(results: Results) -> dict[str, Shown]:
     """Slopes by layer, other choices, classes at quarter turns, the images drawn."""
     low, high = _compared(results)
     few = results.tables["sensitivity"].column("images")[0]
+    over = "trainings" if trainings.seeds_of(results) else "images"
     captions = {
         "layers": "Slopes near zero per px of 224, unit of scale or degree: in the layer's own "
-        f"units, and relative, in {UNIT} (95 % intervals over images). Straight up to: where a "
+        f"units, and relative, in {UNIT} (95 % intervals over {over}). Straight up to: where a "
         "line through 0 still explains 95 % of the mean curve's variance, at least the first step. "
         "Straightness: the share it explains over the whole range.",
         "sensitivity": f"The same {few} images under other choices of what the paper leaves out: "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.maps import (
     Box,
     HeatPanel,
@@ -65,7 +66,7 @@ def tables(results: Results) -> dict[str, Shown]:
     images = f"Every image measured. Drops are of p(class). {first}"
     varied = (
         "Means over the first images measured, one choice changed at a time. Interval: Student's, "
-        "over images."
+        f"over {'trainings' if trainings.seeds_of(results) else 'images'}."
     )
     return {
         "images": all_columns(results.tables["images"], images, HEADINGS, hide=unshown),
@@ -252,9 +253,10 @@ def _per_image(results: Results) -> list[Figure]:
     if not panels or len(results.tables["images"].rows) < 2:
         return []
     listed = "; ".join(described)
-    caption = (
-        f"Each line is an image. {listed[0].upper()}{listed[1:]}. Red: mean over images with its "
-        "95 % interval."
-    )
+    line, mean = "Each line is an image", "mean over images"
+    if several := trainings.seeds_of(results):
+        line += f" of the training with seed {several[0]}"
+        mean += f" and {len(several)} trainings"
+    caption = f"{line}. {listed[0].upper()}{listed[1:]}. Red: {mean} with its 95 % interval."
     draw = functools.partial(paired_dots, panels)
     return [Figure("per_image", caption, f"Paired dots of every image: {listed}.", draw)]

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zfnet import paper
 from zfnet.errors import UserError
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.show import WEBP_QUALITY, Figure, to_image
 from zfnet.figures.plots import write_plots
 from zfnet.files import read_json, write_json, write_whole
@@ -55,7 +57,8 @@ def draw(study: str, results: Path, out: Path, root: Path) -> bool:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     try:
-        figures = module.figures(Results(results, root))
+        read = Results(results, root)
+        figures = [*module.figures(read), *trainings.figures(study, read)]
     except KeyError as error:
         raise UserError(
             f"{results} lacks {error}: an older version wrote it; run the stage {study} again"
@@ -95,10 +98,12 @@ def _is_drawn(out: Path, key: str) -> bool:
 
 
 def _key(study: str, results: Path, root: Path) -> str:
-    digest = hashlib.sha256(closure_hash(f"zfnet.figures.{study}").encode())
+    code = closure_hash([f"zfnet.figures.{study}", trainings.__name__])
+    digest = hashlib.sha256(code.encode())
     digest.update((results / FILE).read_bytes())
-    tables = root / "paper" / "tables.yaml"  # figures set the paper's numbers beside ours
-    digest.update(tables.read_bytes() if tables.is_file() else b"")
+    # figures set the paper's numbers beside ours, and show each training for what claims name
+    for file in (root / paper.FILE, root / trainings.CLAIMS):
+        digest.update(file.read_bytes() if file.is_file() else b"")
     return digest.hexdigest()
 
 

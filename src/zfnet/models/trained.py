@@ -11,7 +11,7 @@ import csv
 import math
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from zfnet.errors import UserError
 from zfnet.files import read_json
 from zfnet.models.spec import Conv, NetSpec, inputs_of
-from zfnet.stats.chance import at_chance
+from zfnet.stats.chance import at_chance, still_learning
 
 VIEWS = {"centre": "centre crop", "ten": "ten crops"}  # of an image; of ten the mean softmax
 TOP = 5  # guesses an image that the paper's second error rate allows
@@ -77,6 +77,14 @@ class Training:
             raise UserError(f"{self.folder / 'history.csv'} has no train_loss; train the net again")
         return at_chance(self.history[-1]["train_loss"], self.classes)
 
+    @property
+    def still_learning(self) -> bool:
+        """Whether it ended before it had learned, by `stats.chance`; False for adopted weights."""
+        losses, rates = (
+            [row.get(key, 0.0) for row in self.history] for key in ("train_loss", "lr")
+        )
+        return bool(losses) and still_learning(losses, rates, self.classes)
+
     @cached_property
     def label(self) -> np.ndarray:
         """(N,): output index of each image's true class, -1 where the net does not know it."""
@@ -107,7 +115,8 @@ class TrainedNet:
     """All trainings of one net, by seed, and what they share.
 
     `parameters`: number of weights and biases, None for a model that is not one of ours. `data`:
-    fingerprint of the prepared set. `adopted`: weights from elsewhere.
+    fingerprint of the prepared set. `adopted`: weights from elsewhere. `left_out`: seeds of
+    trainings that are no longer among them, as they stayed at chance.
     """
 
     name: str
@@ -117,6 +126,7 @@ class TrainedNet:
     parameters: int | None
     data: str | None
     adopted: bool
+    left_out: Sequence[int] = ()
 
     @staticmethod
     def open(name: str, folder: Path) -> TrainedNet | None:
@@ -158,10 +168,22 @@ class TrainedNet:
     @property
     def facts(self) -> dict[str, Any]:
         """What a reader must know of it, as plain JSON: arch, adopted, seeds, those at chance."""
-        stuck = [training.seed for training in self.trainings if training.at_chance]
         return {
-            "arch": self.arch, "adopted": self.adopted, "seeds": self.seeds, "at_chance": stuck,
-        }  # fmt: skip
+            "arch": self.arch,
+            "adopted": self.adopted,
+            "seeds": self.seeds,
+            "at_chance": [*self.left_out, *(t.seed for t in self.trainings if t.at_chance)],
+            "still_learning": [each.seed for each in self.trainings if each.still_learning],
+        }
+
+    @property
+    def learned(self) -> TrainedNet:
+        """The same without the trainings that stayed at chance, where others did not."""
+        stuck = [each.seed for each in self.trainings if each.at_chance]
+        if not stuck or len(stuck) == len(self.trainings):
+            return self
+        learned = [each for each in self.trainings if each.seed not in stuck]
+        return replace(self, trainings=learned, left_out=stuck)
 
     def wrong(self, view: str, guesses: int = 1) -> np.ndarray:
         """(S, N) bool, a row a training: whether the true class is not among `guesses`."""
@@ -171,8 +193,8 @@ class TrainedNet:
 def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[str, TrainedNet]:
     """Those of `names` that were trained, in order; all must have predicted the same images.
 
-    `folder_of`: where a net's final weights lie. Raises UserError if they did not, or if there is
-    none.
+    Trainings that stayed at chance are left out of a net of which others learned. `folder_of`:
+    where a net's final weights lie. Raises UserError if they did not, or if there is none.
     """
     opened = {name: TrainedNet.open(name, folder_of(name)) for name in names}
     nets = {name: net for name, net in opened.items() if net is not None}
@@ -193,7 +215,7 @@ def read_nets(names: Sequence[str], folder_of: Callable[[str], Path]) -> dict[st
                     f"{training.folder}: predicts other images than {folder_of(net.name)}; train "
                     f"{net.name} again"
                 )
-    return nets
+    return {name: net.learned for name, net in nets.items()}
 
 
 def missed(top: np.ndarray, label: np.ndarray, guesses: int = 1) -> np.ndarray:

@@ -18,6 +18,7 @@ HEADER = """\
 # Each stage names the keys of build/config.json that it uses (it receives no others);
 # build/code.json holds the hash of the source files that it imports (`zfnet deps STAGE`).
 """
+COMPARED = ("metrics/headline.json", "metrics/verdicts.json")  # what `dvc metrics` compares runs by
 PLOTS = {  # drawn by `dvc plots show`; the template panels lies in .dvc/plots/
     "training": ("Training curves", "epoch", "top1_error", "top-1 error, %"),
     "invariance": (
@@ -90,9 +91,9 @@ def _stage(name: str, stage: Stage) -> dict[str, Any]:
     found |= {"cmd": f"zfnet {name} {option}--config {CONFIG_FILE}", "params": params}
     if stage.deps:
         found["deps"] = list(stage.deps)
-    shown = [each for each in stage.metrics if name == "verdicts" and "claims" not in each]
+    shown = [each for each in stage.metrics if each in COMPARED]
     found["outs"] = [*outs, *(_kept(_net(each)) for each in stage.metrics if each not in shown)]
-    if shown:  # what `dvc metrics` compares runs by
+    if shown:
         found["metrics"] = [_kept(each) for each in shown]
     return found
 

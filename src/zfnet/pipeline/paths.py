@@ -89,6 +89,9 @@ class Paths:
     live_logger: Callable[[dict[str, Any]], None] | None = None  # called with each epoch's row
     # sections of nets that the pipeline trains after this one, if no earlier run did, by name
     others: Mapping[str, Any] = field(default_factory=dict)
+    # folder of the training under study, below those of its net's first; "" for the first
+    further: str = ""
+    share: tuple[int, int] = (0, 1)  # number of the training under study, and of how many
 
     @staticmethod
     def of(root: Path, stage: str, net: str, config: Path, data_root: Path) -> Paths:
@@ -146,4 +149,27 @@ class Paths:
 
     def folder_of(self, net: str) -> Path:
         """Folder of the final weights of another net than the one under study."""
-        return self.root / "models" / net / "final"
+        return self.root / "models" / net / "final" / self.further
+
+    @property
+    def epochs_of_net(self) -> Path:
+        """Folder of the snapshots of the training under study."""
+        final = self.net.parent if self.further else self.net
+        return final.parent / "epochs" / self.further
+
+    def of_training(self, seed: int, share: tuple[int, int], *, first: bool) -> Paths:
+        """The same for one training of the nets under study: `share` says which, of how many.
+
+        first: whether it is the net's first, which lies where the net does. What a study writes
+        for others to read, and reads of them, has a folder a training.
+        """
+        own = f"seed_{seed}"
+        further = "" if first else own
+        return replace(
+            self,
+            net=self.net / further,
+            codes=self.codes / own,
+            scratch=self.scratch / own,
+            further=further,
+            share=share,
+        )

@@ -182,7 +182,12 @@ STAGES: Mapping[str, Stage] = {
             *(f"metrics/{name}.json" for name in MEASURED),
         ),
         outs=("results/claims.json",),
-        metrics=("metrics/claims.json", "metrics/headline.json", "metrics/verdicts.json"),
+        metrics=(
+            "metrics/claims.json",
+            "metrics/headline.json",
+            "metrics/run.json",
+            "metrics/verdicts.json",
+        ),
     ),
     "figures": Stage(
         "zfnet.figures.stage",

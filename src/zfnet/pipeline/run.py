@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "training": TrainingOptions,
     "tracking": TrackingOptions,
 }
+EACH = "zfnet.studies.trainings"  # calls a study for each training of its nets
 ADOPT = "zfnet.training.adopt"  # run by name, so that no net of our own depends on it
 LONGEST_NAME = 200  # of a sweep's folder, made of its overrides; file systems allow 255 bytes
 
@@ -85,7 +86,8 @@ def code_hashes(nets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def modules_of(stage: str) -> tuple[str, ...]:
     """The modules whose imports are a stage's code."""
-    return (STAGES[stage].module, *NAMED_MODULES.get(stage, ()))
+    every = (EACH,) if stage in STUDIES and STUDIES[stage].each else ()
+    return (STAGES[stage].module, *every, *NAMED_MODULES.get(stage, ()))
 
 
 # ------------------------------------------------------------------------------------ entry points
@@ -318,8 +320,12 @@ def _execute(stage: str, net: str, config: dict[str, Any], paths: Paths, started
         write_timing(paths.timing, name, started, nothing)
         return
     keep_freed_memory()
-    run = importlib.import_module(STAGES[stage].module).run
-    outcome = run(options, paths, net) if stage == "train" else run(options, paths)
+    if stage in STUDIES and STUDIES[stage].each:
+        each = importlib.import_module(EACH).run_each
+        outcome = each(STUDIES[stage], STAGES[stage].module, options, paths)
+    else:
+        run = importlib.import_module(STAGES[stage].module).run
+        outcome = run(options, paths, net) if stage == "train" else run(options, paths)
     if isinstance(outcome, Measurement):
         save(outcome, paths.results, paths.metrics)
     write_timing(paths.timing, name, started, outcome if isinstance(outcome, dict) else None)

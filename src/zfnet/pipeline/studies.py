@@ -53,7 +53,9 @@ class Study:
     `place`: the paper's figure or table. `reads`: data/prepared, models/<net>/final, results of
     other stages … as paths of the checkout. `headline`: the keys on its card, the first that it
     has. `measures`: whether it ends in a measurement (codes and scratch end in files that other
-    studies read).
+    studies read). `each`: the nets whose trainings it goes through one by one, the net under study
+    first; without any it reads all trainings at once. `images`: on which each is measured: the
+    "same"; a share of its own, "dealt" out of the split; or "redrawn" from it by a seed of its own.
     """
 
     title: str
@@ -64,6 +66,8 @@ class Study:
     quantities: tuple[Quantity, ...] = ()
     headline: tuple[str, ...] = ()
     measures: bool = True
+    each: tuple[str, ...] = ("zfnet",)
+    images: Literal["same", "dealt", "redrawn"] = "same"
     module: str = ""  # where it is not zfnet.studies.<name>
 
 
@@ -283,8 +287,9 @@ STUDIES: Mapping[str, Study] = {
         options=Evolution,
         reads=(PREPARED, NET, EPOCHS),
         quantities=(
-            Q(r"layer\d_(settled|settled_share|unsettled|image_changes|floor|dead_maps)", "",
+            Q(r"layer\d_(left_start|start|settled|settled_share|unsettled|image_changes)", "",
               "maps"),
+            Q(r"layer\d_(floor|dead_maps)", "", "maps"),
             Q(r"upper_minus_lower", "epochs", "maps", "evolution.upper_layers_later"),
             Q(r"upper_minus_lower_share", "", "maps"),
             Q(r"images|measured_epochs|run_epochs", "", ""),
@@ -297,6 +302,7 @@ STUDIES: Mapping[str, Study] = {
         desc="Fig. 5: features and class probability under shift, scale and rotation",
         options=Invariance,
         reads=(PREPARED, NET),
+        images="dealt",
         quantities=(
             Q(r"p_clean", ""),
             Q(r"(?P<change>translation|scale|rotation)_slope_ratio", "", "images",
@@ -315,6 +321,7 @@ STUDIES: Mapping[str, Study] = {
         desc="Fig. 6: filters and second-layer features, AlexNet against ZFNet",
         options=Architecture,
         reads=(PREPARED, NET, "models/alexnet/final", "models/zfnet_nolimit/final"),
+        each=("zfnet", "alexnet"),
         quantities=(
             Q(r"(?P<net>zfnet|alexnet)_layer(?P<n>[12])_never_active", "maps", "maps",
               "dead_filters.{net}_layer{n}"),
@@ -323,11 +330,12 @@ STUDIES: Mapping[str, Study] = {
             Q(r"difference_layer2_grid_excess", "", "maps", "aliasing.zfnet_minus_alexnet"),
             Q(r"(zfnet|alexnet)_layer2_grid_excess", "", "maps"),
             Q(r"(zfnet|alexnet|difference)_layer2_(grid_ratio|field_share)", "", "maps"),
+            Q(r"(zfnet|alexnet|difference|unlimited)_layer1_roughness", "", "maps"),
             Q(r"(unlimited|limit)_layer1_dominance", "", "maps"),
             Q(r"images", "images", ""),
         ),
         headline=(
-            "difference_layer1_dominance", "difference_layer1_low", "difference_layer2_grid_excess"
+            "zfnet_layer1_roughness", "difference_layer1_low", "difference_layer2_grid_excess"
         ),
     ),
     "occlusion": Study(
@@ -336,6 +344,7 @@ STUDIES: Mapping[str, Study] = {
         desc="Fig. 7: probability and label while a square hides part of the image",
         options=Occlusion,
         reads=(PREPARED, NET),
+        images="dealt",
         quantities=(
             Q(r"inside_minus_outside", "", "images", "occlusion.object_minus_elsewhere"),
             Q(r"projection_correlation_gain", "", "images", "occlusion.follows_projection"),
@@ -352,6 +361,7 @@ STUDIES: Mapping[str, Study] = {
         desc="Fig. 8, Table 1: hidden parts of faces, and how alike the features change",
         options=Correspondence,
         reads=(PREPARED, NET),
+        images="dealt",
         quantities=(
             Q(r"layer(?P<n>\d)_parts_minus_random", "", "groups", "parts_minus_random.layer{n}"),
             Q(r"layer\d_(right_eye|left_eye|nose)(_minus_random|_p)?", "", "groups"),
@@ -367,6 +377,7 @@ STUDIES: Mapping[str, Study] = {
         desc="Table 2: classification error, one net and ensembles",
         options=Classification,
         reads=(NET, "models/alexnet/final", "models/zfnet_wide/final"),
+        each=(),
         quantities=(
             Q(r"top1_(zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%"),
             Q(r"top5_(?P<net>zfnet|alexnet|zfnet_ensemble|zfnet_wide|both)", "%", "images",
@@ -383,13 +394,15 @@ STUDIES: Mapping[str, Study] = {
         desc="Table 3: layers left out, widened, narrowed",
         options=Ablation,
         reads=("models/*/final",),
+        each=(),
         quantities=(
             Q(r"cost_removing_(?P<layers>3_4|7|6_7|3_4_6_7|3_4_6_7_slow)", "points", "images",
               "cost_without.{layers}"),
             Q(r"change_fc8192_of_wide", "points"),
             Q(r"change_(alexnet|zfnet)_fc(2048|8192)", "points"),
             Q(r"change_zfnet_wide(_fc8192)?", "points"),
-            Q(r"cost_beyond_sum(_slow)?", "points"),
+            Q(r"cost_beyond_(sum|3_4|6_7)(_slow)?", "points"),
+            Q(r"training_gain_fc8192_of_wide", "points"),
             Q(rf"val_top1_{_NET}", "%"),
         ),
         headline=("cost_removing_3_4", "cost_removing_6_7", "cost_removing_3_4_6_7"),
@@ -400,6 +413,7 @@ STUDIES: Mapping[str, Study] = {
         desc="images that the targets share with the source",
         options=Overlap,
         reads=(PREPARED, TARGETS),
+        each=(),
         quantities=(
             Q(rf"(source|{_TARGET})_(shared|most_in_a_class|strongest|repeated)", "", ""),
         ),
@@ -420,6 +434,7 @@ STUDIES: Mapping[str, Study] = {
         options=Scratch,
         reads=(TARGETS, NET),
         measures=False,
+        images="redrawn",
         module="zfnet.training.scratch",
     ),
     "transfer": Study(
@@ -427,7 +442,8 @@ STUDIES: Mapping[str, Study] = {
         place="Tables 4–6, Fig. 9",
         desc="Tables 4–6, Fig. 9: a new softmax on layer 7, against training from scratch",
         options=Transfer,
-        reads=(TARGETS, "results/codes", "results/scratch", "results/overlap"),
+        reads=(TARGETS, NET, "results/codes", "results/scratch", "results/overlap"),
+        images="redrawn",
         quantities=(
             Q(rf"{_ALONE}{_TARGET}_pretrained_(?P<n>\d+)", "%", "test images",
               "transfer.{target}_{n}"),
@@ -450,13 +466,14 @@ STUDIES: Mapping[str, Study] = {
         place="Table 7",
         desc="Table 7: what each layer knows",
         options=Probe,
-        reads=(TARGETS, "results/codes", "results/overlap"),
+        reads=(TARGETS, NET, "results/codes", "results/overlap"),
+        images="redrawn",
         quantities=(
             Q(rf"{_TARGET}_svm_(?P<n>\d+)", "%", "test images", "probe.{target}_layer{n}"),
             Q(rf"{_TARGET}_softmax_\d+", "%", "test images"),
             Q(rf"{_TARGET}_gain_\d+", "points", "test images"),
             Q(rf"{_TARGET}_trend(_untrained)?", "", "test images"),
-            Q(rf"{_TARGET}_rise(_untrained)?", "points", "test images"),
+            Q(rf"{_TARGET}_rise(_upper)?", "points", "test images"),
         ),
         headline=tuple(
             f"{name}_{key}" for name in _SETS for key in ("svm_7", "trend", "gain_7")

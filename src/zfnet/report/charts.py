@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zfnet.errors import UserError
-from zfnet.report import formats
+from zfnet.report import facts, formats
 from zfnet.report.gather import NetRun
 
 # Distinguishable on white and on near-black, and by readers with a colour deficiency.
@@ -18,7 +18,7 @@ COLOURS = (
     "#3a7fc1", "#d9772b", "#2d9d78", "#bd5b9b", "#8b74cf", "#a98a1d", "#6f8090", "#c74b44",
 )  # fmt: skip
 LINES = {"val": ("solid", "validation"), "train": ("dash", "training")}  # dash and name
-MARKED = 20  # epochs: of longer curves the points are not marked
+MARKED = 20  # epochs: of longer curves, and of several trainings, the points are not marked
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class ChartSpec:
     digits: str = ".4~g"
     log: bool = False
     steps: bool = False
+    drops: bool = False  # whether it shows where the rate dropped
 
 
 CHARTS = (
@@ -44,6 +45,7 @@ CHARTS = (
         "trained on, dropout on, averaged while the weights moved.",
         ("val_top1_error", "train_top1_error"),
         digits=".1f",
+        drops=True,
     ),
     ChartSpec(
         "loss",
@@ -51,6 +53,7 @@ CHARTS = (
         "cross-entropy, nats",
         "Full lines: validation. Dashed: training, dropout on.",
         ("val_loss", "train_loss"),
+        drops=True,
     ),
     ChartSpec(
         "rate",
@@ -105,7 +108,7 @@ def colours(nets: Sequence[NetRun]) -> dict[str, str]:
 def training_charts(
     nets: Sequence[NetRun], levels: Mapping[str, tuple[str, float]] | None = None
 ) -> list[dict[str, Any]]:
-    """One figure per quantity, every trained net in it; quantities that no net has are left out.
+    """One figure per quantity, a line for every training; quantities that no net has are left out.
 
     `levels`: chart id to the (name, value) of a dotted level line, such as chance.
     """
@@ -113,45 +116,56 @@ def training_charts(
     return [chart for chart in charts if chart is not None]
 
 
-def _values(net: NetRun, column: str) -> list[float | None]:
-    """A column of the net's history, or images/s of its timing file; [] if it has none."""
+def _values(net: NetRun, column: str) -> dict[int, list[float | None]]:
+    """A column of each training's history by seed, or the first's images/s of the timing file."""
     times = [epoch.get(column) for epoch in net.timing.get("epochs") or []]
-    values = net.history.get(column, times)
-    return values if any(value is not None for value in values) else []
+    every = {seed: history.get(column, []) for seed, history in net.histories.items()}
+    if times and not any(every.values()):
+        every = {next(iter(every)): times}
+    return {s: values for s, values in every.items() if any(v is not None for v in values)}
 
 
 def _chart(
     spec: ChartSpec, nets: Sequence[NetRun], level: tuple[str, float] | None
 ) -> dict[str, Any] | None:
-    traces, said, colour = [], [], colours(nets)
+    traces, said, colour, caption = [], [], colours(nets), spec.caption
     for net in (net for net in nets if net.history):
+        several = len(net.histories) > 1
+        caption = spec.caption + " Each line is one training." if several else caption
         for column in spec.columns:
-            values = _values(net, column)
-            if not values:
+            every = _values(net, column)
+            if not every:
                 continue
             dash, label = LINES.get(column.partition("_")[0], ("solid", ""))
-            name = f"{net.title}, {label}" if label else net.title
-            present = [formats.number(value) for value in values if value is not None]
-            said.append(
-                f"{name}: {present[0]} after the first epoch, {present[-1]} after the last."
-            )
-            shape = "hv" if spec.steps else "linear"
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers" if len(values) <= MARKED else "lines",
-                    "name": name,
-                    "legendgroup": net.name,
-                    "x": list(range(1, len(values) + 1)),
-                    "y": values,
-                    "line": {"color": colour[net.name], "width": 2, "dash": dash, "shape": shape},
-                    "marker": {"size": 5, "color": colour[net.name]},
-                    "hovertemplate": f"%{{y:{spec.digits}}}<extra>{name}</extra>",
-                }
-            )
+            said.append(_said(f"{net.title}, {label}" if label else net.title, every))
+            for seed, values in every.items():
+                name = ", ".join(filter(None, [net.title, f"seed {seed}" * several, label]))
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "lines+markers"
+                        if len(values) <= MARKED and not several
+                        else "lines",
+                        "name": name,
+                        "legendgroup": net.name,
+                        "x": list(range(1, len(values) + 1)),
+                        "y": values,
+                        "line": {
+                            "color": colour[net.name],
+                            "width": 1 if several else 2,
+                            "dash": dash,
+                            "shape": "hv" if spec.steps else "linear",
+                        },
+                        "marker": {"size": 5, "color": colour[net.name]},
+                        "hovertemplate": f"%{{y:{spec.digits}}}<extra>{name}</extra>",
+                    }
+                )
     if not traces:
         return None
-    caption = spec.caption
+    layout: dict[str, Any] = {"xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"}}
+    if spec.drops and (drops := _drops(nets)):
+        layout["shapes"] = [_upright(epoch) for epoch in drops]
+        caption += " Upright line: the learning rate dropped for the last time."
     if level is not None:
         traces.append(_level(level[1], max(len(trace["x"]) for trace in traces)))
         caption += f" Dotted: {level[0]}."
@@ -164,8 +178,30 @@ def _chart(
         "caption": caption,
         "alt": f"{spec.title} by epoch. " + " ".join(said),
         "data": traces,
-        "layout": {"xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"}, "yaxis": yaxis},
+        "layout": layout | {"yaxis": yaxis},
     }
+
+
+def _said(name: str, every: Mapping[int, Sequence[float | None]]) -> str:
+    """What a screen reader hears of a net's curves: where they begin and end."""
+    ends = []
+    for place in (0, -1):
+        known = [[v for v in values if v is not None][place] for values in every.values()]
+        low, high = formats.number(min(known)), formats.number(max(known))
+        ends.append(low if len(known) == 1 else f"{low} to {high}")
+    return f"{name}: {ends[0]} after the first epoch, {ends[1]} after the last."
+
+
+def _drops(nets: Sequence[NetRun]) -> list[int]:
+    """Epochs after which some training's rate dropped for the last time."""
+    drops = {facts.last_drop(net, seed) for net in nets for seed in net.histories}
+    return sorted(drop for drop in drops if drop is not None)
+
+
+def _upright(epoch: int) -> dict[str, Any]:
+    line = {"color": "soft", "width": 1, "dash": "dashdot"}
+    ends = {"x0": epoch, "x1": epoch, "y0": 0, "y1": 1}
+    return {"type": "line", "yref": "paper", "layer": "below", "line": line} | ends
 
 
 def _level(value: float, epochs: int) -> dict[str, Any]:

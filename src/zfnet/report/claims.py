@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from zfnet.figures.kit.show import NOTHING
 from zfnet.report.pictures import Placed
-from zfnet.stats.estimate import LESS, Estimate, text
+from zfnet.stats.estimate import LESS, Estimate, decimal, decimals, text
+from zfnet.verdicts.verdict import (
+    DECIDED_AGAINST,
+    DECIDED_FOR,
+    ENOUGH,
+    FAILS,
+    FEW,
+    HOLDS,
+    IN_NET,
+    NOT_MEASURED,
+    OUT_OF_SCALE,
+    UNDECIDED,
+    UNJUDGED,
+)
 
 # How a verdict is marked; the words themselves stand beside the mark, so colour is never alone.
 MARKS = {
-    "reproduced": "for",
-    "holds here": "for",
-    "contradicted": "against",
-    "fails here": "against",
-    "undecided": "open",
-    "out of scale": "open",
-    "not measured": "none",
+    **dict.fromkeys(DECIDED_FOR, "for"),
+    **dict.fromkeys(DECIDED_AGAINST, "against"),
+    **dict.fromkeys((UNDECIDED, *UNJUDGED), "open"),
+    NOT_MEASURED: "none",
 }
 LEGEND = (
-    ("undecided", "the interval, corrected for all claims, includes both answers"),
-    ("out of scale", "the run is below what the claim needs, so its number is shown, not judged"),
-    ("not measured", "no number to judge by; the row says why"),
+    *((word, "an adopted net, which is one net") for word in IN_NET.values()),
+    (UNDECIDED, "the interval, corrected for all claims, includes both answers"),
+    *(
+        (word, f"a claim about nets needs {ENOUGH}; the number is shown, not judged")
+        for word in FEW.values()
+    ),
+    (
+        OUT_OF_SCALE,
+        "the run is below what the claim needs, so its number is shown, not judged",
+    ),
+    (NOT_MEASURED, "no number to judge by; the row says why"),
 )
 
 
@@ -39,9 +57,10 @@ class Link:
 class StudyLinks:
     """Where the evidence of one study or training stands in the site.
 
-    `numbers`: the place of each number, by key. `picture`: its key figure, small, which leads to
-    `figure`. `files`: the stage's files in the checkout, with an empty href where the site does not
-    lie beside them; None where the stage has not run.
+    `numbers`: the place of each number, by key. `trainings`: what each training gave, by key: rows
+    of seed, value, invalid. `picture`: its key figure, small, which leads to `figure`. `files`: the
+    stage's files in the checkout, with an empty href where the site does not lie beside them; None
+    where the stage has not run.
     """
 
     page: Link
@@ -50,6 +69,7 @@ class StudyLinks:
     figure: str = ""
     picture: Placed | None = None
     explorer: Link | None = None
+    trainings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def rows(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[dict[str, Any]]:
@@ -66,11 +86,22 @@ def lead(document: Mapping[str, Any]) -> str:
     return f"{len(document['claims'])} claims of the paper: {', '.join(counts)}."
 
 
+def trainings(document: Mapping[str, Any]) -> str:
+    """Over how many trainings the claims were judged; "" where nothing was measured."""
+    counts = sorted({claim["trainings"] for claim in document["claims"].values()} - {0})
+    if not counts:
+        return ""
+    if counts == [1]:
+        return "One training of each net stands behind them, which decides nothing about nets."
+    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"They are judged over {span} trainings of each net."
+
+
 def caution(document: Mapping[str, Any]) -> str:
     """What the verdicts of rendered images do not show; "" of photographs."""
     words = (
-        "The images of this run are rendered: “holds here” and “fails here” are about them, and "
-        "prove nothing about photographs."
+        f"The images of this run are rendered: “{HOLDS}” and “{FAILS}” are about them, and prove "
+        "nothing about photographs."
     )
     return words if document["run"]["rendered"] else ""
 
@@ -119,6 +150,12 @@ def _row(name: str, claim: Mapping[str, Any], links: Mapping[str, StudyLinks]) -
             }
             for entry in numbers
         ],
+        "spreads": [
+            found
+            for entry in numbers
+            if entry["key"] in decides or len(numbers) == 1
+            if (found := _spread(entry, links)) is not None
+        ],
         "links": there,
         "explorers": list(dict.fromkeys(one.explorer for one in there if one.explorer)),
         "files": [one.files for one in there if one.files],
@@ -142,6 +179,53 @@ def _facts(claim: Mapping[str, Any]) -> list[tuple[str, str | list[str]]]:
         ),
         ("Committed", "; ".join([claim["committed"], *edits])),
     ]
+
+
+def _spread(entry: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> dict[str, Any] | None:
+    """A number's trainings on one scale, places in %; None where they are not known one by one.
+
+    Of a difference, each seed's. A number that a constant was taken off is left
+    out: its trainings are those of the whole number.
+    """
+    every = [_by_seed(part, entry["study"], links) for part in entry["key"].split(LESS)]
+    seeds = [seed for seed in every[0] if all(seed in each for each in every)]
+    if len(seeds) < 2 or entry["low"] is None:
+        return None
+    values = dict.fromkeys(seeds, 0.0)
+    for each in reversed(every):  # what is taken off may be a difference too
+        values = {seed: each[seed][0] - less for seed, less in values.items()}
+    ends = [entry["low"], entry["high"], *values.values()]
+    low, high = min(ends), max(ends)
+    if not abs(sum(values.values()) / len(seeds) - entry["value"]) <= 0.01 * (high - low):
+        return None
+    places = decimals(entry["value"], entry["low"], entry["high"])
+    said = {seed: f"seed {seed}: {decimal(value, places)}" for seed, value in values.items()}
+
+    def place(value: float) -> float:
+        return round(3 + 94 * (value - low) / (high - low), 2)
+
+    return {
+        "name": entry["key"],
+        "alt": f"{entry['key']}, {'; '.join(said.values())}; mean {measured(entry)}.",
+        "dots": [
+            {"left": place(values[s]), "text": said[s], "invalid": any(e[s][1] for e in every)}
+            for s in seeds
+        ],
+        "mean": place(entry["value"]),
+        "bar": [place(entry["low"]), round(place(entry["high"]) - place(entry["low"]), 2)],
+        "zero": place(0) if low < 0 < high else None,
+        "low": decimal(low, places),
+        "high": decimal(high, places),
+        "seeds": f" (seeds {', '.join(map(str, seeds))})",
+    }
+
+
+def _by_seed(part: str, own: str, links: Mapping[str, StudyLinks]) -> dict[int, tuple[float, str]]:
+    """What each training gave for one number, and why it is no evidence."""
+    study, _, key = part.rpartition(": ")
+    source = links.get(study or own)
+    rows = source.trainings.get(key, ()) if source else ()
+    return {row["seed"]: (row["value"], row["invalid"]) for row in rows if row["value"] is not None}
 
 
 def _links(entry: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[Link]:

@@ -73,7 +73,7 @@ def panels(study: Mapping[str, Any], root: Path) -> Iterator[tuple[int, str, Pan
 
 
 def settling(study: Mapping[str, Any]) -> dict[int, dict[str, float]]:
-    """The study's numbers by epoch: {epoch: {name: value}}; {} where there are none."""
+    """The study's numbers by epoch, 0 before training: {epoch: {name: value}}; {} without any."""
     results: Results = study["results"]
     history: dict[int, dict[str, float]] = {}
     for step in results.tables["steps"].records() if "steps" in results.tables else []:

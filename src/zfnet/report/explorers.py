@@ -15,6 +15,7 @@ from typing import Any
 
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
+from zfnet.figures.kit import trainings
 from zfnet.report import explore_features, explore_occlusion
 from zfnet.report.gather import Evidence
 
@@ -66,5 +67,7 @@ def _explorer(
         why = str(error).replace(f"{evidence.root}{os.sep}", "")  # a page names no machine's folder
         return Explorer(title, offers, "", why)
     shown["net"] = evidence.title(shown["net"])
+    if seeds := trainings.seeds_of(evidence.studies[next(iter(offers))]["results"]):
+        shown["net"] += f" (training with seed {seeds[0]})"
     shown["split"] = {"train": "training", "val": "validation"}.get(shown["split"], shown["split"])
     return Explorer(title, offers, f"{next(iter(offers))}_explorer.html", shown=shown)

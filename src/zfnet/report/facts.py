@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.pipeline.registry import NETS, SOURCES, TARGETS
+from zfnet.figures.kit.words import words
+from zfnet.models.trained import Training
+from zfnet.pipeline.registry import SOURCES
 from zfnet.pipeline.studies import STUDIES
 from zfnet.report import formats
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.provenance import fact, host_groups, total_seconds
-from zfnet.stats.estimate import AT_CHANCE, Estimate, in_words, text
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate, in_words, text
 
 ON_A_CARD = 3  # numbers
+TRAINED = "trained"
 NO_TAP = ("softmax", "images", "")  # of studies that read no layer
-
-_NETS, _TARGETS = ("|".join(sorted(each, key=len, reverse=True)) for each in (NETS, TARGETS))
-_READS = (  # patterns in keys and how they read, in this order
-    (r"(pretrained|scratch|untrained)_(\d+)$", r"\1, \2 images a class"),
-    (r"(svm|softmax|gain)_(\d+)$", r"\1, layer \2"),
-    (r"(softmax|sigmoids|untrained)_map$", r"\1, mean average precision"),
-    (r"^((?:val_)?top[15])_(?!error)", r"\1 error of "),
-    (r"^(cost_\w+)_slow$", r"\1, lower rate"),
-    (r"^cost_removing_", "cost of removing layers "),
-    (rf"^change_(?={_NETS})", "change of "),
-    (rf"^(difference|limit|unlimited|{_NETS})_(?=layer)", r"\1, "),
-    (rf"^({_TARGETS})_", r"\1: "),
-    (rf"_({_TARGETS})$", r": \1"),
-    (r"(?<=\d)_(?=\d)", ", "),
-    (r"(layer|table)(?=\d)", r"\1 "),
-    (r"(top)(?=[15])", r"\1-"),
-)
-_NAMES = {**{net: row.title for net, row in NETS.items()}, **TARGETS}
-_NAMES |= {"val": "validation", "svm": "SVM", "rms": "RMS"}
-_NAME = re.compile(rf"(?<![a-z0-9])({_NETS}|{_TARGETS}|val|svm|rms)(?![a-z0-9])")
-
-
-def words(name: str) -> str:
-    """A file or key name as a heading: "layer2_mid" becomes "Layer 2 mid"."""
-    told = name.strip()
-    for pattern, reads in _READS:
-        told = re.sub(pattern, reads, told)
-    told = _NAME.sub(lambda part: _NAMES[part[1]], told).replace("_", " ")
-    return told[:1].upper() + told[1:]
-
 
 _PARTS = {"conv": "the convolution of ", "relu": "the rectifier of ", "out": ""}
 
@@ -110,6 +83,10 @@ def _data_words(evidence: Evidence) -> str:
 def glance(evidence: Evidence) -> list[dict[str, Any]]:
     """The facts in the strip under the title: the main net's error, epochs, the time."""
     facts = []
+    if several := {net.title: len(net.histories) for net in evidence.nets if net.history}:
+        every = in_words([f"{count} of {title}" for title, count in list(several.items())[:2]])
+        others = sum(list(several.values())[2:])
+        facts.append(fact("Trainings", every, f"and {others} of other nets" if others else ""))
     error = validation_error(evidence.nets[0]) if evidence.nets else None
     if error:
         main, chance = evidence.nets[0], chance_error(evidence)
@@ -131,8 +108,12 @@ def chance_error(evidence: Evidence) -> float | None:
 
 
 def validation_error(net: NetRun, crops: str = "val") -> Estimate | None:
-    """Final top-1 validation error (%), by the centre crop or (`val_ten_crop`) ten crops."""
-    return net.estimates.get(f"{crops}_top1_error")
+    """Final top-1 validation error (%), by the centre crop or (`val_ten_crop`) ten crops.
+
+    Over several trainings their mean, with the interval over them.
+    """
+    one, over = (net.estimates.get(f"{crops}_top1_error{end}") for end in ("", "_over_seeds"))
+    return one if over is None or over.low is None else over
 
 
 def error_rows(nets: Iterable[NetRun]) -> list[dict[str, Any]]:
@@ -142,18 +123,45 @@ def error_rows(nets: Iterable[NetRun]) -> list[dict[str, Any]]:
             "net": net.title,
             "error": text(error),
             "estimate": error,
-            "lost": net.words.get("status") == AT_CHANCE,
+            "trainings": error.trainings,
+            "state": state(net),
         }
         for net in nets
         if (error := validation_error(net)) is not None
     ]
 
 
+def errors_by_seed(net: NetRun) -> dict[str, list[dict[str, Any]]]:
+    """The final validation error of each of several trainings, as `trainings.by_key` gives rows."""
+    ends = {each.seed: net.histories[each.seed].get("val_top1_error", [None])[-1]
+            for each in net.trained.learned.trainings if each.history}  # fmt: skip
+    rows = [{"seed": seed, "value": value, "invalid": ""} for seed, value in ends.items()]
+    return {"val_top1_error": rows} if len(rows) > 1 else {}
+
+
+def state(net: NetRun) -> str:
+    """How its trainings ended where they are no evidence, or not all: "still learning (2 of 5)"."""
+    ended = Counter(map(ending, net.trained.trainings))
+    del ended[TRAINED]
+    count = len(net.trained.trainings)
+    return ", ".join(
+        f"{how} ({those} of {count})" if count > 1 else how for how, those in ended.items()
+    )
+
+
+def ending(training: Training) -> str:
+    """How one training ended, by the rules of `stats.chance`; TRAINED for adopted weights too."""
+    if training.at_chance:
+        return AT_CHANCE
+    return STILL_LEARNING if training.still_learning else TRAINED
+
+
 # ---------------------------------------------------------------------------------------- training
-def training_lead(nets: Iterable[NetRun]) -> str:
+def training_lead(nets: Sequence[NetRun]) -> str:
     """What the training page shows, in one or two sentences."""
     trained, adopted = _by_origin(nets)
-    first = f"Every epoch of {in_words(trained)}." if trained else "No net was trained here."
+    of = "every training of " if any(len(net.histories) > 1 for net in nets) else ""
+    first = f"Every epoch of {of}{in_words(trained)}." if trained else "No net was trained here."
     if not adopted:
         return first
     verb = "has" if len(adopted) == 1 else "have"
@@ -162,8 +170,8 @@ def training_lead(nets: Iterable[NetRun]) -> str:
 
 def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """Every net side by side: columns and rows."""
-    columns = ["Net", "Parameters", "Input, px", "Epochs", "Error, centre crop",
-               "Error, ten crops", "Images/s", "Time"]  # fmt: skip
+    columns = ["Net", "Trainings", "Ended", "Error, centre crop", "Error, ten crops", "Epochs",
+               "Parameters", "Input, px", "Time"]  # fmt: skip
     rows = []
     for net in nets:
         parameters = net.estimates.get("parameters")
@@ -171,15 +179,36 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
         rows.append(
             [
                 net.title,
+                len(net.trained.trainings),
+                state(net) or (TRAINED if net.history else "adopted"),
+                *(error and text(error) for error in errors),
+                net.epochs or None,
                 parameters and int(parameters.value),
                 net.info.get("input_px"),
-                net.epochs or "adopted",
-                *(error and text(error) for error in errors),
-                net.timing.get("images_per_second"),
                 formats.duration(own_seconds(net.timing)),
             ]
         )
     return columns, rows
+
+
+def ending_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
+    """How every training ended, and its loss when its rate dropped last: columns and rows."""
+    columns = ["Net", "Seed", "Rate dropped last after epoch", "Training loss then, nat",
+               "Training loss at the end, nat", "Ended"]  # fmt: skip
+    rows: list[list[Any]] = []
+    for net in nets:
+        for training in (each for each in net.trained.trainings if each.history):
+            losses, drop = net.histories[training.seed]["train_loss"], last_drop(net, training.seed)
+            before = losses[drop - 1] if drop else None
+            rows.append([net.title, training.seed, drop, before, losses[-1], ending(training)])
+    return columns, rows
+
+
+def last_drop(net: NetRun, seed: int) -> int | None:
+    """The epoch after which a training's rate dropped for the last time; None if it never did."""
+    rates = [rate or 0.0 for rate in net.histories[seed].get("lr", [])]
+    drops = [i for i in range(1, len(rates)) if rates[i] < rates[i - 1]]
+    return drops[-1] if drops else None
 
 
 def own_seconds(timing: Mapping[str, Any]) -> float | None:

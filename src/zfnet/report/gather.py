@@ -6,7 +6,7 @@ import csv
 import math
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -16,12 +16,13 @@ from typing import Any
 from zfnet.errors import UserError
 from zfnet.figures.departures import departures
 from zfnet.files import read_json
-from zfnet.models.trained import TrainedNet, read_history
+from zfnet.models.trained import TrainedNet
 from zfnet.pipeline.registry import CONFIG_FILE, NETS, STAGES, title_of
 from zfnet.report.study import load_study, studies_in
 from zfnet.results import read_metrics
 from zfnet.stats.estimate import Estimate
 
+History = dict[str, list[float | None]]
 # What a result depends on and a person edits; a pipeline run rewrites the rest of the tree itself.
 EDITED = ("src", "conf", "paper", "dvc.yaml", "params.yaml", "pyproject.toml")
 
@@ -31,14 +32,14 @@ class NetRun:
     """One net as its training stage (or an adopted net's conversion) left it.
 
     `estimates`: the numbers of metrics/train_<net>.json; `words`: its values that are none, such as
-    the status. `history`: each column of history.csv, one value an epoch; {} where the net was not
-    trained here.
+    the status. `histories`: of each seed the columns of history.csv, one value an epoch; {} where
+    the net was not trained here.
     """
 
     name: str
     info: dict[str, Any]
     trained: TrainedNet
-    history: dict[str, list[float | None]]
+    histories: dict[int, History]
     estimates: dict[str, Estimate]
     words: dict[str, str]
     timing: dict[str, Any]
@@ -48,6 +49,11 @@ class NetRun:
         """The net's name as people write it; for other architectures than the declared, theirs."""
         declared = self.name not in NETS or NETS[self.name].arch == self.trained.arch
         return title_of(self.name) if declared else self.trained.arch.rpartition("/")[2]
+
+    @property
+    def history(self) -> History:
+        """That of the first training."""
+        return next(iter(self.histories.values()), {})
 
     @property
     def epochs(self) -> int:
@@ -158,15 +164,18 @@ def _net(root: Path, name: str, timing: dict[str, Any]) -> NetRun:
     trained = TrainedNet.open(name, folder)
     if trained is None:
         raise UserError(f"{folder} holds no net: run `dvc repro`")
-    rows = read_history(folder)
-    history = {
-        column: [None if math.isnan(row[column]) else row[column] for row in rows]
-        for column in (rows[0] if rows else {})
-    }
+    histories = {each.seed: _columns(each.history) for each in trained.trainings if each.history}
     file = root / "metrics" / f"train_{name}.json"
     numbers, words = read_metrics(file) if file.is_file() else ({}, {})
     info = read_json(folder / "net.json")
-    return NetRun(name, info, trained, history, numbers, words, timing)
+    return NetRun(name, info, trained, histories, numbers, words, timing)
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> History:
+    return {
+        column: [None if math.isnan(row[column]) else row[column] for row in rows]
+        for column in rows[0]
+    }
 
 
 def _code(root: Path) -> CodeState:

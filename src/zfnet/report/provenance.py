@@ -142,11 +142,13 @@ def _host_facts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def code_facts(evidence: Evidence) -> list[dict[str, Any]]:
-    """Commit and whether the source files differ from it."""
+    """Commit, whether the source files differ from it, and at which commits nets were trained."""
     code, state = evidence.code, "as committed"
+    trained = dict.fromkeys(filter(None, (net.words.get("commit") for net in evidence.nets)))
     if code.commit is None:
         return [fact("Commit", "none recorded", "not a git checkout, or nothing committed yet")]
     if code.changed:
         plural = "file differs" if len(code.changed) == 1 else "files differ"
         state = f"{len(code.changed)} {plural} from the commit"
-    return [fact("Commit", code.commit, code.date or ""), fact("Source files", state)]
+    found = [fact("Commit", code.commit, code.date or ""), fact("Source files", state)]
+    return [*found, fact("Nets trained at", ", ".join(trained))] if trained else found

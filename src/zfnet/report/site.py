@@ -14,11 +14,14 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zfnet.errors import UserError
+from zfnet.figures.kit import trainings
+from zfnet.figures.kit.words import words
 from zfnet.pipeline.studies import STUDIES
 from zfnet.report import charts, claims, explorers, facts, formats, pictures, provenance
 from zfnet.report.claims import Link, StudyLinks
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.scripts import write_global
+from zfnet.stats.chance import FALL
 
 HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
@@ -125,22 +128,29 @@ class _Site:
             self._plotly()
             write_global(self.out / "data" / "training.js", "ZFNET_CHARTS", drawn)
         columns, rows = facts.net_table(nets)
+        ended_columns, ended = facts.ending_table(nets)
         colours = charts.colours(nets)
         self._write(
             "training.html",
             lead=facts.training_lead(nets),
             net_columns=columns,
             nets=rows,
-            numeric=range(1, len(columns)),
+            numeric=[1, *range(3, len(columns))],
             charts=drawn,
+            ended_columns=ended_columns,
+            ended=ended,
+            fall=f"{100 * FALL:g}",
             each_net=[
                 {
                     "name": net.name,
                     "title": net.title,
                     "colour": colours.get(net.name),
                     "metrics": facts.numbers(net.estimates, net.name),
-                    "history": list(map(facts.words, net.history)),
-                    "epochs": list(zip(*net.history.values(), strict=True)),
+                    "columns": list(map(words, net.history)),
+                    "histories": {
+                        seed: list(zip(*history.values(), strict=True))
+                        for seed, history in net.histories.items()
+                    },
                 }
                 for net in nets
             ],
@@ -175,6 +185,7 @@ class _Site:
         names = list(self.evidence.studies)
         place = names.index(name)
         figures = _card_first(study, self.figures[name])
+        folded = [item for item in self.figures[name] if item["folded"]]
         self._write(
             f"studies/{name}.html",
             study=study,
@@ -183,7 +194,8 @@ class _Site:
             facts=facts.study_facts(study, self.evidence),
             card=figures[0] if figures else None,
             figures=figures[1:],
-            folded=[item for item in self.figures[name] if item["folded"]],
+            each=[item for item in folded if item["name"] == trainings.NAME],
+            folded=[item for item in folded if item["name"] != trainings.NAME],
             tables=[self._table(name, key, table) for key, table in study["tables"].items()],
             metrics=facts.numbers(study["results"].estimates),
             files=self._files(f"results/{name}"),
@@ -238,7 +250,7 @@ class _Site:
         return [
             {
                 **figure,
-                "title": facts.words(figure["name"]),
+                "title": words(figure["name"]),
                 "anchor": f"figure-{figure['name']}",
                 "picture": pictures.place(figure, self.out, f"studies/{name}"),
             }
@@ -261,6 +273,7 @@ class _Site:
             numbers={item["key"]: f"{page.href}#{item['id']}" for item in metrics},
             figure=card["figure"],
             picture=card["picture"],
+            trainings=trainings.by_key(self.evidence.studies[name]["results"]),
             explorer=Link(explorer.href, explorer.title) if explorer and explorer.href else None,
             files=self._files(f"results/{name}"),
         )
@@ -269,7 +282,8 @@ class _Site:
         metrics = facts.numbers(net.estimates, net.name)
         numbers = {item["key"]: f"training.html#{item['id']}" for item in metrics}
         page = Link("training.html", f"Training of {net.title}")
-        return StudyLinks(page, numbers, self._files(f"models/{net.name}/final"))
+        files = self._files(f"models/{net.name}/final")
+        return StudyLinks(page, numbers, files, trainings=facts.errors_by_seed(net))
 
     def _files(self, folder: str) -> Link:
         """A folder of the checkout, with an href where the site lies in that checkout."""
@@ -300,7 +314,7 @@ class _Site:
         shutil.copyfile(table["path"], self.out / href)
         rows = table["rows"]
         return {
-            "title": facts.words(name),
+            "title": words(name),
             "anchor": f"table-{name}",
             "caption": table["caption"],
             "columns": table["columns"],

@@ -12,6 +12,7 @@ from typing import Any
 
 from zfnet import paper
 from zfnet.errors import UserError
+from zfnet.figures.kit import trainings
 from zfnet.figures.kit.show import NOTHING, Shown
 from zfnet.figures.stage import drawn, module_of
 from zfnet.pipeline.registry import TARGETS, title_of
@@ -26,25 +27,38 @@ PARTED = "\n---\n"
 def load_study(name: str, root: Path) -> dict[str, Any]:
     """All that is told of a study. Raises UserError for what is missing or damaged.
 
-    Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines), figures
-    (name, caption, alt, folded, path), tables (caption, columns, rows, path of the CSV file), card
-    (the name of the figure that stands for it), results (the `Results` themselves).
+    Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines),
+    trainings (the sentence of `over_trainings`), figures (name, caption, alt, folded, path), tables
+    (caption, columns, rows, path of the CSV file), card (the name of the figure that stands for
+    it), results (the `Results` themselves).
     """
     folder = root / "results"
     row, found, module = STUDIES[name], Results(folder / name, root), module_of(name)
     answer, _, method = page(name, found).partition(PARTED)
-    shown: dict[str, Shown] = module.tables(found)
+    shown: dict[str, Shown] = module.tables(found) | trainings.tables(found)
     return {
         "study": name,
         "title": row.title,
         "paper": row.place,
         "answer": answer.strip(),
         "text": method.strip(),
+        "trainings": over_trainings(found),
         "figures": drawn(folder / "figures" / name),
         "tables": {key: _table(key, each, found) for key, each in shown.items()},
         "card": module.CARD,
         "results": found,
     }
+
+
+def over_trainings(results: Results) -> str:
+    """Of which training the pictures are and over how many the numbers; "" where there is one."""
+    seeds = trainings.seeds_of(results)
+    if not seeds:
+        return ""
+    return (
+        f"Pictures, and tables of single maps or images: training with seed {seeds[0]}. Numbers: "
+        f"mean of {len(seeds)} trainings, 95 % intervals over trainings."
+    )
 
 
 def studies_in(results: Path) -> list[str]:
@@ -71,6 +85,7 @@ def page(name: str, results: Results) -> str:
         "e": results.estimates,
         "facts": results.facts,
         "tables": results.tables,
+        "trainings": max(1, len(trainings.seeds_of(results))),  # that the numbers are means of
         "paper": paper.tables(results.root),
     }
     try:

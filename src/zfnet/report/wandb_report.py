@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zfnet.figures.kit.words import words
 from zfnet.report import claims, facts, formats, provenance
 from zfnet.report.evolution_panels import SECTION, panel_keys
 from zfnet.report.gather import Evidence
@@ -74,7 +75,7 @@ class _Book:
         ]  # fmt: skip
         return [
             self.wr.H1(text=VERDICTS_HEADING),
-            self._text(claims.lead(document)),
+            self._text(f"{claims.lead(document)} {claims.trainings(document)}"),
             self._table(["Claim", "Estimate", "Paper", "Verdict"], rows),
             *map(self._text, filter(None, [claims.caution(document), *claims.notes(document)])),
             *self._panels([VERDICTS], [self._logged_table(CLAIMS)]),
@@ -86,19 +87,19 @@ class _Book:
         if not nets:
             return []
         rows = [
-            [row["net"], row["error"], formats.number(row["estimate"].n)]
+            [_with(row["net"], row["state"]), row["error"], row["trainings"]]
             for row in facts.error_rows(nets)
         ]
         trained = [net for net in nets if net.history]
         known = {name for net in trained for name in net.history}
         curves = [
-            self.wr.LinePlot(title=facts.words(name), x="epoch", y=[name], layout=self._half(i))
+            self.wr.LinePlot(title=words(name), x="epoch", y=[name], layout=self._half(i))
             for i, name in enumerate(name for name in CURVES if name in known)
         ]
         return [
             self.wr.H1(text=NETS_HEADING),
             self._text(facts.training_lead(nets)),
-            self._table(["Net", "Error [95 % interval]", "Images"], rows),
+            self._table(["Net", "Error [95 % interval]", "Trainings"], rows),
             *self._panels([f"train {net.name}" for net in trained], curves),
         ]
 
@@ -116,6 +117,7 @@ class _Book:
         return [
             self.wr.H1(text=f"{study['title']} ({study['paper']})"),
             self.wr.MarkdownBlock(text=study["answer"]),
+            *map(self._text, filter(None, [study["trainings"]])),
             *self._panels([name], map(self._figure, shown)),
             *(self._by_epoch(study) if name == SECTION else []),
             self.wr.MarkdownBlock(text=study["text"]),
@@ -170,7 +172,7 @@ class _Book:
     def _by_epoch(self, study: Mapping[str, Any]) -> list[Any]:
         """One panel a layer with the pictures of all epochs, W&B's slider below."""
         panels = [
-            self.wr.MediaBrowser(title=facts.words(key.rpartition("/")[2]), media_keys=[key],
+            self.wr.MediaBrowser(title=words(key.rpartition("/")[2]), media_keys=[key],
                                  num_columns=1, layout=self._half(i))
             for i, key in enumerate(panel_keys(study))
         ]  # fmt: skip
@@ -186,7 +188,7 @@ class _Book:
             share = picture.height / picture.width
         rows = max(8, min(40, round(ROWS_A_GRID * share) + MARGIN))
         return self.wr.MediaBrowser(
-            title=facts.words(figure["name"]),
+            title=words(figure["name"]),
             media_keys=[f"{FIGURES}/{figure['name']}"],
             num_columns=1,
             layout=self.wr.Layout(w=GRID, h=rows),

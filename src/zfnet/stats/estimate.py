@@ -9,7 +9,7 @@ from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 IMAGES, MAPS, TRAININGS = "images", "maps", "trainings"  # what an interval may cover
-AT_CHANCE = "at chance"
+AT_CHANCE, STILL_LEARNING = "at chance", "still learning"  # of a net, which is then no evidence
 LESS = f" {MINUS} "  # between the keys of a number that is a difference
 
 

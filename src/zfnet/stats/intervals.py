@@ -37,17 +37,22 @@ def rate(
     return Estimate(value, scale * low, scale * high, n, unit, note, covers=covers)
 
 
+def critical(level: float, freedom: float) -> float:
+    """Student's two-sided critical value; the normal one for infinite degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - level / 2))
+
+
 def student(
     values: Sequence[float], limits: tuple[float, float] | None = None
 ) -> tuple[float | None, float | None]:
     """Student's 95 % interval of the mean of `values`, cut at `limits`; None for fewer than two."""
-    from scipy.special import stdtrit
-
     n = len(values)
     if n < 2:
         return None, None
     mean = statistics.fmean(values)
-    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    half = critical(0.05, n - 1) * statistics.stdev(values) / math.sqrt(n)
     low, high = mean - half, mean + half
     return (low, high) if limits is None else (max(low, limits[0]), min(high, limits[1]))
 

@@ -37,16 +37,17 @@ def mean_top(tables: Iterable[np.ndarray], most: int) -> np.ndarray:
     return np.concatenate([np.argsort(p, axis=1, kind="stable")[:, :most] for p in blocks])
 
 
-def error_rate(wrong: np.ndarray, seed: int, note: str = "") -> Estimate:
-    """Error rate in % with an interval over images; the mean where there are several trainings.
+def error_rate(wrong: np.ndarray, note: str = "") -> Estimate:
+    """Error rate in %, the mean where there are several trainings.
 
-    One training: Wilson's interval. Several: images resampled, for all trainings at once.
+    One training: Wilson's interval over images. Several: for other images and other trainings.
     """
     count, n = wrong.shape
-    if count == 1:
-        return rate(int(wrong.sum()), n, 100, "%", note)
-    low, high = over_images(wrong.astype(np.int8), seed)
-    return Estimate(100 * float(wrong.mean()), low, high, n, "%", note, trainings=count)
+    if count == 1 or wrong.all() or not wrong.any():
+        return replace(rate(int(wrong[0].sum()), n, 100, "%", note), trainings=count)
+    one = crossed(wrong.astype(np.float64), note)
+    low, high = max(0.0, one.low or 0.0), min(100.0, one.high or 100.0)
+    return replace(one, low=low, high=high, unit="%")
 
 
 def spread(wrong: np.ndarray) -> float | None:

@@ -52,13 +52,21 @@ CHANGES = {
     "zfnet_wide": "change_zfnet_wide",
     "zfnet_wide_fc8192": "change_zfnet_wide_fc8192",
 }
-# Is taking out both pairs of layers worse than the sum of taking out each? Are large layers 6 and 7
-# worse where layers 3 to 5 are wide already?
-_SINGLY = {"alexnet_no34": -1, "alexnet_no67": -1, "alexnet": 1}
+# Is taking out both pairs of layers worse than taking out either, and than the two costs together?
+# Are large layers 6 and 7 worse where layers 3 to 5 are wide already?
+_LESS: Mapping[str, Mapping[str, int]] = {
+    "cost_beyond_3_4": {"alexnet_no34": -1},
+    "cost_beyond_6_7": {"alexnet_no67": -1},
+    "cost_beyond_sum": {"alexnet_no34": -1, "alexnet_no67": -1, "alexnet": 1},
+}
+_DEEP = {"": "alexnet_no3467", "_slow": REMEDY}
 CONTRASTS: Mapping[str, Mapping[str, int]] = {
-    "cost_beyond_sum": {"alexnet_no3467": 1} | _SINGLY,
-    "cost_beyond_sum_slow": {REMEDY: 1} | _SINGLY,
+    **{key + end: {net: 1, **_LESS[key]} for key in _LESS for end, net in _DEEP.items()},
     "change_fc8192_of_wide": {"zfnet_wide_fc8192": 1, "zfnet_wide": -1},
+}
+# The same of errors on training images: what a net that overfits gains there.
+FITTED: Mapping[str, Mapping[str, int]] = {
+    "training_gain_fc8192_of_wide": {"zfnet_wide": 1, "zfnet_wide_fc8192": -1},
 }
 
 
@@ -69,12 +77,12 @@ def run(cfg: Ablation, paths: Paths) -> Measurement:
     main = nets.get("zfnet") or next(iter(nets.values()))
     in_training = main.trainings[0].wrong_in_training
     classes = len(np.unique(main.label[main.label >= 0]))
-    rates = {name: rate_of(net, cfg.view, cfg.seed) for name, net in nets.items()}
+    rates = {name: rate_of(net, cfg.view) for name, net in nets.items()}
     costs = {CHANGES[name]: gap.widest for name, gap in compared.items()}
     errors = {f"val_top1_{name}": rate for name, rate in rates.items()}
     records = []
     for name, net in nets.items():
-        top5 = rate_of(net, cfg.view, cfg.seed, TOP) if classes >= ENOUGH_CLASSES else None
+        top5 = rate_of(net, cfg.view, TOP) if classes >= ENOUGH_CLASSES else None
         record: dict[str, Any] = {"net": name, "trainings": len(net.trainings)}
         record |= cells("train_top1", training_error(net)) | cells("val_top1", rates[name])
         record |= {"val_top1_sd": spread(net.wrong(cfg.view))} | cells("val_top5", top5)
@@ -109,21 +117,34 @@ def compare(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, D
 
 
 def contrasts(nets: Mapping[str, TrainedNet], view: str, seed: int) -> dict[str, Estimate]:
-    """CONTRASTS, in points, where all their nets are there, over the seeds that all of them share.
+    """CONTRASTS and FITTED, in points, where all their nets are there, over the seeds they share.
 
-    Without a shared seed the first training of each stands for it.
+    Without a shared seed the first training of each stands for it. FITTED is of training images
+    (centre crop, no dropout), where every net kept its answers to them.
     """
     estimates = {}
-    for key, weights in CONTRASTS.items():
+    for key, weights in {**CONTRASTS, **FITTED}.items():
         if all(name in nets for name in weights):
             own = in_common(*(nets[name] for name in weights))
             signs = " ".join(f"{'minus' if w < 0 else 'plus'} {n}" for n, w in weights.items())
             note = f"{signs.removeprefix('plus ')}, {VIEWS[view]}"
-            wrong = [net.wrong(view) for net in own]
-            parts = list(zip(map(float, weights.values()), wrong, strict=True))
-            trainings = [training for net in own for training in net.trainings]
-            estimates[key] = marked(combination(parts, seed, note), trainings)
+            if key in FITTED:
+                note = f"{signs.removeprefix('plus ')}, training images"
+                wrong = [each for net in own if (each := _wrong_in_training(net)) is not None]
+            else:
+                wrong = [net.wrong(view) for net in own]
+            if len(wrong) == len(own):
+                parts = list(zip(map(float, weights.values()), wrong, strict=True))
+                trainings = [training for net in own for training in net.trainings]
+                estimates[key] = marked(combination(parts, seed, note), trainings)
     return estimates
+
+
+def _wrong_in_training(net: TrainedNet) -> np.ndarray | None:
+    """(S, M) bool: errors on training images, a row a training; None where they are not known."""
+    known = [training.wrong_in_training for training in net.trainings]
+    wrong = [each for each in known if each is not None]
+    return np.stack(wrong) if len(wrong) == len(known) else None
 
 
 def training_error(net: TrainedNet) -> Estimate | None:
@@ -132,9 +153,8 @@ def training_error(net: TrainedNet) -> Estimate | None:
     The interval's ends are the means of the single trainings' (Wilson), which is too wide rather
     than too narrow.
     """
-    known = [each.wrong_in_training for each in net.trainings]
-    wrong = [each for each in known if each is not None]
-    if len(wrong) < len(known):
+    wrong = _wrong_in_training(net)
+    if wrong is None:
         return None
     low, high = 100 * np.array([wilson(int(each.sum()), len(each)) for each in wrong]).mean(0)
     value = 100 * float(np.mean([each.mean() for each in wrong]))

@@ -5,6 +5,12 @@ dominates; AlexNet's first layer of very high and very low frequencies with dead
 with artefacts of the sampling in steps of 4 px; and its own layers, clean. How each of these words
 becomes a number is not in the paper: the constants below say how, and the table "sensitivity" what
 other choices would give.
+
+Training begins with noise, and a short one leaves most of it. Filters that are mostly noise say
+nothing of what an architecture learns: their numbers, and those of what layer 2 makes of them, are
+shown and marked invalid (`SMOOTH`). Dead filters are left out there. They keep the weights they
+died with, as no gradient reaches them, and are counted by themselves; but that one layer has fewer
+of them is no finding either before the other filters have left their noise.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from zfnet.methods.filters import (
     radial_profile,
 )
 from zfnet.methods.top_activations import TopActivations
-from zfnet.models.checkpoint import load_net
+from zfnet.models.checkpoint import draw_anew, load_net
 from zfnet.models.net import Net
 from zfnet.models.trained import read_history
 from zfnet.results import Measurement, Table
@@ -62,6 +68,11 @@ SHOWN_MAPS = 36  # of layer 2; the paper does not say how it chose its maps
 TOP_K = 4  # strongest activations a map, projected and measured together
 BANDS = (0.125, 0.25)  # edges of low, mid, high, cycles per px: what strides 4 and 2 can carry
 WEAK = 0.1  # filters below this share of the layer's median RMS are called weak
+# Mean roughness up to which a layer counts as learned: in a filter that is the noise of its start
+# and something smooth, the noise's share of the energy is the roughness, or less. The mean lets a
+# bank of smooth filters hold some clean gratings finer than 4 px, which are as rough as that.
+SMOOTH = 0.5
+NOISE = "first-layer filters are mostly noise"
 # Distance up to which a frequency counts as the grid's, in units of 1 / receptive field, the finest
 # that a projection can resolve; and where its neighbours lie, in units of that distance.
 RADIUS, RING = 1.0, (1.5, 3.0)
@@ -111,9 +122,11 @@ def measure(
         without, _ = first_filters(unlimited)
         arrays["unlimited_layer1_filters"] = without.numpy()
         if limit["status"] == "compared" and len(without) and len(ours.filters):
-            free = BankSample(filter_rms(without).double().numpy(), dominance)
+            rough = relative_roughness(without, first_weights(unlimited, cfg.seed))
+            free = BankSample(filter_rms(without).double().numpy(), dominance, invalid=noise(rough))
+            estimates["unlimited_layer1_roughness"] = BankSample(rough).estimate(cfg.seed)
             estimates["unlimited_layer1_dominance"] = free.estimate(cfg.seed)
-            bound = BankSample(ours.rms[1], dominance)
+            bound = samples(ours)["layer1_dominance"]
             estimates["limit_layer1_dominance"] = compared(bound, free, cfg.seed)
     tables = {
         "nets": _nets_table(banks, estimates),
@@ -129,6 +142,7 @@ def measure(
         "split": SPLIT,
         "bands": BANDS,
         "weak": WEAK,
+        "smooth": SMOOTH,
         "top_k": TOP_K,
         "radius": RADIUS,
         "white_noise_shares": band_areas(SPECTRUM, BANDS).tolist(),
@@ -146,11 +160,11 @@ class Bank:
     """What was measured of one net; no rows where it has nothing to measure.
 
     filters (C, 3, k, k): the first convolution of the pixels, `stride` (down, across) px; power
-    (C, S, S): their spectra. rms: of the weights of layers 1 and 2, (C,) each, where they are
-    convolutions. peaks: strongest activation of each map of layers 1 and 2. maps (M,): those of
-    layer 2 that are projected, ascending; spectra (M, S, S): mean over each one's k projections,
-    each of unit energy; pictures (n, h, w, 3) float: the strongest projection of those drawn, in
-    its window. field: side px of layer 2's receptive field.
+    (C, S, S): their spectra; roughness (C,): as `relative_roughness`. rms: of the weights of layers
+    1 and 2, (C,) each, where they are convolutions. peaks: strongest activation of each map of
+    layers 1 and 2. maps (M,): those of layer 2 that are projected, ascending; spectra (M, S, S):
+    mean over each one's k projections, each of unit energy; pictures (n, h, w, 3) float: the
+    strongest projection of those drawn, in its window. field: side px of layer 2's receptive field.
     """
 
     key: str
@@ -158,6 +172,7 @@ class Bank:
     filters: Tensor
     stride: tuple[int, int]
     power: Tensor
+    roughness: np.ndarray
     rms: dict[int, np.ndarray]
     peaks: dict[int, np.ndarray]
     maps: np.ndarray
@@ -184,9 +199,15 @@ class Bank:
         rms = self.rms[layer]
         return np.asarray((rms < share * np.median(rms)) | (rms == 0))
 
+    @property
+    def live(self) -> np.ndarray:
+        """(C,) bool: filters that some image activates; all where their maps were not measured."""
+        dead = self.dead(1)
+        return ~dead if len(dead) == len(self.filters) else np.ones(len(self.filters), bool)
+
     def shares(self, edges: tuple[float, float] = BANDS) -> np.ndarray:
-        """(n, 3): each filter's energy by band; filters of zeros are left out."""
-        shares = band_shares(self.power, edges).double().numpy()
+        """(n, 3): each live filter's energy by band; filters of zeros are left out."""
+        shares = band_shares(self.power[self.live], edges).double().numpy()
         return np.asarray(shares[~np.isnan(shares).any(1)])
 
     def grid(self, stride: tuple[int, int], radius: float = RADIUS) -> GridEnergy | None:
@@ -216,6 +237,7 @@ def examine(key: str, inputs: Inputs, cfg: Architecture) -> Bank:
         filters=filters,
         stride=stride,
         power=power_spectrum(filters, max(SPECTRUM, *filters.shape[2:])),
+        roughness=relative_roughness(filters, first_weights(net, cfg.seed)),
         rms=rms,
         peaks={n: top[path].values[:, 0].double().numpy() for n, path in paths.items()},
         maps=maps,
@@ -247,6 +269,41 @@ def _project(
         spectra[i] = power[top.values[m] > 0].mean(0)
     drawn = [cut[i][0].permute(1, 2, 0) for i in np.flatnonzero(np.isin(maps, shown))]
     return maps, spectra, torch.stack(drawn).cpu().numpy()
+
+
+# ----------------------------------------------------------------------------------------- noise
+def first_weights(net: Net, seed: int) -> Tensor:
+    """The first filters (C, 3, k, k) before training; by `seed` where its record tells no more.
+
+    These are then white noise, as any initialisation's are.
+    """
+    begun, shape = net.provenance, first_filters(net)[0].shape
+    init = (begun.get("training") or {}).get("init")
+    if init is None or net.rebuild.get("kind") != "convnet":
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return first_filters(replace(net, model=draw_anew(net.rebuild, init, begun["seed"])))[0]
+
+
+def roughness(filters: Tensor) -> np.ndarray:
+    """Mean squared difference of neighbouring weights over twice their mean square: (C,).
+
+    About 1 for white noise and 0 for a flat filter; NaN for one of zeros. After von Neumann (1941),
+    but about zero: the mean is a filter's slowest frequency.
+    """
+    w = filters.double()
+    steps = [w.diff(dim=axis).square().flatten(1) for axis in (2, 3)]
+    return (torch.cat(steps, 1).mean(1) / 2 / w.square().flatten(1).mean(1)).numpy()
+
+
+def relative_roughness(filters: Tensor, first: Tensor) -> np.ndarray:
+    """Roughness (C,) over the mean of that of `first`, the weights before training."""
+    return np.asarray(roughness(filters) / (roughness(first).mean() if len(first) else 1.0))
+
+
+def noise(rough: np.ndarray) -> str:
+    """Why filters of such relative roughness (n,) are no evidence; "" if they are."""
+    known = rough[np.isfinite(rough)]
+    return NOISE if len(known) and known.mean() > SMOOTH else ""
 
 
 # --------------------------------------------------------------------------------- the RMS limit
@@ -315,18 +372,20 @@ class BankSample:
         """Of all of them, with a bootstrap over them, or Wilson's interval of a count."""
         if self.values.dtype == bool:
             n, count = len(self.values), int(self.values.sum())
-            return rate(count, n, n, self.unit, self.note, covers=(MAPS,))
-        key = (seed, len(self.finite), *self.salt)
-        one = bootstrap.bootstrap(
-            [self.finite], key, statistic=self.statistic, note=self.note, covers=(MAPS,)
-        )
+            one = rate(count, n, n, self.unit, self.note, covers=(MAPS,))
+        else:
+            key = (seed, len(self.finite), *self.salt)
+            one = bootstrap.bootstrap(
+                [self.finite], key, statistic=self.statistic, note=self.note, covers=(MAPS,)
+            )
         return replace(one, invalid=self.invalid)
 
 
 def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     """Ours minus theirs: of means, each bank resampled by itself, or of shares of those counted."""
+    invalid = ours.invalid or theirs.invalid
     if ours.values.dtype == bool:
-        return rate_difference(ours.values, theirs.values)
+        return replace(rate_difference(ours.values, theirs.values), invalid=invalid)
     sides = ours.finite, theirs.finite
     n = len(sides[0]) + len(sides[1])
     if min(map(len, sides)) < 2:
@@ -338,9 +397,8 @@ def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     low, high = bootstrap.percentiles(draws[0] - draws[1])
     value = float(ours.statistic(sides[0]) - ours.statistic(sides[1]))
     return Estimate(
-        value, float(low), float(high), n, note=ours.note, covers=(MAPS,),
-        invalid=ours.invalid or theirs.invalid,
-    )  # fmt: skip
+        value, float(low), float(high), n, note=ours.note, covers=(MAPS,), invalid=invalid
+    )
 
 
 def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
@@ -355,18 +413,24 @@ def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
 
 def samples(bank: Bank) -> dict[str, BankSample]:
     """Every quantity that the net has, by name."""
-    by_name = {}
-    for layer in (1, 2):
-        by_name[f"layer{layer}_never_active"] = BankSample(bank.dead(layer), unit="maps")
+    by_name, rough = {}, bank.roughness[bank.live]
+    noisy = noise(rough)
+    for layer, why in ((1, noisy), (2, "")):
+        dead = BankSample(bank.dead(layer), unit="maps", invalid=why)
+        by_name[f"layer{layer}_never_active"] = dead
         if layer in bank.rms:
-            by_name[f"layer{layer}_weak"] = BankSample(bank.weak(layer), unit="filters")
+            weak = BankSample(bank.weak(layer), unit="filters", invalid=why)
+            by_name[f"layer{layer}_weak"] = weak
     if 1 in bank.rms:
-        by_name["layer1_dominance"] = BankSample(bank.rms[1], dominance, "largest RMS over median")
+        note = "over that of the weights before training; of white noise: 1"
+        by_name["layer1_roughness"] = BankSample(rough, note=note)
+        note = "largest RMS over median"
+        by_name["layer1_dominance"] = BankSample(bank.rms[1], dominance, note, invalid=noisy)
         note = "share of a filter's energy"
         for band, values in zip(("low", "mid", "high"), bank.shares().T, strict=True):
-            by_name[f"layer1_{band}"] = BankSample(values, note=note, salt=(2,))
+            by_name[f"layer1_{band}"] = BankSample(values, note=note, salt=(2,), invalid=noisy)
     if (grid := bank.grid(bank.stride)) is not None:
-        why = f"field above {FIELD_LIMIT:g} of the input's side" * bank.field_too_large
+        why = f"field above {FIELD_LIMIT:g} of the input's side" * bank.field_too_large or noisy
         note = "share of all energy beyond what the grid's neighbours predict"
         excess, ratio = grid.excess.double().numpy(), grid.ratio.double().numpy()
         by_name["layer2_grid_excess"] = BankSample(excess, note=note, invalid=why)
@@ -447,13 +511,14 @@ def finding(difference: Estimate) -> str:
 
 
 def _filters_table(banks: Sequence[Bank]) -> Table:
-    """Every first-layer filter: its strength, and its energy by band."""
+    """Every first-layer filter: whether it lives, its strength, roughness and energy by band."""
     rows: list[list[Any]] = []
     for bank in banks:
         shares = band_shares(bank.power, BANDS).double().numpy()
-        rms = bank.rms.get(1, np.zeros(0))
-        rows += [[bank.key, i, one, *shares[i]] for i, one in enumerate(rms)]
-    return Table(["net", "filter", "rms", "low", "mid", "high"], rows)
+        columns = bank.live.tolist(), bank.rms.get(1, np.zeros(0)), bank.roughness, shares
+        for i, (live, rms, rough, own) in enumerate(zip(*columns, strict=True)):
+            rows.append([bank.key, i, live, rms, rough, *own])
+    return Table(["net", "filter", "live", "rms", "roughness", "low", "mid", "high"], rows)
 
 
 def _maps_table(banks: Sequence[Bank]) -> Table:
@@ -467,10 +532,11 @@ def _maps_table(banks: Sequence[Bank]) -> Table:
 
 
 def _profile_table(banks: Sequence[Bank], seed: int) -> Table:
-    """Mean energy density of the first layer's filters by frequency, white noise being 1."""
+    """Mean energy density of the live filters of layer 1 by frequency, white noise being 1."""
     rows: list[list[Any]] = []
     for bank in banks:
-        centres, density = radial_profile(bank.power[bank.power.sum((1, 2)) > 0], PROFILE_BINS)
+        power = bank.power[bank.live]
+        centres, density = radial_profile(power[power.sum((1, 2)) > 0], PROFILE_BINS)
         values = density.double().numpy()
         if len(values):
             times = bootstrap.counts(len(values), np.random.default_rng([seed, len(values), 8]))
@@ -497,6 +563,7 @@ def _facts(bank: Bank) -> dict[str, Any]:
         "adopted": bank.inputs.adopted,
         "stride": bank.stride,
         "flat_filter_shares": flat,  # what the kernel's size alone allows the slowest filter
+        "maps": {n: len(peaks) for n, peaks in bank.peaks.items()},
         "never_active": {n: np.flatnonzero(bank.dead(n)) for n in bank.peaks},
         "weak": {n: np.flatnonzero(bank.weak(n)) for n in bank.rms},
         "field_px": bank.field,

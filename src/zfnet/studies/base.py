@@ -43,8 +43,9 @@ def to_device(net: Net, device: torch.device) -> Net:
 class Inputs:
     """One split of a prepared set as inputs of one net. Rows are rows of the split.
 
-    `rows`: int64, all rows or a seeded random sample of `max_images`, ascending. The net is moved
-    to `device` (the CPU by default), in evaluation mode and channels-last.
+    `rows`: int64, all rows or a seeded random sample of `max_images`, ascending; with `share`
+    (i, k) of the i-th of k parts into which the split is dealt. The net is moved to `device` (the
+    CPU by default), in evaluation mode and channels-last.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Inputs:
         *,
         max_images: int | None = None,
         seed: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.device = device or torch.device("cpu")
         self.split_name = split
@@ -65,19 +67,28 @@ class Inputs:
         self.labels = np.asarray(self.split.labels)
         self.class_names = [entry.name for entry in prepared.classes]
         self.rows = np.arange(len(self.split), dtype=np.int64)
-        if max_images is not None and max_images < len(self.rows):
-            chosen = np.random.default_rng([seed, 1]).permutation(self.rows)[:max_images]
-            self.rows = np.sort(chosen)
+        number, count = share
+        dealt = np.random.default_rng([seed, 1]).permutation(self.rows)[number::count]
+        self.rows = np.sort(dealt[:max_images])
 
     @classmethod
-    def of_stage(cls, cfg: Any, paths: Any, split: str, *, max_images: int | None = None) -> Inputs:
+    def of_stage(
+        cls,
+        cfg: Any,
+        paths: Any,
+        split: str,
+        *,
+        max_images: int | None = None,
+        dealt: bool = False,
+    ) -> Inputs:
         """What a study's stage works on: the prepared set, the net and the device of the config.
 
-        Keys read are seed and device.
+        Keys read are seed and device. dealt: each training of the net has images of its own.
         """
         device = pick_device(cfg.device)  # first: a missing GPU is named before anything is read
         prepared, net = Prepared.open(paths.prepared), load_net(paths.net)
-        return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed)
+        share = paths.share if dealt else (0, 1)
+        return cls(prepared, split, net, device, max_images=max_images, seed=cfg.seed, share=share)
 
     @property
     def adopted(self) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONTRAST = 0.98  # quantile at which pictures saturate; the paper boosts the contrast here as well
 KEPT_BYTES = 2**28  # of a layer's pictures; where all would take more, only those drawn are kept
 SHIFT = 0.1  # share of the field's side by which an epoch's own projection may be displaced
+THRESHOLD = 0.7  # cosine from which a projection is similar; its square is the energy in common
 
 
 def read_snapshots(folder: Path) -> dict[int, Path]:
@@ -51,7 +52,9 @@ class Trace:
     maps (C,): their numbers, ascending; shown: those that are drawn. values (C, E): strongest
     activation over the images; rows (C, E): its row of the split; places (C, E, 2): y, x in the
     map. fixed, own (C, E): cosine with the last epoch's projection, -1..1, NaN for maps that are
-    dead at the last epoch. floor (C,): that of another map's projection from the same place.
+    dead at the last epoch. start (C,): that of the projection by the weights that training began
+    with, as if the map were active there. floor (C,): that of another map's projection from the
+    same place.
     pictured (P,): maps whose pictures are kept; pictures (P, E, h, w, 3) uint8: the projection at
     each epoch's own place, cut to the field's window; 128 is zero. final (C, 3, h, w): the last
     epoch's projections.
@@ -76,7 +79,7 @@ class Trace:
         self.rows = np.zeros(size, np.int64)
         self.places = np.zeros((*size, 2), np.int64)
         self.fixed, self.own = np.full(size, np.nan), np.full(size, np.nan)
-        self.floor = np.full(len(drawn), np.nan)
+        self.start, self.floor = np.full((2, len(drawn)), np.nan)
         canvas = self.windows(self.places[:0, 0]).canvas
         self.pictured = self.maps if 3 * np.prod([*size, *canvas]) <= KEPT_BYTES else self.shown
         self.pictures = np.full((len(self.pictured), len(epochs), *canvas, 3), ZERO, np.uint8)
@@ -86,6 +89,11 @@ class Trace:
     def live(self) -> np.ndarray:
         """(C,) bool: maps with an activation above 0 at the last epoch."""
         return np.asarray(self.values[:, -1] > 0)
+
+    @property
+    def left(self) -> np.ndarray:
+        """(C,) bool: live maps whose projection was not similar to the last before training."""
+        return np.asarray(self.live & (self.start < THRESHOLD))
 
     @property
     def changed(self) -> np.ndarray:
@@ -111,10 +119,12 @@ class Trace:
                 self.pictures[place, e] = signed_to_rgb(part, signed_scale(part, CONTRAST))
 
 
-def follow(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> list[Trace]:
+def follow(
+    inputs: Inputs, first: Mapping[str, Tensor], snapshots: Mapping[int, Path], cfg: Evolution
+) -> list[Trace]:
     """A trace of each layer: for every snapshot a pass over the images, two projections a map.
 
-    The net's weights are afterwards as before.
+    first: the state dict that training began with. The net's weights are afterwards as before.
     """
     net, epochs = inputs.net, list(snapshots)
     before = {key: value.clone() for key, value in net.model.state_dict().items()}
@@ -138,6 +148,12 @@ def follow(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> lis
                     _measure_last(trace, inputs, cfg.seed)
                 else:
                     _measure(trace, e, inputs)
+        net.model.load_state_dict(first)
+        for trace in traces:
+            live = np.flatnonzero(trace.live)
+            # silence there is no distance: a bias alone may cause it
+            down = _projections(trace, live, -1, inputs, units=trace.maps[live])
+            trace.start[live] = cosine(down, trace.final[live]).cpu().numpy()
     finally:
         net.model.load_state_dict(before)
     return traces
@@ -217,12 +233,12 @@ def _unit(x: Tensor) -> Tensor:
     return F.normalize(x.flatten(1).float(), dim=1, eps=1e-30).view(x.shape)
 
 
-def convergence_index(similarity: np.ndarray, threshold: float) -> np.ndarray:
-    """Index (n,) from which similarity (n, E) to the last epoch stays at or above `threshold`.
+def convergence_index(similarity: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """Index (n,) from which similarity (n, E) to the last epoch stays at or above `threshold` (n,).
 
     E - 1 means: at no epoch before the last; the last is similar to itself by construction.
     """
-    good = similarity >= threshold
+    good = similarity >= threshold[:, None]
     good[:, -1] = True
     stays = np.logical_and.accumulate(good[:, ::-1], axis=1)[:, ::-1]
     return np.asarray(stays.argmax(1))

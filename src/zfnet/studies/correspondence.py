@@ -83,7 +83,8 @@ def run(cfg: Correspondence, paths: Paths) -> Measurement:
     inputs = Inputs.of_stage(cfg, paths, SPLIT)
     if cfg.photos is None:
         trained = None if inputs.adopted else False
-        return study(cfg, inputs, faces_of_split(inputs, cfg.parts, cfg.classes, trained), {})
+        faces = faces_of_split(inputs, cfg.parts, cfg.classes, trained)
+        return study(cfg, inputs, faces, {}, paths.share)
     file = find_photos(paths.data_root, cfg.photos)
     photos, note = read_photos(file, cfg.parts)
     photos = [photo for photo in photos if cfg.classes is None or photo.group in cfg.classes]
@@ -98,13 +99,25 @@ def run(cfg: Correspondence, paths: Paths) -> Measurement:
         "training_images": len(train),
         "by_name": len(train) > NAMES_ABOVE,
     }
-    return study(cfg, inputs, replace(faces, trained=answers), source)
+    return study(cfg, inputs, replace(faces, trained=answers), source, paths.share)
 
 
-def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, Any]) -> Measurement:
-    """Fig. 8 and Table 1 for one net. Without estimates where there are too few faces."""
+def study(
+    cfg: Correspondence,
+    inputs: Inputs,
+    faces: Faces,
+    source: dict[str, Any],
+    share: tuple[int, int] = (0, 1),
+) -> Measurement:
+    """Fig. 8 and Table 1 for one net. Without estimates where there are too few faces.
+
+    share (i, k): the i-th of k parts into which the groups are dealt, where they are enough.
+    """
     net, px = inputs.net, inputs.net.input_px
     chosen, side = choose(cfg, faces, px), pixels(cfg.size, px)
+    dealt = not chosen.pooled and len(chosen.groups) >= MIN_GROUPS * share[1]
+    if dealt:
+        chosen = replace(chosen, groups=chosen.groups[share[0] :: share[1]])
     names = dict.fromkeys(faces.groups[group[0]] for group in chosen.groups)
     facts = {
         **source,
@@ -116,6 +129,7 @@ def study(cfg: Correspondence, inputs: Inputs, faces: Faces, source: dict[str, A
         "parts": list(cfg.parts),
         "layers": list(cfg.layers),
         "pooled": chosen.pooled,
+        "dealt": dealt,
         "groups": len(chosen.groups),
         "group_size": GROUP_SIZE,
         "min_groups": MIN_GROUPS,

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from zfnet.models.trained import VIEWS, TrainedNet, Training
-from zfnet.stats.estimate import AT_CHANCE, Estimate, in_words
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate, in_words
 from zfnet.stats.paired import Difference, difference, error_rate
 
 
@@ -24,9 +24,9 @@ class Errors(Protocol):
         """(S, N) bool."""
 
 
-def rate_of(own: Errors, view: str, seed: int, guesses: int = 1) -> Estimate:
+def rate_of(own: Errors, view: str, guesses: int = 1) -> Estimate:
     """Error rate in % as `paired.error_rate`, invalid if it rests on a training at chance."""
-    return marked(error_rate(own.wrong(view, guesses), seed, VIEWS[view]), own.trainings)
+    return marked(error_rate(own.wrong(view, guesses), VIEWS[view]), own.trainings)
 
 
 def gap_of(first: Errors, second: Errors, view: str, seed: int, note: str) -> Difference:
@@ -43,11 +43,16 @@ def gap_of(first: Errors, second: Errors, view: str, seed: int, note: str) -> Di
 
 
 def marked(estimate: Estimate, trainings: Iterable[Training]) -> Estimate:
-    """The estimate, invalid where one of the trainings behind it stayed at chance."""
-    nets = sorted({training.net for training in trainings if training.at_chance})
-    if not nets:
-        return estimate
-    return replace(estimate, invalid=AT_CHANCE).noting(f"{in_words(nets)} stayed at chance")
+    """The estimate, invalid where one of the trainings behind it is no evidence.
+
+    They stayed at chance, or, of a difference of two nets' errors, were still learning.
+    """
+    trainings = list(trainings)
+    for state, ended in ((AT_CHANCE, "at_chance"), (STILL_LEARNING, "still_learning")):
+        nets = sorted({each.net for each in trainings if getattr(each, ended)})
+        if nets and (state == AT_CHANCE or estimate.unit == "points"):
+            return replace(estimate, invalid=state).noting(f"{in_words(nets)}: {state}")
+    return estimate
 
 
 def in_common(*nets: TrainedNet) -> list[TrainedNet]:

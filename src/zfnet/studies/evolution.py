@@ -1,17 +1,27 @@
 """How features form: each map's strongest activation, projected epoch by epoch (Fig. 4).
 
-Every map gets an epoch from which its projection stays similar to that of the last epoch. Two
-measures are taken:
+A map has settled from the epoch on after which its projection stays similar to that of the last
+epoch. The image and place that are strongest at the last epoch are projected through the net of
+every epoch: whatever differs is the feature, not the image. A map that is silent there at some
+epoch has an empty projection, which is similar to nothing. The figure shows each epoch's own
+strongest image, as the paper's does; its similarity is measured beside the other, laid over the
+last by their receptive fields with small shifts allowed (`convergence.SHIFT`).
 
-- "fixed": the image and place that are strongest at the last epoch, projected through the net of
-  every epoch. Whatever differs is the feature, not the image; a map that is silent there at some
-  epoch has an empty projection, which is similar to nothing.
-- "own": at each epoch its own strongest image, as in the paper's figure. Projections are laid over
-  each other by their receptive fields; small shifts are allowed (`convergence.SHIFT`).
+Similarity is the cosine over the pixels of the receptive field, so contrast plays no part. It must
+be seen against that before training, which is measured with the weights that training began with:
 
-Similarity is the cosine over the pixels of the receptive field, so contrast plays no part. Two maps
-of one layer have similar projections too when both start from one place of one image, because the
-pools' switches are the image's: that `floor` is measured.
+- A map whose projection was similar to its last one already then has not left its start. Training
+  is not what made it so, and it has no settling epoch. Its weights may have hardly moved, or the
+  image's switches and the layers below, which both projections share, may be all that they have in
+  common: the cosine alone is asked, as either leaves nothing to settle.
+- Another map's similarity is counted from that at its start: it must have come THRESHOLD of the
+  way from there to 1. One minus the cosine is half the squared distance of the projections at unit
+  length, so a map of any start has to cover the same share of its own way. Counted from 0, a layer
+  that begins half way seems to settle early.
+
+Two maps of one layer have similar projections too when both start from one place of one image,
+because the pools' switches are the image's: that `floor` is measured, and the table of sensitivity
+counts from it as well.
 """
 
 from __future__ import annotations
@@ -22,13 +32,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
+from zfnet.models.checkpoint import draw_anew
 from zfnet.results import Measurement, Table
 from zfnet.stats.bootstrap import bootstrap, bootstrap_mean
-from zfnet.stats.estimate import MAPS, Estimate
+from zfnet.stats.estimate import MAPS, Estimate, in_words
 from zfnet.stats.intervals import rate
 from zfnet.studies.base import FIELD_LIMIT, Inputs, with_ends
-from zfnet.studies.convergence import Trace, convergence_index, follow, read_snapshots
+from zfnet.studies.convergence import (
+    THRESHOLD,
+    Trace,
+    convergence_index,
+    follow,
+    read_snapshots,
+)
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -37,23 +55,31 @@ if TYPE_CHECKING:
 SPLIT = "train"  # as in the paper
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)  # the columns of the paper's figure …
 PAPER_LENGTH = 70  # … of so many epochs
-MEASURE = "fixed"  # judged; "own", each epoch's own strongest image, stands beside it
-THRESHOLD = 0.7  # cosine from which a projection is similar; its square is the energy in common
 MAX_EPOCHS = 24  # about so many snapshots are measured: a pass over the images each
-LOWER, UPPER = (1, 2), (4, 5)  # the layers that are compared
+LOWER, UPPER = (1, 2), (4, 5)  # the layers that are compared …
+LEFT_LEAST = 0.5  # … where so many maps left their start: of fewer the typical map has no epoch
 THRESHOLDS = (0.5, 0.9)  # others than the chosen one, in the table of sensitivity
 
 
 def run(cfg: Evolution, paths: Paths) -> Measurement:
-    """Fig. 4 for the net under study; its snapshots lie in the folder epochs beside its own."""
+    """Fig. 4 for the training under study."""
     inputs = Inputs.of_stage(cfg, paths, SPLIT, max_images=cfg.max_images or None)
-    return measure(inputs, read_snapshots(paths.net.parent / "epochs"), cfg)
+    snapshots = read_snapshots(paths.epochs_of_net)
+    begun = inputs.net.provenance
+    first: Mapping[str, Tensor] = {}
+    if len(snapshots) > 1:
+        model = draw_anew(inputs.net.rebuild, begun["training"]["init"], begun["seed"])
+        first = model.state_dict()
+    return measure(inputs, first, snapshots, cfg)
 
 
-def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Measurement:
-    """The same for one net and its snapshots, {epoch: file}. The net is afterwards as before.
+def measure(
+    inputs: Inputs, first: Mapping[str, Tensor], snapshots: Mapping[int, Path], cfg: Evolution
+) -> Measurement:
+    """The same for one net, the weights it began with, and its snapshots, {epoch: file}.
 
-    With fewer than two snapshots (an adopted net has none) there are no numbers; facts say why.
+    The net is afterwards as before. With fewer than two snapshots (an adopted net has none) there
+    are no numbers; facts say why.
     """
     facts: dict[str, Any] = {
         "arch": inputs.net.arch,
@@ -68,22 +94,22 @@ def measure(inputs: Inputs, snapshots: Mapping[int, Path], cfg: Evolution) -> Me
         return Measurement(inputs.net.name, cfg.tap, cfg.seed, facts=facts)
     columns = scaled_epochs(list(snapshots))
     epochs = measured_epochs(list(snapshots), columns)
-    traces = follow(inputs, {epoch: snapshots[epoch] for epoch in epochs}, cfg)
-    rules = rules_of(cfg)
-    estimates = _estimates(traces, rules[0], len(inputs.rows), cfg.seed)
+    traces = follow(inputs, first, {epoch: snapshots[epoch] for epoch in epochs}, cfg)
+    estimates = _estimates(traces, len(inputs.rows), cfg.seed)
     tables = {
         "layers": _layer_table(traces, estimates),
-        "sensitivity": _sensitivity_table(traces, rules, cfg.seed),
-        "steps": _step_table(traces, rules[0]),
-        "maps": _map_table(traces, rules[0]),
+        "sensitivity": _sensitivity_table(traces, cfg.seed),
+        "steps": _step_table(traces),
+        "maps": _map_table(traces),
     }
     facts |= {
         "epochs": list(epochs),
         "columns": list(columns),
-        "measure": MEASURE,
         "threshold": THRESHOLD,
         "lower": LOWER,
         "upper": UPPER,
+        "left_least": LEFT_LEAST,
+        "left_out": left_out(traces),
         "field_limit": FIELD_LIMIT,
         "beyond_field_limit": [trace.number for trace in traces if _beyond_limit(trace)],
         "layers": {
@@ -118,43 +144,52 @@ def measured_epochs(kept: Sequence[int], columns: Sequence[int]) -> tuple[int, .
 class ConvergenceRule(NamedTuple):
     """One way to decide from which epoch on a map stays similar to its last projection.
 
-    `above_floor`: the threshold is counted from the layer's floor, not from 0.
+    `threshold`: share of the way from `counted_from` to 1: "start", each map's own similarity
+    before training, "floor", the layer's, or "zero".
     """
 
-    measure: str
-    threshold: float
-    above_floor: bool = False
+    threshold: float = THRESHOLD
+    counted_from: str = "start"
 
     def epochs(self, trace: Trace) -> np.ndarray:
-        """That epoch (live maps,) float; the last one also for maps that never are similar."""
-        threshold = self.threshold
-        if self.above_floor and trace.live.sum() > 1:
-            floor = float(np.nanmean(trace.floor))
-            threshold = floor + (1 - floor) * threshold
-        similarity = trace.fixed if self.measure == "fixed" else trace.own
-        index = convergence_index(similarity[trace.live], threshold)
+        """That epoch of each map that left its start, float; the last also if it never is similar.
+
+        A start or floor below 0 counts as 0.
+        """
+        base = np.zeros(int(trace.left.sum()))
+        if self.counted_from == "start":
+            base = trace.start[trace.left]
+        elif self.counted_from == "floor" and trace.live.sum() > 1:
+            base = np.full(len(base), np.nanmean(trace.floor))
+        base = np.maximum(base, 0)
+        index = convergence_index(trace.fixed[trace.left], base + (1 - base) * self.threshold)
         return np.asarray(trace.epochs, np.float64)[index]
 
 
-def rules_of(cfg: Evolution) -> list[ConvergenceRule]:
-    """The rule that the estimates rest on, then the alternatives of the table of sensitivity."""
-    return [
-        *(ConvergenceRule(MEASURE, threshold) for threshold in (THRESHOLD, *THRESHOLDS)),
-        ConvergenceRule(MEASURE, THRESHOLD, above_floor=True),
-        ConvergenceRule("own", THRESHOLD),
-    ]
+CHOSEN = ConvergenceRule()
+RULES = (  # of the table of sensitivity
+    CHOSEN,
+    *(ConvergenceRule(threshold) for threshold in THRESHOLDS),
+    *(ConvergenceRule(counted_from=base) for base in ("zero", "floor")),
+)
+
+
+def left_out(traces: Sequence[Trace]) -> list[int]:
+    """The layers of which too few live maps left their start to be compared."""
+    few = (t.number for t in traces if t.left.sum() < max(1, LEFT_LEAST * t.live.sum()))
+    return [number for number in few if number in LOWER + UPPER]
 
 
 def difference(lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: int) -> Estimate:
     """Mean over `upper` layers minus mean over `lower` ones, each layer's epochs (n,) averaged.
 
     Every layer weighs the same, however many maps it has. 95 % percentile bootstrap over the maps
-    of each layer. Not a number where one side has no maps.
+    of each layer. Not a number where one side has no layer with maps.
     """
     lower, upper = ([layer for layer in side if len(layer)] for side in (lower, upper))
     n = sum(len(layer) for layer in (*lower, *upper))
     if not lower or not upper:
-        note = "one side has no live maps"
+        note = "one side has no layer left to compare"
         return Estimate(float("nan"), n=n, unit="epochs", note=note, covers=(MAPS,))
     weights = [*[1 / len(upper)] * len(upper), *[-1 / len(lower)] * len(lower)]
     return bootstrap(
@@ -166,15 +201,14 @@ def difference(lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], seed: i
 def _sides(
     traces: Sequence[Trace], rule: ConvergenceRule
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The epochs of the maps of the lower and of the upper layers, an array a layer."""
-    epochs = {trace.number: rule.epochs(trace) for trace in traces}
+    """The epochs of the maps of the lower and of the upper layers, an array a layer compared."""
+    out = left_out(traces)
+    epochs = {trace.number: rule.epochs(trace) for trace in traces if trace.number not in out}
     lower, upper = ([epochs[n] for n in layers if n in epochs] for layers in (LOWER, UPPER))
     return lower, upper
 
 
-def _estimates(
-    traces: Sequence[Trace], rule: ConvergenceRule, images: int, seed: int
-) -> dict[str, Estimate]:
+def _estimates(traces: Sequence[Trace], images: int, seed: int) -> dict[str, Estimate]:
     epochs = traces[0].epochs
     estimates = {
         "images": Estimate(images, unit="images", note="a count"),
@@ -182,17 +216,20 @@ def _estimates(
         "measured_epochs": Estimate(len(epochs), unit="epochs", note="a count"),
     }
     for trace in traces:
-        for name, estimate in _layer_estimates(trace, rule, seed).items():
+        for name, estimate in _layer_estimates(trace, seed).items():
             estimates[f"layer{trace.number}_{name}"] = estimate
-    between = difference(*_sides(traces, rule), seed)
+    between = difference(*_sides(traces, CHOSEN), seed)
+    if out := left_out(traces):
+        layers = f"layer{'s' * (len(out) > 1)} {in_words([str(number) for number in out])}"
+        between = between.noting(f"without {layers}: too few maps left their start")
     share = _share(between, epochs[-1])
     return estimates | {"upper_minus_lower": between, "upper_minus_lower_share": share}
 
 
-def _layer_estimates(trace: Trace, rule: ConvergenceRule, seed: int) -> dict[str, Estimate]:
-    epochs = rule.epochs(trace)
+def _layer_estimates(trace: Trace, seed: int) -> dict[str, Estimate]:
+    epochs = CHOSEN.epochs(trace)
     n, late = len(epochs), int((epochs == trace.epochs[-1]).sum())
-    notes = ["median over live maps"]
+    notes = ["median over maps that left their start"]
     if n and 2 * late >= n:
         notes.append("a lower bound: half of the maps or more are similar at the last epoch alone")
     if n and 2 * (epochs == trace.epochs[0]).sum() >= n:
@@ -206,10 +243,19 @@ def _layer_estimates(trace: Trace, rule: ConvergenceRule, seed: int) -> dict[str
     changed = trace.changed[trace.live]
     changed = changed[~np.isnan(changed).all(1)]
     return {
+        "left_start": rate(
+            n, int(trace.live.sum()), unit="of live maps", covers=(MAPS,),
+            note="projection before training not similar to the last",
+        ),
+        "start": bootstrap_mean(
+            trace.start[trace.live], seed, covers=(MAPS,),
+            note="cosine of the projection before training with the last, mean over live maps",
+        ),
         "settled": median,
         "settled_share": _share(median, trace.epochs[-1]),
         "unsettled": rate(
-            late, n, unit="of live maps", note="not similar before the last epoch", covers=(MAPS,)
+            late, n, unit="of maps", covers=(MAPS,),
+            note="that left their start and are not similar before the last epoch",
         ),
         "image_changes": bootstrap_mean(
             np.nanmean(changed, 1) if len(changed) else np.zeros(0), seed, "of steps",
@@ -243,18 +289,17 @@ def _layer_table(traces: Sequence[Trace], estimates: Mapping[str, Estimate]) -> 
     for trace in traces:
         own: dict[str, Any] = {"layer": trace.number, "module": trace.path, "maps": trace.total}
         own |= {"measured": len(trace.maps), "field_px": trace.reach.size[0]}
-        for name in ("settled", "settled_share", "unsettled", "image_changes", "floor"):
+        names = "left_start", "start", "settled", "settled_share", "unsettled", "image_changes"
+        for name in (*names, "floor"):
             own |= with_ends(name, estimates[f"layer{trace.number}_{name}"])
         records.append(own | {"dead_maps": int((~trace.live).sum())})
     return Table.of(records)
 
 
-def _sensitivity_table(
-    traces: Sequence[Trace], rules: Sequence[ConvergenceRule], seed: int
-) -> Table:
+def _sensitivity_table(traces: Sequence[Trace], seed: int) -> Table:
     """The comparison of lower and upper layers by every rule, the chosen one first."""
     records = []
-    for rule in rules:
+    for rule in RULES:
         lower, upper = _sides(traces, rule)
         record = rule._asdict() | {"lower": _mean_of(lower), "upper": _mean_of(upper)}
         records.append(record | with_ends("difference", difference(lower, upper, seed)))
@@ -267,11 +312,15 @@ def _mean_of(groups: Sequence[np.ndarray]) -> float | None:
     return float(np.mean(means)) if means else None
 
 
-def _step_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
-    """Means over each layer's live maps at every measured epoch."""
-    rows = []
+def _step_table(traces: Sequence[Trace]) -> Table:
+    """Means at every measured epoch; epoch 0 is before training.
+
+    settled: over the maps that left their start; the others: over all live ones.
+    """
+    rows: list[list[Any]] = []
     for trace in traces:
-        live, settled = trace.live, rule.epochs(trace)
+        live, settled = trace.live, CHOSEN.epochs(trace)
+        rows.append([trace.number, 0, _mean_of([trace.start[live]]), None, None, None])
         for e, epoch in enumerate(trace.epochs):
             changed = trace.changed[live, e - 1] if e else np.zeros(0)
             means = (
@@ -282,16 +331,17 @@ def _step_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
     return Table(["layer", "epoch", "fixed", "settled", "own", "changed"], rows)
 
 
-def _map_table(traces: Sequence[Trace], rule: ConvergenceRule) -> Table:
-    """Every measured map; those without an epoch are dead at the last one."""
+def _map_table(traces: Sequence[Trace]) -> Table:
+    """Every measured map; without a start: dead at the last epoch; without an epoch: not left."""
     rows: list[list[Any]] = []
     for trace in traces:
         settled = np.full(len(trace.maps), np.nan)
-        settled[trace.live] = rule.epochs(trace)
-        for number, epoch in zip(trace.maps.tolist(), settled.tolist(), strict=True):
+        settled[trace.left] = CHOSEN.epochs(trace)
+        columns = trace.maps.tolist(), trace.start.tolist(), settled.tolist()
+        for number, start, epoch in zip(*columns, strict=True):
             known = [None, None] if np.isnan(epoch) else [int(epoch), epoch < trace.epochs[-1]]
-            rows.append([trace.number, number, *known])
-    return Table(["layer", "map", "settled", "before_end"], rows)
+            rows.append([trace.number, number, None if np.isnan(start) else start, *known])
+    return Table(["layer", "map", "start", "settled", "before_end"], rows)
 
 
 def _arrays(trace: Trace) -> dict[str, np.ndarray]:

@@ -70,7 +70,7 @@ IN_UNITS = "distance in mean distances to other images"
 
 def run(cfg: Invariance, paths: Paths) -> Measurement:
     """Fig. 5 for one net on the validation images, or on a seeded sample of them."""
-    inputs = Inputs.of_stage(cfg, paths, SPLIT)
+    inputs = Inputs.of_stage(cfg, paths, SPLIT, dealt=True)
     layers = chosen_layers(inputs.net, cfg)
     rows, modules = chosen_rows(inputs, cfg), list(layers.values())
     fine = sweeps(inputs.net.input_px, whole_pixels(inputs, np.zeros(1, np.int64)).shape[-1])
@@ -114,6 +114,7 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
         "margin_px": inputs.view.start * REFERENCE_PX / inputs.net.input_px,
         "images_known": int((inputs.outputs(inputs.rows) >= 0).sum()),
         "adopted": inputs.adopted,
+        "dealt": not cfg.ids,
         "examples_named": bool(cfg.ids),
         "examples_unsure": unsure,
         "views": marks,

@@ -76,7 +76,7 @@ MEANS = {
 
 def run(cfg: Occlusion, paths: Paths) -> Measurement:
     """Fig. 7 for one net: a few validation images to draw, more of them measured."""
-    inputs = Inputs.of_stage(cfg, paths, SPLIT)
+    inputs = Inputs.of_stage(cfg, paths, SPLIT, dealt=True)
     px = inputs.net.input_px
     rows, outputs, less_sure = choose_images(cfg, inputs)
     drawn = len(cfg.ids) or min(cfg.images, len(rows))
@@ -99,6 +99,7 @@ def run(cfg: Occlusion, paths: Paths) -> Measurement:
         "layer": cfg.layer,
         "drawn": drawn,
         "named": bool(cfg.ids),
+        "dealt": not cfg.ids,
         "sure": SURE,
         "less_sure": less_sure,
         "unknown_class": int((inputs.outputs(rows) < 0).sum()),

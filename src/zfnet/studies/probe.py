@@ -54,8 +54,8 @@ STAGE = "probe"
 def run(cfg: Probe, paths: Paths) -> Measurement:
     """Table 7 on every target that is run; facts["targets"]: what was done on each.
 
-    Estimates <target>_svm_<layer>, _softmax_, _gain_, _rise, _trend, _trend_untrained; tables
-    <target>_table7 and <target>_sensitivity.
+    Estimates <target>_svm_<layer>, _softmax_, _gain_, _rise, _rise_upper, _trend,
+    _trend_untrained; tables <target>_table7 and <target>_sensitivity.
     """
     names = [name for name, each in cfg.targets.items() if each.run and each.protocol == PER_CLASS]
     if not names:
@@ -220,9 +220,10 @@ class Probed:
         )
         return (trained - untrained).estimate("trained net less the same net untrained", "points")
 
-    def rise(self) -> Estimate:
-        """The SVM's accuracy at the last layer less that at the first, of the trained net."""
-        first, *_, last = self.layers(SVM)
+    def rise(self, place: int = 0) -> Estimate:
+        """The SVM's accuracy at the last layer less that at the one at `place`, trained net."""
+        layers = self.layers(SVM)
+        first, last = layers[place], layers[-1]
         gap = self.accuracies[TRAINED, SVM, last] - self.accuracies[TRAINED, SVM, first]
         return gap.estimate(f"linear SVM on layer {last} less layer {first}", "points")
 
@@ -254,6 +255,7 @@ class Probed:
         if len(layers) > 1:
             found[f"{name}_rise"] = self.rise()
         if len(layers) > 2:
+            found[f"{name}_rise_upper"] = self.rise(1)  # beyond the first layer
             found[f"{name}_trend"] = self.trend(TRAINED)
         if self.control:
             found |= {f"{name}_gain_{layer}": self.gain(SVM, layer) for layer in layers}

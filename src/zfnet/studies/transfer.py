@@ -32,7 +32,7 @@ from zfnet.methods.linear import Softmax, fit_best
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.accuracy import Accuracy, accuracies
-from zfnet.stats.estimate import AT_CHANCE, Estimate
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate
 from zfnet.stats.folds import Fold, draw_folds, without
 from zfnet.stats.paired import cells
 from zfnet.studies.feature_store import TRAINED, UNTRAINED, FeatureStore
@@ -46,6 +46,14 @@ if TYPE_CHECKING:
 VOC = "voc"  # the protocol of Table 6
 PRETRAINED, SCRATCH = "pretrained", "scratch"
 METHODS = (PRETRAINED, SCRATCH, UNTRAINED)
+# Of a net from scratch that gets more than UNFIT of its few training images wrong, though its loss
+# has come to rest: it says how it was trained, not what so few images can teach.
+UNFITTED, UNFIT = "did not fit its training images", 0.1
+FAULTS = {
+    AT_CHANCE: "ended at chance",
+    STILL_LEARNING: "were still learning",
+    UNFITTED: f"get more than {100 * UNFIT:.0f} % of their training images wrong",
+}
 RECIPE = ("batch_size", "lr", "init", "dropout", "normalise")  # of the nets from scratch
 
 
@@ -84,20 +92,29 @@ class MethodAnswers:
     """One method with one number of training images a class: its answers, fold by fold.
 
     predicted: labels (n,) of the fold's test images; constants: C. Of nets from scratch:
-    train_errors, the share of training images that each gets wrong, and guessing, whether its
-    training loss never left that of guessing.
+    train_errors, the share of training images that each gets wrong, and faults, why it is no
+    evidence of what so few images can teach (AT_CHANCE, STILL_LEARNING, UNFITTED), "" if it is.
     """
 
     predicted: list[np.ndarray] = field(default_factory=list)
     constants: list[float] = field(default_factory=list)
     train_errors: list[float] = field(default_factory=list)
-    guessing: list[bool] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def invalid(self) -> str:
+        """The gravest fault of the nets from scratch; "" for none."""
+        return next((each for each in FAULTS if each in self.faults), "")
 
     @property
     def failed(self) -> str:
-        """How many of the nets from scratch ended at chance, in words; "" for none."""
-        count, nets = sum(self.guessing), len(self.guessing)
-        return f"{count} of {nets} nets from scratch ended at chance" if count else ""
+        """How many of the nets from scratch had which fault, in words; "" for none."""
+        counts = {words: self.faults.count(each) for each, words in FAULTS.items()}
+        return ", ".join(
+            f"{count} of {len(self.faults)} nets from scratch {words}"
+            for words, count in counts.items()
+            if count
+        )
 
 
 Method = tuple[str, int]  # and training images a class
@@ -151,9 +168,9 @@ class PerClass:
         return self._estimate(both[first] - both[second], note, "points", first, second)
 
     def _estimate(self, own: Accuracy, note: str, unit: str, *methods: Method) -> Estimate:
-        failed = next(filter(None, (self.answers[each].failed for each in methods)), "")
-        notes = "; ".join(filter(None, [note, failed]))
-        return own.estimate(notes, unit, AT_CHANCE if failed else "")
+        bad = next((one for each in methods if (one := self.answers[each]).invalid), None)
+        notes = "; ".join(filter(None, [note, bad.failed if bad else ""]))
+        return own.estimate(notes, unit, bad.invalid if bad else "")
 
     @cached_property
     def few(self) -> Estimate | None:
@@ -165,8 +182,8 @@ class PerClass:
         most = max((size for method, size in self.answers if method == SCRATCH), default=None)
         if most is None:
             return None
-        failed = self.answers[SCRATCH, most].failed
-        invalid, unit = AT_CHANCE if failed else "", "images a class"
+        scratch, unit = self.answers[SCRATCH, most], "images a class"
+        failed, invalid = scratch.failed, scratch.invalid
         note = "; ".join(filter(None, [f"against {most} a class from scratch", failed]))
         for size in sorted(size for method, size in self.answers if method == PRETRAINED):
             gap = self.difference((PRETRAINED, size), (SCRATCH, most))
@@ -319,5 +336,6 @@ class ScratchPredictions:
                 )
             each.predicted.append(predicted[used])
             each.train_errors.append(error)
-            each.guessing.append(bool(record["at_chance"]))
+            faults = (record["at_chance"], record["still_learning"], error > UNFIT)
+            each.faults.append(next((f for f, yes in zip(FAULTS, faults, strict=True) if yes), ""))
         return found

@@ -19,6 +19,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from zfnet.data.datasets import EpochSampler, TrainingViews
 from zfnet.data.store import Prepared
+from zfnet.machine import TERMINATED
 from zfnet.models.net import Net
 from zfnet.training.build import build
 from zfnet.training.callbacks import Logbook, SigtermStops, WholeCheckpoints
@@ -26,7 +27,7 @@ from zfnet.training.history import say
 from zfnet.training.job import Job
 from zfnet.training.loader import Loader, reading_threads
 from zfnet.training.module import Classifier
-from zfnet.training.processes import TERMINATED, Live, Place, use_threads
+from zfnet.training.processes import Live, Place, use_threads
 
 
 def fit(

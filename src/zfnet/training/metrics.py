@@ -1,6 +1,7 @@
 """What a training writes into metrics/train_<net>.json: error rates, and facts of how it was done.
 
-An entry is an estimate, but for `status` and `source`, whose values are words. Needs no torch.
+An entry is an estimate, but for `status`, `source` and what `zfnet.pipeline.origin` says, whose
+values are words. Needs no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zfnet.data.store import Prepared
-from zfnet.stats.estimate import AT_CHANCE, TRAININGS, Estimate, to_dict
+from zfnet.pipeline.origin import origin
+from zfnet.stats.chance import at_chance, still_learning
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, TRAININGS, Estimate, to_dict
 from zfnet.stats.intervals import student, wilson
 from zfnet.training.history import Row
 
@@ -38,7 +41,7 @@ def entries(metrics: Mapping[str, Estimate | str]) -> Entries:
 
 
 def facts(prepared: Prepared, net: Net) -> Metrics:
-    """What of a net and its data a claim may require."""
+    """What of a net and its data a claim may require, and on what it was computed just now."""
     return {
         "parameters": Estimate(sum(p.numel() for p in net.model.parameters())),
         "classes": Estimate(len(prepared.classes)),
@@ -46,6 +49,7 @@ def facts(prepared: Prepared, net: Net) -> Metrics:
         "input_px": Estimate(net.input_px, unit="px"),
         "trainings": Estimate(1),
         "source": prepared.meta.source,
+        **origin(on_gpu=next(net.model.parameters()).is_cuda),
     }
 
 
@@ -90,6 +94,14 @@ def of_history(rows: Sequence[Row], images: int) -> Metrics:
     }
 
 
+def status_of(rows: Sequence[Row], classes: int) -> str:
+    """How a training with such a history ended: TRAINED, STILL_LEARNING or AT_CHANCE."""
+    losses, rates = ([row[name] for row in rows] for name in ("train_loss", "lr"))
+    if at_chance(losses[-1], classes):
+        return AT_CHANCE
+    return STILL_LEARNING if still_learning(losses, rates, classes) else TRAINED
+
+
 def error(wrong: int, n: int, note: str) -> Estimate:
     """Return an error rate (%) with its 95 % Wilson interval over images."""
     low, high = wilson(wrong, n)
@@ -109,19 +121,21 @@ def no_evidence(metrics: Metrics) -> Metrics:
 def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
     """The entries of a net that was trained several times: those of its first seed, and means.
 
-    A mean's interval is Student's over the trainings. The net is at chance if any of them is.
+    A mean's interval is Student's over the trainings. Those that stayed at chance are a failure to
+    train, no nets: they are left out where others learned, and `status` names them. The net is
+    still learning if any of them is.
     """
-    n = len(every)
-    stuck = [
-        str(seed)
-        for each, seed in zip(every, seeds, strict=True)
-        if each["status"]["value"] == AT_CHANCE
-    ]
+    status_of = {
+        seed: str(each["status"]["value"]) for each, seed in zip(every, seeds, strict=True)
+    }
+    learned = [each for each in every if each["status"]["value"] != AT_CHANCE]
+    used = learned or list(every)
+    n = len(used)
     means: Metrics = {"trainings": Estimate(n)}
     for key in RATES:
-        if not all(key in each for each in every):
+        if not all(key in each for each in used):
             continue
-        values = [each[key]["value"] for each in every]
+        values = [each[key]["value"] for each in used]
         means[f"{key}_over_seeds"] = Estimate(
             statistics.fmean(values),
             *student(values, limits=(0.0, 100.0)),
@@ -130,10 +144,17 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
             note="mean over trainings that differ in the seed; interval over them (Student)",
             trainings=n,
             covers=(TRAININGS,),
-            invalid=AT_CHANCE if stuck else "",
+            invalid="" if learned else AT_CHANCE,
         )
-    status = dict(every[0]["status"])
-    if stuck:
-        note = f"the trainings of seed {', '.join(stuck)} of {n}"
-        status |= {"value": AT_CHANCE, "note": note}
-    return {**every[0], **entries(means), "status": status}
+    worst = next((s for s in (STILL_LEARNING, AT_CHANCE) if s in status_of.values()), TRAINED)
+    if worst == AT_CHANCE and learned:
+        worst = TRAINED
+    status = {**every[0]["status"], "value": worst}
+    named = [
+        f"{state}: seed {', '.join(str(s) for s, own in status_of.items() if own == state)}"
+        for state in (STILL_LEARNING, AT_CHANCE)
+        if state in status_of.values()
+    ]
+    if named:
+        status["note"] = f"of {len(every)} trainings {'; '.join(named)}"
+    return {**used[0], **entries(means), "status": status}

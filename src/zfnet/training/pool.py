@@ -33,8 +33,7 @@ def jobs_of(first: Job, seeds: int, code: str) -> list[Job]:
     jobs = []
     for seed in range(first.seed, first.seed + seeds):
         label = f"{first.net}, seed {seed}: " if seeds > 1 else f"{first.net}: "
-        snapshots = first.snapshots and seed == first.seed
-        job = replace(first, seed=seed, snapshots=snapshots, label=label if crowd else "")
+        job = replace(first, seed=seed, label=label if crowd else "")
         jobs.append(run.keyed(job, code))
     return jobs
 
@@ -122,16 +121,21 @@ def collect(jobs: list[Job], paths: Any) -> None:
                     "run again"
                 )
         metrics, whole = read_json(first.done / "metrics.json"), first.done / "final"
+        epochs = first.done / "epochs"
         if len(jobs) > 1:
             seeds = [job.seed for job in jobs]
-            whole = first.folder.path / "final"  # goes with the folder
+            # these go with the folder
+            whole, epochs = first.folder.path / "final", first.folder.path / "epochs"
             publish_folder(first.done / "final", whole)
+            publish_folder(first.done / "epochs", epochs)
             for job in jobs[1:]:
                 publish_folder(job.done / "final", whole / f"seed_{job.seed}")
+                if job.snapshots:
+                    publish_folder(job.done / "epochs", epochs / f"seed_{job.seed}")
             write_json(whole / "seeds.json", {"seeds": seeds})
             metrics = over_seeds([read_json(job.done / "metrics.json") for job in jobs], seeds)
         write_json(paths.metrics, metrics)
-        publish_folder(first.done / "epochs", paths.epochs)
+        publish_folder(epochs, paths.epochs)
         publish_folder(whole, paths.final)
         for job in jobs:
             (job.done / "timing.json").unlink()  # first: nobody takes what is left for finished

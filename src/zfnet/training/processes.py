@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfnet.errors import UserError
 from zfnet.files import read_json
-from zfnet.machine import cores
+from zfnet.machine import TERMINATED, cores
 from zfnet.training.job import Job, write_jobs
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ WORKER = "zfnet.training.worker"  # computes nothing itself, so it is no part of
 RANK, SHARE = "rank", "share"  # the worker's two tasks
 AT_MOST = 4  # trainings at the same time; each holds about 1.5 GB at the sizes meant for a CPU
 POLL_SECONDS = 0.5
-LOOK_SECONDS = 1.0
-TERMINATED = 143  # 128 + SIGTERM, the shell's custom
 
 
 # ------------------------------------------------------------------ several processes, one training
@@ -218,14 +216,3 @@ def stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def end_with(parent: int) -> None:
-    """Have this process leave, at any moment, when its parent, of that number, is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
-        os._exit(TERMINATED)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -22,7 +22,6 @@ from zfnet.files import publish_folder, write_json
 from zfnet.machine import pick_device
 from zfnet.models.checkpoint import save_net
 from zfnet.models.net import Net
-from zfnet.stats.chance import at_chance
 from zfnet.stats.estimate import AT_CHANCE
 from zfnet.training import metrics, processes
 from zfnet.training.evaluate import predict, predict_training, save_predictions
@@ -114,12 +113,11 @@ def finish(
     """Evaluate a net whose last epoch is done and write its results; return the timing."""
     net.provenance = provenance(job, prepared)
     rows = book.rows
-    guesses = at_chance(rows[-1]["train_loss"], len(net.classes))
-    if guesses:
-        say(f"WARNING: {job.net} ended at chance; metrics record it as status '{AT_CHANCE}'")
+    status = metrics.status_of(rows, len(net.classes))
+    if status != metrics.TRAINED:
+        say(f"WARNING: {job.net} ended {status}; metrics record it as its status")
     numbers = metrics.of_history(rows, prepared.meta.splits["train"])
     epochs = list(range(1, len(rows) + 1)) if job.snapshots else []
-    status = AT_CHANCE if guesses else metrics.TRAINED
     evaluated = evaluate(job, prepared, net, device, epochs, numbers, status)
     rates = [time["images_per_second"] for time in book.times]
     return {

@@ -42,18 +42,18 @@ from zfnet.data.datasets import EpochSampler, TrainingViews
 from zfnet.data.store import Prepared, PreparedSplit
 from zfnet.errors import UserError
 from zfnet.files import publish_folder, read_json, write_json
-from zfnet.machine import pick_device
+from zfnet.machine import end_with, pick_device
 from zfnet.models.checkpoint import FOREIGN, draw_anew, load_net
 from zfnet.models.convnet import ConvNet, conv_weights
 from zfnet.models.net import STANDARDISE, Net, Normalise
 from zfnet.pipeline.closure import closure_hash
 from zfnet.progress import progress
-from zfnet.stats.chance import at_chance
+from zfnet.stats.chance import at_chance, still_learning
 from zfnet.stats.folds import Fold, draw_folds
 from zfnet.training.evaluate import classify, save_predictions
 from zfnet.training.history import say
 from zfnet.training.loader import Loader, reading_threads
-from zfnet.training.processes import at_once, end_with, use_threads
+from zfnet.training.processes import at_once, use_threads
 from zfnet.training.recipe import learning_rate
 from zfnet.training.renorm import rescale_filters
 from zfnet.training.step import (
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 STAGE = "scratch"
 PER_CLASS = "per_class"  # the protocol of Tables 4 and 5; PASCAL has no such net in the paper
+BLOCKS = 20  # of steps, whose mean losses tell whether a net is still learning
 OWN_CHOICES = ("batch_size", "lr", "init", "dropout", "normalise")  # of study.scratch, if not null
 Recipe = dict[str, Any]  # a training section, whose `epochs` are steps, and `normalise`
 
@@ -246,7 +247,8 @@ def do(
     classes = [entry.name for entry in prepared.classes]
     net = first_net(load_net(studied), split, rows, classes, recipe, draft.seed).to(device)
     net.model.to(memory_format=memory_format_of(recipe))
-    loss = fit(net, split, rows, recipe, draft.seed, device, head)
+    losses = fit(net, split, rows, recipe, draft.seed, device, head)
+    loss = float(losses[-math.ceil(len(rows) / min(recipe["batch_size"], len(rows))) :].mean())
     seconds = time.perf_counter() - started
     predicted, again = (
         classify(net, split, each, device, ("centre",))["centre_top"][:, 0].astype(np.int64)
@@ -254,6 +256,7 @@ def do(
     )
     wrong = again != split.labels[rows]
     guessing = at_chance(loss, len(classes))
+    learning = not guessing and not_done(losses, recipe, len(classes))
     record = {
         "file": f"{draft.target.name}/{draft.finished.name}",
         "fold": draft.number,
@@ -265,6 +268,7 @@ def do(
         "train_loss": float(f"{loss:.6g}"),
         "train_error": float(f"{wrong.mean():.6g}"),
         "at_chance": guessing,
+        "still_learning": learning,
     }
     write_json(draft.record, record)
     arrays = {
@@ -286,6 +290,11 @@ def do(
         say(
             f"WARNING: {head}: this net ended at chance; scratch.json records it. Try a larger "
             f"study.scratch.steps, or another {other}"
+        )
+    if learning:
+        say(
+            f"WARNING: {head}: this net was still learning when its steps were over, and is "
+            "compared with nothing; scratch.json records it. Try a larger study.scratch.steps"
         )
     return {"file": record["file"], "seconds": round(seconds, 2)}
 
@@ -339,8 +348,8 @@ def fit(
     seed: int,
     device: torch.device,
     head: str,
-) -> float:
-    """Train `net` on the images `rows`; return the mean loss (nat) of its last pass over them.
+) -> np.ndarray:
+    """Train `net` on the images `rows`; return the loss (nat) of every step, float64.
 
     One step is that of the train stage: cross-entropy, SGD, then the filter rule. Raises UserError
     if the loss is no longer a number.
@@ -373,8 +382,18 @@ def fit(
                 f"a net from scratch diverged by step {step + 1}: the loss is no longer a number "
                 f"at learning rate {recipe['lr']:g}; lower study.scratch.lr"
             )
-    last = math.ceil(len(rows) / min(recipe["batch_size"], len(rows)))
-    return float(torch.stack(losses[-last:]).double().mean())
+    return torch.stack(losses).double().cpu().numpy()
+
+
+def not_done(losses: np.ndarray, recipe: Recipe, classes: int) -> bool:
+    """Whether a net was still learning (zfnet.stats.chance), by the losses of its steps.
+
+    They are taken as the means of BLOCKS blocks, each at the rate of its first step.
+    """
+    blocks = np.array_split(np.arange(len(losses)), min(BLOCKS, len(losses)))
+    means = [float(losses[block].mean()) for block in blocks]
+    rates = [learning_rate(recipe, int(block[0]) + 1, ()) for block in blocks]
+    return still_learning(means, rates, classes)
 
 
 def batches(

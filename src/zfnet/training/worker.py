@@ -15,9 +15,10 @@ from typing import Any
 
 from zfnet.errors import UserError
 from zfnet.files import write_json
+from zfnet.machine import TERMINATED, end_with
 from zfnet.training.job import read_jobs
 from zfnet.training.pool import finish_free
-from zfnet.training.processes import RANK, TERMINATED, end_with, stopped_by_sigterm
+from zfnet.training.processes import RANK, stopped_by_sigterm
 from zfnet.training.run import train
 
 

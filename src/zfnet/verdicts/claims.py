@@ -72,6 +72,7 @@ class Need(Section):
     """What a run must have before it says something about the paper: at least or at most so much.
 
     `what`: words for the number `key` of `study`; without those it is one of NEEDS, by its name.
+    `everywhere`: on rendered images too, where other needs are listed and keep nothing from a word.
     """
 
     least: float | None = None
@@ -80,6 +81,7 @@ class Need(Section):
     what: Words | None = None
     study: Words | None = None
     key: Words | None = None
+    everywhere: bool = False
 
     @model_validator(mode="after")
     def _one_bound(self) -> Need:

@@ -17,7 +17,7 @@ from zfnet.files import read_json
 from zfnet.pipeline.registry import CONFIG_FILE
 from zfnet.pipeline.studies import STUDIES
 from zfnet.results import read_metrics
-from zfnet.stats.estimate import AT_CHANCE, LESS, Estimate
+from zfnet.stats.estimate import AT_CHANCE, LESS, STILL_LEARNING, Estimate
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Number
 
@@ -48,6 +48,11 @@ class Run:
     def rendered(self) -> bool:
         """Whether its images were drawn by this program."""
         return self.source in RENDERED
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the net under study was trained elsewhere."""
+        return self.fact("status") == ADOPTED
 
     def fact(self, name: str, net: str = MAIN_NET) -> Any:
         """What is known of a net; None for what is not."""
@@ -93,7 +98,9 @@ def untrained(nets: Sequence[str], run: Run) -> str:
         if status == ADOPTED and nets:
             return f"{net} was adopted: its training is not known here."
         # A row that was left out has no numbers, which says enough.
-        if status not in (TRAINED, ADOPTED) and (status != LEFT_OUT or net == MAIN_NET):
+        if status not in (TRAINED, STILL_LEARNING, ADOPTED) and (
+            status != LEFT_OUT or net == MAIN_NET
+        ):
             file = f"metrics/{TRAINING}{net}.json"
             return f"{file} does not say how {net}'s training ended: run the stage train@{net}."
     return ""
@@ -126,7 +133,7 @@ def find(number: Number, run: Run) -> Part:
     for key in number.keys:
         over = study.get(f"{key}{SEEDS}")
         measured = over if over is not None and over.low is not None else study.get(key)
-        fault, invalid = _fault(measured), bool(measured and measured.invalid)
+        fault, invalid = _fault(measured), bool(measured and measured.invalid == AT_CHANCE)
         if measured is not None and not fault:
             why = worst.why if worst.invalid else ""
             one = Part(number, key, rules.shifted(measured, number.less), why, worst.lacking)
@@ -152,8 +159,6 @@ def _fault(measured: Estimate | None) -> str:
         return f"has no {KEYS} in this run"
     if measured.invalid == AT_CHANCE:
         return f"has {KEYS} of a net that {FAILED}"
-    if measured.invalid:
-        return f"has {KEYS}, no evidence: {measured.invalid}"
     if measured.value != measured.value:
         return f"could not give {KEYS}" + (f": {measured.note}" if measured.note else "")
     return ""

@@ -20,7 +20,7 @@ from zfnet.stats.intervals import holm
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Claims, read_claims
 from zfnet.verdicts.evidence import SEEDS, Run, gather, whys
-from zfnet.verdicts.verdict import OUT_OF_SCALE, UNDECIDED, WORDS, Verdict, judge_claim
+from zfnet.verdicts.verdict import UNDECIDED, UNJUDGED, WORDS, Verdict, judge_claim
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def judge_all(claims: Claims, run: Run) -> Judgement:
     alone = {
         name: one.outcome.p
         for name, one in verdicts.items()
-        if one.outcome and one.word != OUT_OF_SCALE
+        if one.outcome and one.word not in UNJUDGED
     }
     for (name, p), p_holm in zip(alone.items(), holm(list(alone.values())), strict=True):
         one = verdicts[name]

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from zfnet.paper import Words
 from zfnet.pipeline.options import Section
 from zfnet.stats.estimate import LESS, MINUS, TRAININGS, Estimate
+from zfnet.stats.intervals import critical
 
 LEVEL = 0.05
 NARROW = 0.0499  # p of an interval without width that excludes a bound: below LEVEL, no more said
@@ -147,6 +148,8 @@ def check(measured: Estimate, region: tuple[float, float], name: str = "") -> Ch
     side = FOR if region[0] < value < region[1] else AGAINST
     if not math.isfinite(value):
         return Check(name, measured, side, why="it has no value")
+    if measured.invalid:
+        return Check(name, measured, side, why=measured.invalid)
     if low is None or high is None:
         return Check(name, measured, side, why="it has no interval")
     if not low <= value <= high:
@@ -171,13 +174,6 @@ def _bound(distance: float, half: float, freedom: float) -> tuple[float, float, 
         return NARROW, distance, half
     t = distance / half * critical(LEVEL, freedom)
     return 2 * float(stdtr(freedom, -t)), distance, half
-
-
-def critical(level: float, freedom: float) -> float:
-    """Student's two-sided critical value; the normal one for infinite degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - level / 2))
 
 
 @dataclass(frozen=True)

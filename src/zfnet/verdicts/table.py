@@ -11,12 +11,25 @@ from typing import Any
 
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.estimate import text as in_words
-from zfnet.verdicts.verdict import NOT_MEASURED, OUT_OF_SCALE, UNDECIDED, WORDS
+from zfnet.verdicts.verdict import (
+    DECIDED_AGAINST,
+    DECIDED_FOR,
+    NOT_MEASURED,
+    UNDECIDED,
+    UNJUDGED,
+    WORDS,
+)
 
 WIDTH = 120  # of output that is no terminal
 NARROWEST = 40
-COLUMN = 16  # of the verdicts
-COLOURS = dict(zip(WORDS, ("32", "31", "32", "31", "33", "2", "2"), strict=True))
+COLUMN = 20  # of the verdicts
+GREEN, RED, YELLOW, FAINT = "32", "31", "33", "2"
+COLOURS = {
+    **dict.fromkeys(WORDS, FAINT),
+    **dict.fromkeys(DECIDED_FOR, GREEN),
+    **dict.fromkeys(DECIDED_AGAINST, RED),
+    UNDECIDED: YELLOW,
+}
 
 
 def width() -> int:
@@ -60,7 +73,7 @@ def _said(name: str, claim: Mapping[str, Any]) -> list[str]:
         return [f"{name}: {claim['reason']}", claim["claim"]]
     number = Estimate(claim["value"], claim["low"], claim["high"], unit=claim["unit"])
     which = f" ({claim['deciding']}, deciding of {claim['of']})" if claim["deciding"] else ""
-    open_ = claim["verdict"] in (UNDECIDED, OUT_OF_SCALE)
+    open_ = claim["verdict"] in (UNDECIDED, *UNJUDGED)
     told = [claim["reason"], claim["more"]] if open_ else []
     told += [f"Not counted: {claim['missing']}."] if claim["missing"] else []
     told = [" ".join(filter(None, [*told, claim["caveat"]]))]
@@ -75,15 +88,13 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
             f"{document['family']} claims were judged; Holm's correction keeps the chance of even "
             "one wrong decision among them at 5 %. Brackets are 95 % intervals, uncorrected."
         )
-    single = sum(each["p_holm"] is not None and each["trainings"] == 1 for each in claims)
-    if single:
-        found.append(f"{single} of them rest on one training of each net and cover no others.")
     if any(each["seen_seeds"] for each in claims):
+        trained = [seed for each in claims for seed in each["seeds"]]
         known = [k for s in document["seen"] if s["experiment"] == run["experiment"]
                  for k in s["seeds"]]  # fmt: skip
         found.append(
             "* numbers of this very seed were known when the rules were written or last edited; "
-            f"run another seed (set: [seed={max([run['seed'], *known]) + 1}])."
+            f"run another seed (set: [seed={max(known + trained) + 1}])."
         )
     if run["rendered"]:
         found.append("Rendered images prove nothing about photographs.")

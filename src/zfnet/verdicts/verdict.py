@@ -9,15 +9,37 @@ from itertools import groupby
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.stats.estimate import TRAININGS
+from zfnet.stats.estimate import STILL_LEARNING, TRAININGS
 from zfnet.verdicts.claims import Claim, Claims, Need, amount
 from zfnet.verdicts.evidence import Part, Run, find, untrained, whys
-from zfnet.verdicts.rules import FOR, LEVEL, MOST_TIMES, UNITS, Outcome, decide, decided, needed
+from zfnet.verdicts.rules import (
+    AGAINST,
+    FOR,
+    LEVEL,
+    MOST_TIMES,
+    UNITS,
+    Outcome,
+    decide,
+    decided,
+    needed,
+)
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 HOLDS, FAILS = "holds here", "fails here"
+IN_NET = {FOR: "holds in this net", AGAINST: "fails in this net"}  # of one that was adopted
 UNDECIDED, OUT_OF_SCALE, NOT_MEASURED = "undecided", "out of scale", "not measured"
-WORDS = (REPRODUCED, CONTRADICTED, HOLDS, FAILS, UNDECIDED, OUT_OF_SCALE, NOT_MEASURED)
+FEW = {1: "one training", 2: "two trainings"}  # in place of a verdict
+ENOUGH = 3  # trainings, or adopted nets, over which a claim about nets is judged
+WORDS = (
+    REPRODUCED, CONTRADICTED, HOLDS, FAILS, *IN_NET.values(), UNDECIDED, *FEW.values(),
+    OUT_OF_SCALE, NOT_MEASURED,
+)  # fmt: skip
+DECIDED_FOR, DECIDED_AGAINST = (
+    (REPRODUCED, HOLDS, IN_NET[FOR]),
+    (CONTRADICTED, FAILS, IN_NET[AGAINST]),
+)
+UNJUDGED = {OUT_OF_SCALE, *FEW.values()}  # measured, and no part of what is corrected for
+LEARN = " Longer training would help: training.epochs."
 
 
 @dataclass(frozen=True)
@@ -26,8 +48,8 @@ class Verdict:
 
     `alone`: the word before the correction. `outcome`: None where nothing was measured, `why` then
     says why. `needs`: each as "need" and what there is of it "here", in words, whether it is "met",
-    and "why" it is needed. After the correction, where the claim was judged: `p_holm`, and the
-    `level` that the claim's own p had to stay below.
+    whether it "keeps" the claim from being judged, and "why" it is needed. After the correction,
+    where the claim was judged: `p_holm`, and the `level` that the claim's own p had to stay below.
     """
 
     id: str
@@ -53,8 +75,13 @@ class Verdict:
             return self.why
         outcome, check = self.outcome, self.outcome.deciding
         if self.word == OUT_OF_SCALE:
-            unmet = [f"{n['need']} (here {n['here']})" for n in self.needs if not n["met"]]
+            unmet = [f"{n['need']} (here {n['here']})" for n in self.needs if n["keeps"]]
             return f"Not judged: the claim needs {', '.join(unmet)}."
+        if self.word in FEW.values():
+            return (
+                f"Not judged: a claim about nets needs {ENOUGH} trainings (scale.seeds={ENOUGH}); "
+                "the interval says nothing of another one."
+            )
         said = f"Asked {self.claim.rule.asked}"
         if self.deciding:
             inside = sum(each.side == FOR for each in outcome.checks)
@@ -62,7 +89,8 @@ class Verdict:
         if outcome.lost and outcome.side == FOR:
             return f"{said}: undecided, as {outcome.lost} of {outcome.tests} numbers are missing."
         if check.why:
-            return f"{said}: {check.why}, so it decides nothing."
+            longer = LEARN if check.why == STILL_LEARNING else ""
+            return f"{said}: undecided, as the number is no evidence: {check.why}.{longer}"
         corrected = _p(self.p_holm or 0.0).removeprefix("= ")
         end = f"p {_p(outcome.p)}; corrected for {family} claims, {corrected}"
         if self.word == UNDECIDED and self.alone != UNDECIDED:
@@ -83,7 +111,7 @@ class Verdict:
         if check.half == 0 and check.distance > 0:
             return "The interval has no width, so it does not tell how many more would decide."
         covers, units = check.measured.covers, self.claim.units
-        if covers == (TRAININGS,):
+        if n == check.measured.trainings and TRAININGS in covers:
             units = "trainings"
         elif TRAININGS in covers or not covers:
             units += " and trainings"
@@ -128,7 +156,7 @@ def judge_claim(name: str, claims: Claims, run: Run) -> Verdict:
     needs = tuple(
         _asked(key, need, claim, outcome.trainings, run) for key, need in claims.needs(claim)
     )
-    word = _word(claim, outcome, run, all(each["met"] for each in needs))
+    word = _word(outcome, run, any(each["keeps"] for each in needs))
     parts = (*(part for chain in chains for part in chain), *missing)
     return Verdict(name, claim, word, word, parts, outcome, needs)
 
@@ -174,14 +202,21 @@ def _asked(name: str, need: Need, claim: Claim, trainings: int, run: Run) -> dic
         known = [run.fact(name, net) for net in nets]
         here = None if None in known else min(known)
     told = {"need": need.text(name), "here": "not known" if here is None else amount(here)}
-    return {**told, "met": here is not None and need.met(here), "why": need.why}
+    met = here is not None and need.met(here)
+    counts = need.everywhere or claim.rule.kind == "absolute" or not run.rendered
+    return {**told, "met": met, "keeps": counts and not met, "why": need.why}
 
 
-def _word(claim: Claim, outcome: Outcome, run: Run, met: bool) -> str:
-    if not met and (claim.rule.kind == "absolute" or not run.rendered):
+def _word(outcome: Outcome, run: Run, kept: bool) -> str:
+    if kept:
         return OUT_OF_SCALE
+    few = outcome.trainings < ENOUGH
+    if few and not run.adopted:
+        return FEW[outcome.trainings]
     if not decided(outcome.p):
         return UNDECIDED
+    if few:
+        return IN_NET[outcome.side]
     if run.rendered:
         return HOLDS if outcome.side == FOR else FAILS
     return REPRODUCED if outcome.side == FOR else CONTRADICTED

@@ -55,7 +55,7 @@ def compared(
 def reading(estimate: Estimate, printed: float | None) -> str:
     """What the interval of a difference says beside the paper's difference, in a few words."""
     if estimate.invalid:
-        return f"no evidence: a net stayed {estimate.invalid}"
+        return f"no evidence: a net was {estimate.invalid}"
     if estimate.low is None or estimate.high is None:
         return "no image tells the two apart"
     if estimate.low <= 0 <= estimate.high:
@@ -75,9 +75,11 @@ def widest(record: Mapping[str, Any]) -> Estimate:
 
 
 def remark(nets: Mapping[str, Any], net: str) -> str:
-    """What a reader must know of a net, from the facts of all: adopted, or at chance how often."""
+    """What to know of a net, from the facts of all: adopted, at chance or still learning."""
     if net not in nets:
         return f"not trained here: nets.{net}.seeds=1"
-    stuck, of = len(nets[net]["at_chance"]), len(nets[net]["seeds"])
-    chance = f"stayed at chance{f' in {stuck} of {of} trainings' * (of > 1)}" if stuck else ""
-    return "; ".join(filter(None, ["adopted, not trained here" * nets[net]["adopted"], chance]))
+    of, said = len(nets[net]["seeds"]), ["adopted, not trained here"] * nets[net]["adopted"]
+    for key, words in (("at_chance", "stayed at chance"), ("still_learning", "still learning")):
+        if count := len(nets[net][key]):
+            said.append(words + f" in {count} of {of} trainings" * (of > 1))
+    return "; ".join(said)

@@ -1,0 +1,44 @@
+"""What a number depends on beside data and seed: processor, versions, commit. Needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+
+from zfnet.pipeline.closure import source_folder
+from zfnet.pipeline.timing import host
+
+KEYS = ("processor", "versions", "commit")
+PACKAGES = ("python", "torch", "zfnet")
+CODE = ("src", "conf")  # whose changes count; metrics/ and dvc.lock change with every run
+CHANGED = "+changes"
+UNKNOWN = "not known"
+
+
+def origin(on_gpu: bool) -> dict[str, str]:
+    """KEYS in words, without a name or a path of the machine; `on_gpu`: what computed is a GPU."""
+    facts = host()
+    versions = [f"{name} {facts['versions'].get(name, UNKNOWN)}" for name in PACKAGES]
+    computed = dict.fromkeys(facts["gpus"]) if on_gpu else [facts["processor"]]
+    words = (", ".join(computed), ", ".join(versions), commit())
+    return dict(zip(KEYS, words, strict=True))
+
+
+def commit() -> str:
+    """The commit of the code that runs, "+changes" behind it where CODE differs from it."""
+    head = _git("rev-parse", "--short", "HEAD")
+    if not head:
+        return UNKNOWN
+    return f"{head}{CHANGED}" if _git("status", "--porcelain", "--", *CODE) else head
+
+
+def _git(*arguments: str) -> str:
+    root = source_folder().parent
+    if not (root / "conf").is_dir():  # installed, perhaps inside a repository of something else
+        return ""
+    # No optional locks: several trainings ask at the same time, beside whatever a person does.
+    command = ["git", "-C", str(root), "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
