@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 def _machine() -> list[tuple[str, str, str]]:
     import torch
 
-    from zfnet.pipeline.timing import host
+    from zfnet.machine import host
 
     facts = host()
     found = [

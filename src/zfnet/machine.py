@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zfnet.errors import UserError
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pyarrow", "zfnet")
 LOOK_SECONDS = 1.0
 TERMINATED = 143  # 128 + SIGTERM, the shell's custom
 
@@ -47,3 +52,36 @@ def end_with(parent: int) -> None:
         os._exit(TERMINATED)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def host() -> dict[str, Any]:
+    """Return what this machine is: processor, cores, memory, GPU, versions. Imports no torch."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    gpus: list[str] = []
+    if torch is not None and torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": gpus,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

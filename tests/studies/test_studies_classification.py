@@ -61,9 +61,7 @@ def test_every_row_with_three_seeds(place):
     of_ten = made(place, view="ten").estimates
     assert of_ten["top1_zfnet"].value == pytest.approx(5.0)
     assert of_ten["top1_zfnet_ensemble"].value == 0.0
-    each = {
-        (row["row"], row["view"], row["top"]): row for row in result.tables["trainings"].records()
-    }
+    each = {(row["row"], row["view"], row["top"]): row for row in result.tables["errors"].records()}
     assert each["alexnet", "centre", 1]["error"] == pytest.approx(20.0)
     assert each["zfnet", "ten", 1]["error"] == pytest.approx(5.0)
     rows = result.tables["table_2"].records()

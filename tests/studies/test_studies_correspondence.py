@@ -408,7 +408,7 @@ def test_the_stage_reads_the_photos_and_compares_them_with_the_training_set(
     data = Set(Split(with_copies(faces_of(album, net), 2, 4), [0] * 20, {}))
     monkeypatch.setattr(base, "load_net", lambda folder: net)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: data)
-    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent)
+    paths = SimpleNamespace(net=tmp_path, prepared=tmp_path, data_root=album.parent, share=(0, 1))
     cfg = small(photos=album.name, device="cpu")
     result = correspondence.run(cfg, paths)
     assert result.tables["images"].column("trained") == [i in (2, 4) for i in range(6)]

@@ -373,7 +373,7 @@ def test_layers_follow_the_net(pooled):
 @pytest.fixture
 def measured(bright, pooled, monkeypatch):
     inputs = Inputs(bright, "val", pooled)
-    monkeypatch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split: inputs))
+    monkeypatch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split, **_: inputs))
     monkeypatch.setattr(invariance, "SENSITIVITY_IMAGES", 4)
     return lambda: run(Invariance(images=3, max_images=15, seed=2), SimpleNamespace())
 

@@ -50,7 +50,7 @@ def bright(marks):
 
 def study(cfg, inputs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split: inputs))
+        patch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split, **_: inputs))
         return run(cfg, None)
 
 

@@ -31,7 +31,7 @@ def figures(results: Results) -> list[Figure]:
     levels = "; ".join(f"{NETS[row['net']].title} {row['val_top1']:.1f} %" for row in errors)
     shifts = "; ".join(
         f"{NETS[row['net']].title} {decimal(row['images'], 1)}"
-        + (f" (a net stayed {row['invalid']})" if row["invalid"] else "")
+        + (f" (a net was {row['invalid']})" if row["invalid"] else "")
         for row in changes
     )
     drawn = [
@@ -129,7 +129,7 @@ def changes(results: Results) -> list[dict[str, Any]]:
             alone = net in results.facts["nets"]
             note = "no full net to compare with" if alone else "not trained here"
         elif gap.invalid:
-            note = f"a net stayed {gap.invalid}: {decimal(gap.value, 1)} points"
+            note = f"a net was {gap.invalid}: {decimal(gap.value, 1)} points"
         printed = printed_gap(reported, net) if net != REMEDY else None
         own = cells("change", None if note else gap)
         rows.append({"net": net, "paper": printed, "note": note} | own)

@@ -149,7 +149,7 @@ def error_chart(results: Results) -> Any:
     first = [row for row in rows if row["view"] == "centre"]
     place = {row["row"]: number for number, row in enumerate(first)}
     many = {name: len(net["seeds"]) > 1 for name, net in results.facts["nets"].items()}
-    single = results.tables["trainings"].records()
+    single = results.tables["errors"].records()
     panels = []
     for top in (1, 5) if any(row["top5"] is not None for row in rows) else (1,):
         ours, ticks = [], []

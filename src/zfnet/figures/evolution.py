@@ -107,7 +107,7 @@ def tables(results: Results) -> dict[str, Shown]:
              Column("upper", f"layers {sides['upper']}: mean epoch"),
              Column("difference", "difference, epochs", interval=True)],
             "Lower against upper layers by the chosen rule (first row) and by others, with 95 % "
-            "bootstrap intervals over maps.",
+            "intervals over maps, and over trainings where there are several.",
         ),
         "steps": Shown(
             [Column("layer", "layer"), Column("epoch", "epoch"),

@@ -70,8 +70,8 @@ def figures(results: Results) -> list[Figure]:
         ),
         Figure(
             "invariance_layers",
-            f"All layers: mean over {n} of the distance to the unchanged image's features, "
-            f"in {UNIT}, with 95 % bands. Grey: share of filled pixels. In the last panel only "
+            f"All layers: distance to the unchanged image's features, in {UNIT}, mean over {n}, "
+            f"with 95 % bands. Grey: share of filled pixels. In the last panel only "
             "the view's largest disc turns: fill and blur stay the same.",
             "Mean feature distance of every layer against translation, scale and rotation.",
             lambda: all_layers(results),

@@ -51,7 +51,7 @@ def figures(results: Results) -> list[Figure]:
             Figure(
                 f"probe_{name}",
                 f"Table 7 on {words}: accuracy of linear classifiers on each layer's features. "
-                "Bars: 95 % intervals over test images."
+                "Bars: 95 % intervals."
                 + (" Hollow: the paper's numbers with their ±." if printed(results, name) else ""),
                 f"Accuracy by layer on {words}. Trained net, linear SVM: {values}; chance "
                 f"{100 / facts['classes']:.1f} %.",

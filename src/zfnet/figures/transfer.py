@@ -97,7 +97,7 @@ def _accuracies_shown(results: Results, name: str) -> Shown:
     heads = ["method", *(f"{size} a class" for size in sizes), "folds", "test images in all"]
     caption = (
         f"{_named(name)}: mean accuracy per class, %, by training images a class. ±: standard "
-        "deviation over folds, which share images. The file has 95 % intervals over test images "
+        "deviation over folds, which share images. The file has 95 % intervals "
         "and the C of each fold."
     )
     if printed:
@@ -121,7 +121,7 @@ def _curve_figure(results: Results, names: Sequence[str]) -> Figure:
     return Figure(
         CARD,
         f"Fig. 9: mean accuracy per class of {title_of(results.net)} by training images a class. "
-        "Bars: 95 % intervals over test images. Dashed: guessing."
+        "Bars: 95 % intervals. Dashed: guessing."
         + (" Hollow and grey marks: the paper's numbers." if printed else ""),
         f"Accuracy against training images a class. {'; '.join(values)}.",
         functools.partial(learning_curves, results, names),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+from zfnet.machine import host
 from zfnet.pipeline.closure import source_folder
-from zfnet.pipeline.timing import host
 
 KEYS = ("processor", "versions", "commit")
 PACKAGES = ("python", "torch", "zfnet")

@@ -193,6 +193,7 @@ STAGES: Mapping[str, Stage] = {
         "zfnet.figures.stage",
         "every study's figures, drawn from what it measured; tables behind `dvc plots`",
         deps=(
+            "paper/claims.yaml",
             "paper/tables.yaml",
             "data/prepared",
             *FINALS,

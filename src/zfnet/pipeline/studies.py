@@ -279,6 +279,7 @@ STUDIES: Mapping[str, Study] = {
               "", "maps"),
             Q(r"images", "images", ""),
         ),
+        headline=("purity_slope_within", "purity_slope", "spread_difference"),
     ),
     "evolution": Study(
         title="Evolution: when features settle",

@@ -88,7 +88,9 @@ def lead(document: Mapping[str, Any]) -> str:
 
 def trainings(document: Mapping[str, Any]) -> str:
     """Over how many trainings the claims were judged; "" where nothing was measured."""
-    counts = sorted({claim["trainings"] for claim in document["claims"].values()} - {0})
+    measured = [c for c in document["claims"].values() if c["verdict"] != NOT_MEASURED]
+    judged = [claim for claim in measured if claim["verdict"] not in UNJUDGED]
+    counts = sorted({claim["trainings"] for claim in judged or measured})
     if not counts:
         return ""
     if counts == [1]:

@@ -171,7 +171,7 @@ def training_lead(nets: Sequence[NetRun]) -> str:
 def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """Every net side by side: columns and rows."""
     columns = ["Net", "Trainings", "Ended", "Error, centre crop", "Error, ten crops", "Epochs",
-               "Parameters", "Input, px", "Time"]  # fmt: skip
+               "Parameters", "Time"]  # fmt: skip
     rows = []
     for net in nets:
         parameters = net.estimates.get("parameters")
@@ -184,7 +184,6 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
                 *(error and text(error) for error in errors),
                 net.epochs or None,
                 parameters and int(parameters.value),
-                net.info.get("input_px"),
                 formats.duration(own_seconds(net.timing)),
             ]
         )
@@ -193,14 +192,14 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
 
 def ending_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """How every training ended, and its loss when its rate dropped last: columns and rows."""
-    columns = ["Net", "Seed", "Rate dropped last after epoch", "Training loss then, nat",
-               "Training loss at the end, nat", "Ended"]  # fmt: skip
+    columns = ["Net", "Seed", "Ended", "Rate dropped last after epoch", "Training loss then, nat",
+               "Training loss at the end, nat"]  # fmt: skip
     rows: list[list[Any]] = []
     for net in nets:
         for training in (each for each in net.trained.trainings if each.history):
             losses, drop = net.histories[training.seed]["train_loss"], last_drop(net, training.seed)
             before = losses[drop - 1] if drop else None
-            rows.append([net.title, training.seed, drop, before, losses[-1], ending(training)])
+            rows.append([net.title, training.seed, ending(training), drop, before, losses[-1]])
     return columns, rows
 
 

@@ -56,8 +56,8 @@ def over_trainings(results: Results) -> str:
     if not seeds:
         return ""
     return (
-        f"Pictures, and tables of single maps or images: training with seed {seeds[0]}. Numbers: "
-        f"mean of {len(seeds)} trainings, 95 % intervals over trainings."
+        f"Pictures, and tables of single maps, images or classes: training with seed {seeds[0]}. "
+        f"Numbers: mean of {len(seeds)} trainings, 95 % intervals over trainings."
     )
 
 

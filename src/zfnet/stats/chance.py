@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 LAST = 0.25  # of the run: over so much of it the fall of the loss is taken
-FALL = (
-    0.05  # of log(classes), what guessing costs: a net whose loss falls by more is still learning
-)
+# Of log(classes), what guessing costs: a net whose loss falls by more is still learning, unless
+# less than that is left; one that ends above half of it is stuck rather than done.
+FALL, STUCK = 0.05, 0.5
+GUESSES = 0.05  # of log(classes): a loss that lies no further below it is that of guessing
 
 
-def at_chance(train_loss: float, classes: int, within: float = 0.05) -> bool:
+def at_chance(train_loss: float, classes: int, within: float = GUESSES) -> bool:
     """Whether a training loss (nat) is still within 5 % of log(classes), that of guessing.
 
     1 % would be too little: a net that began to learn and fell back to guessing ended at 2 %.
@@ -20,16 +21,27 @@ def at_chance(train_loss: float, classes: int, within: float = 0.05) -> bool:
 
 
 def still_learning(losses: Sequence[float], rates: Sequence[float], classes: int) -> bool:
-    """Whether a training ended before its net had learned what it learns at that rate.
+    """Whether a training ended before its net had learned: more epochs would change its errors.
 
-    losses: training loss (nat) of each epoch, or of equal stretches of steps; rates: the learning
-    rate of each. At the rate before its last drop, over the last quarter of the run, the loss must
-    have fallen by no more than FALL of log(classes). What a drop of the rate itself gains does not
-    count. Before the first epoch the loss is that of guessing.
+    A net has learned if less than FALL of log(classes) is left of its loss; or if its loss is below
+    STUCK of log(classes) and fell by no more than FALL of it over the last quarter of the run at
+    the first rate. Arguments as in `last_fall`.
     """
     guessing = math.log(classes)
+    if losses[-1] <= FALL * guessing:
+        return False
+    return losses[-1] > STUCK * guessing or last_fall(losses, rates, classes) > FALL * guessing
+
+
+def last_fall(losses: Sequence[float], rates: Sequence[float], classes: int) -> float:
+    """By how much (nat) the loss fell before the rate first did, over a quarter of the run.
+
+    losses: training loss (nat) of each epoch, or of equal stretches of steps; rates: the learning
+    rate of each. What a drop of the rate gains does not count: every net gains then, and one whose
+    rate falls too early seems done. Before the first epoch the loss is that of guessing.
+    """
     drops = [i for i in range(1, len(rates)) if rates[i] < rates[i - 1]]
-    end = drops[-1] if drops else len(losses)  # losses[end] is the first at the last rate
-    before = [guessing, *losses][: end + 1]
+    end = drops[0] if drops else len(losses)  # losses[end] is the first at a lower rate
+    before = [math.log(classes), *losses][: end + 1]
     stretch = math.ceil(LAST * len(losses))
-    return before[max(0, end - stretch)] - before[-1] > FALL * guessing
+    return before[max(0, end - stretch)] - before[-1]

@@ -30,7 +30,7 @@ from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import holm, wilson
 from zfnet.stats.paired import Difference, cells, combination, spread
-from zfnet.studies.error_rates import gap_of, in_common, marked, rate_of
+from zfnet.studies.error_rates import by_training, gap_of, in_common, marked, rate_of
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -95,6 +95,10 @@ def run(cfg: Ablation, paths: Paths) -> Measurement:
         tables={
             "table_3": Table.of(records),
             "against_the_full_net": _difference_table(compared),
+            "trainings": by_training(
+                {CHANGES[name]: (nets[name], nets[name.partition("_")[0]]) for name in compared},
+                cfg.view,
+            ),
         },
         facts={
             "view": cfg.view,

@@ -30,7 +30,7 @@ from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.paired import Difference, cells, difference, mean_top, spread
 from zfnet.stats.trainings import over_trainings
-from zfnet.studies.error_rates import Errors, gap_of, marked, rate_of
+from zfnet.studies.error_rates import Errors, by_training, gap_of, marked, rate_of
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -108,7 +108,15 @@ def run(cfg: Classification, paths: Paths) -> Measurement:
         estimates=estimates,
         tables={
             "table_2": _main_table(rows, guesses),
-            "trainings": _trainings_table(nets, guesses),
+            "errors": _errors_table(nets, guesses),
+            "trainings": by_training(
+                {
+                    key: (nets[one], nets[other])
+                    for key, (one, other) in PAIRS.items()
+                    if one in nets and other in nets
+                },
+                cfg.view,
+            ),
             "differences": Table.of(differences, () if differences else ("difference", "view")),
             "confusions": _confusion_table(confusion, names),
         },
@@ -186,7 +194,7 @@ def _main_table(rows: Rows, guesses: Sequence[int]) -> Table:
     return Table.of(records)
 
 
-def _trainings_table(nets: Mapping[str, TrainedNet], guesses: Sequence[int]) -> Table:
+def _errors_table(nets: Mapping[str, TrainedNet], guesses: Sequence[int]) -> Table:
     records = [
         {"row": key, "seed": training.seed, "view": view, "top": count, "error": error}
         for key, net in nets.items()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from zfnet.models.trained import VIEWS, TrainedNet, Training
+from zfnet.results import Table
 from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate, in_words
-from zfnet.stats.paired import Difference, difference, error_rate
+from zfnet.stats.paired import Difference, cells, difference, error_rate
 
 
 class Errors(Protocol):
@@ -40,6 +41,24 @@ def gap_of(first: Errors, second: Errors, view: str, seed: int, note: str) -> Di
     trainings = [*first.trainings, *second.trainings]
     both = gap.both and marked(gap.both, trainings)
     return replace(gap, images=marked(gap.images, trainings), both=both)
+
+
+def by_training(pairs: Mapping[str, tuple[TrainedNet, TrainedNet]], view: str) -> Table:
+    """What each pair of trainings gives, a row a key and seed: the difference of their errors.
+
+    pairs: the first net less the second, by key. With the columns of `studies.trainings`.
+    """
+    rows = []
+    for key, nets in pairs.items():
+        first, second = in_common(*nets)
+        change = 100 * (first.wrong(view).mean(1) - second.wrong(view).mean(1))
+        for i, (training, value) in enumerate(zip(first.trainings, change, strict=True)):
+            own = difference(first.wrong(view)[i : i + 1], second.wrong(view)[i : i + 1], 0).images
+            one = marked(replace(own, value=float(value)), [training, second.trainings[i]])
+            rows.append(
+                {"key": key, "seed": training.seed} | cells("value", one) | {"invalid": one.invalid}
+            )
+    return Table.of(rows, ("key", "seed", *cells("value", None), "invalid"))
 
 
 def marked(estimate: Estimate, trainings: Iterable[Training]) -> Estimate:

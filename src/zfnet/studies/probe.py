@@ -64,7 +64,8 @@ def run(cfg: Probe, paths: Paths) -> Measurement:
         return Measurement("", "", cfg.seed, facts={"targets": {}})
     store = FeatureStore.open(paths.codes)
     sets = [LabelledSet.open(name, cfg.targets[name], paths) for name in names]
-    work = WorkFolder(paths.work, STAGE, _key(store, sets, cfg))
+    own = "_".join(filter(None, [STAGE, paths.further]))  # one a training of the net
+    work = WorkFolder(paths.work, own, _key(store, sets, cfg))
     with work.locked():
         for folder in work.others():
             done = len(list(folder.glob("*.json")))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zfnet.data.store import Prepared
-from zfnet.pipeline.origin import origin
+from zfnet.pipeline.origin import KEYS, origin
 from zfnet.stats.chance import at_chance, still_learning
 from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, TRAININGS, Estimate, to_dict
 from zfnet.stats.intervals import student, wilson
@@ -157,4 +157,12 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
     ]
     if named:
         status["note"] = f"of {len(every)} trainings {'; '.join(named)}"
-    return {**used[0], **entries(means), "status": status}
+    made = {
+        key: {
+            **used[0][key],
+            "value": "; ".join(dict.fromkeys(each[key]["value"] for each in used)),
+        }
+        for key in KEYS
+        if key in used[0]
+    }
+    return {**used[0], **made, **entries(means), "status": status}

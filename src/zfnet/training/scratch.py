@@ -104,7 +104,8 @@ def run(cfg: Scratch, paths: Any) -> dict[str, Any]:
         if target.run and target.protocol == PER_CLASS and target.scratch_folds > 0:
             prepared = Prepared.open(paths.targets / name)
             key = key_of({**shared, "target": depends_on(target, prepared)})
-            works.append(WorkFolder(paths.work, f"{STAGE}_{name}", key))
+            own = "_".join(filter(None, [STAGE, name, paths.further]))  # one a training of the net
+            works.append(WorkFolder(paths.work, own, key))
             drafts += plan(target, prepared, cfg.seed, works[-1])
     with ExitStack() as locks:
         for work in works:

@@ -28,7 +28,7 @@ from zfnet.stats.estimate import Estimate, in_words, text
 NAME = "trainings"  # of the measured table, of the figure and of the table that people see
 CLAIMS = Path("paper") / "claims.yaml"
 POINTS = 10.5
-WIDTH = 6.4  # inches: read on a phone too
+WIDTH = 6.4  # inches, so that a phone can show it
 INKED = "#{:02x}{:02x}{:02x}".format(*INK)
 Row = Mapping[str, Any]
 
@@ -49,11 +49,10 @@ def seeds_of(results: Results) -> list[int]:
 
 def by_key(results: Results) -> dict[str, list[Row]]:
     """What each training gave: rows of seed, value, value_low, value_high, invalid, by key."""
-    found: dict[str, list[Row]] = {}
-    if seeds_of(results) and NAME in results.tables:
-        for row in results.tables[NAME].records():
-            found.setdefault(row["key"], []).append(row)
-    return found
+    table, found = results.tables.get(NAME), dict[str, list[Row]]()
+    for row in table.records() if table and "key" in table.columns else ():
+        found.setdefault(row["key"], []).append(row)
+    return {key: rows for key, rows in found.items() if len(rows) > 1}
 
 
 def figures(study: str, results: Results) -> list[Figure]:
@@ -65,11 +64,11 @@ def figures(study: str, results: Results) -> list[Figure]:
     if not keys:
         return []
     told = "; ".join(f"{words(key)} {text(results[key])}" for key in keys)
-    named_seeds = in_words([str(seed) for seed in seeds_of(results)])
+    seeds = in_words([str(seed) for seed in _seeds(every)])
     return [
         Figure(
             NAME,
-            f"Dots: the trainings with seeds {named_seeds}, each alone. Black: their mean with its "
+            f"Dots: the trainings with seeds {seeds}, each alone. Black: their mean with its "
             "95 % interval. A hollow dot is no evidence.",
             f"A row a number, a dot a training. Means: {told}.",
             functools.partial(_draw, results, {key: every[key] for key in keys}),
@@ -109,14 +108,18 @@ def _is_headline(study: str, key: str) -> bool:
     return quantity is not None and bool(quantity[0].headline)
 
 
+def _seeds(every: Mapping[str, Sequence[Row]]) -> list[int]:
+    return list(dict.fromkeys(row["seed"] for rows in every.values() for row in rows))
+
+
 def _draw(results: Results, every: Mapping[str, Sequence[Row]]) -> Any:
     """A panel a key, each with a scale of its own."""
     from matplotlib.lines import Line2D
 
-    seeds = seeds_of(results)
+    seeds = _seeds(every)
     columns = min(len(seeds) + 1, 4)
     below = 0.15 + 0.24 * math.ceil((len(seeds) + 1) / columns)  # inches of legend
-    height = 0.78 * len(every) + below
+    height = max(0.78 * len(every) + below, WIDTH / 2.1)  # lower ones a phone shows in part
     drawn = figure(WIDTH, height)
     axes = drawn.subplots(len(every), 1, squeeze=False)[:, 0]
     colours = dict(
