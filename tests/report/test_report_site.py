@@ -168,11 +168,11 @@ def test_a_card_shows_the_headline_numbers_else_the_first_with_an_interval(tmp_p
         "purity_slope": Estimate(1.0, 0.5, 1.5),
         "inside_minus_outside": Estimate(2.0, 1.0, 3.0),
     }
-    for name in ("features", "occlusion"):
+    for name in ("overlap", "occlusion"):
         fabricate.result(tmp_path, name, Measurement("zfnet", "relu", estimates=estimates))
     studies = gather(tmp_path).studies
     for name, keys in (
-        ("features", ["purity_slope", "inside_minus_outside"]),  # none named in the registry
+        ("overlap", ["purity_slope", "inside_minus_outside"]),  # none of those in the registry
         ("occlusion", ["inside_minus_outside"]),
     ):
         assert [item["key"] for item in facts.card_numbers(studies[name])] == keys

@@ -78,9 +78,10 @@ def bundle(model, taps, px=PX, **more):
 
 @pytest.fixture
 def place(tmp_path, root):
-    """A checkout with the paper's tables and no nets."""
+    """A checkout with the paper's tables and claims and no nets."""
     (tmp_path / "paper").mkdir()
-    (tmp_path / "paper" / "tables.yaml").write_bytes((root / "paper/tables.yaml").read_bytes())
+    for name in ("tables.yaml", "claims.yaml"):
+        (tmp_path / "paper" / name).write_bytes((root / "paper" / name).read_bytes())
     return tmp_path
 
 

@@ -41,7 +41,7 @@ def paths_in(folder: Path, root: Path) -> SimpleNamespace:
     return SimpleNamespace(
         root=root, net=folder / "net", targets=folder / "targets", codes=folder / "codes",
         scratch=folder / "scratch", work=folder / "work", result_of=lambda name: folder / name,
-        further="", share=(0, 1),
+        further="", share=(0, 1), leads=True,
     )  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def test_the_result_is_saved_the_same_each_time_drawn_and_told(place, tmp_path):
     assert (results.folder / "measured.json").read_bytes() == first
     assert draw("classification", results.folder, tmp_path / "figures", place)
     assert {file.stem for file in (tmp_path / "figures").glob("*.png")} == {
-        module.CARD, "classification_confusion",
+        module.CARD, "classification_confusion", "trainings",
     }  # fmt: skip
     assert not {"None", "nan"} & set(words.split())
     assert "−10.0" in words

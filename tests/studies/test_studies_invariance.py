@@ -375,7 +375,7 @@ def measured(bright, pooled, monkeypatch):
     inputs = Inputs(bright, "val", pooled)
     monkeypatch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split, **_: inputs))
     monkeypatch.setattr(invariance, "SENSITIVITY_IMAGES", 4)
-    return lambda: run(Invariance(images=3, max_images=15, seed=2), SimpleNamespace())
+    return lambda: run(Invariance(images=3, max_images=15, seed=2), SimpleNamespace(leads=True))
 
 
 def test_the_measurement_is_whole_told_and_repeats(measured, root, tmp_path):

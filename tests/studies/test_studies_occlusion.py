@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def bright(marks):
 def study(cfg, inputs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Inputs, "of_stage", classmethod(lambda cls, cfg, paths, split, **_: inputs))
-        return run(cfg, None)
+        return run(cfg, SimpleNamespace(leads=True))
 
 
 def inputs_of(marks, probe):

@@ -67,6 +67,7 @@ def places(targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
     def make(root: Path, **more: Any) -> SimpleNamespace:
         given = {"net": net, "targets": targets, "work": root / "work", "results": root / "scratch"}
+        given |= {"further": ""}
         return SimpleNamespace(**given | more)
 
     return make
@@ -340,6 +341,7 @@ def test_a_torchvision_net_learns_with_its_own_kind_of_input(
     net = torchvision_net("resnet18", "random", prepared.classes, input_px=64)
     save_net(net, tmp_path / "net")
     paths = SimpleNamespace(
+        further="",
         net=tmp_path / "net",
         targets=tmp_path / "targets",
         work=tmp_path / "work",

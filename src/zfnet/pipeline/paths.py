@@ -152,6 +152,11 @@ class Paths:
         return self.root / "models" / net / "final" / self.further
 
     @property
+    def leads(self) -> bool:
+        """Whether this training is the one that is drawn, and that other choices are tried on."""
+        return self.share[0] == 0
+
+    @property
     def epochs_of_net(self) -> Path:
         """Folder of the snapshots of the training under study."""
         final = self.net.parent if self.further else self.net

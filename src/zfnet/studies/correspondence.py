@@ -148,12 +148,13 @@ def study(
     found = measure(cfg, inputs, faces, chosen.groups, side)
     estimates, table1 = _summed(cfg, found, chosen.pooled)
     estimates["size_px"] = Estimate(side, unit="px", note="setting")
-    varied = sensitivity(cfg, inputs, faces, chosen, found)
+    if share[0] == 0:  # other choices are tried on one training
+        tables["sensitivity"] = sensitivity(cfg, inputs, faces, chosen, found)
     shown = chosen.groups[0][:GROUP_SIZE]
     return replace(
         bare,
         estimates=estimates,
-        tables={"table1": table1, "sensitivity": varied, **tables},
+        tables={"table1": table1, **tables},
         facts=facts | {"drawn": [faces.ids[row] for row in shown]},
         arrays={
             "faces": np.ascontiguousarray(faces.pixels[shown].permute(0, 2, 3, 1).numpy()),

@@ -80,13 +80,20 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
         name: measure(inputs, rows, coarse(sweep), modules, units[name])
         for name, sweep in fine.items()
     }
+    summary = Summary(list(layers), curves, cfg.seed)
+    tables = {
+        "steps": summary.steps(),
+        "layers": summary.by_layer(),
+        "classes": class_table(inputs, rows, curves["disc"]),
+    }
+    if not paths.leads:
+        return Measurement(inputs.net.name, cfg.tap, cfg.seed, summary.estimates(), tables)
     places, unsure = chosen_examples(inputs.labels[rows], cfg, curves["translation"])
     drawn = rows[places]
     lines = {
         name: measure(inputs, drawn, sweep, modules, units[name][places])
         for name, sweep in fine.items()
     }
-    summary = Summary(list(layers), curves, cfg.seed)
     arrays: dict[str, np.ndarray] = {}
     for name, each in lines.items():
         arrays |= {
@@ -98,10 +105,7 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
     marks = {}
     for name in ("translation", "scale", "rotation"):
         arrays[f"views_{name}"], marks[name] = example_views(inputs, drawn, fine[name])
-    tables = {
-        "steps": summary.steps(),
-        "layers": summary.by_layer(),
-        "classes": class_table(inputs, rows, curves["disc"]),
+    tables |= {
         "examples": Table(
             ("image", "class", "p_clean"),
             [[inputs.split.ids[row], inputs.class_names[inputs.labels[row]], float(p)]

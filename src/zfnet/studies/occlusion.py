@@ -81,10 +81,11 @@ def run(cfg: Occlusion, paths: Paths) -> Measurement:
     rows, outputs, less_sure = choose_images(cfg, inputs)
     drawn = len(cfg.ids) or min(cfg.images, len(rows))
     hidden = hide(inputs, rows, outputs, cfg.model_copy(update={"stride": cfg.measured_stride}))
-    shown = slide(inputs, rows[:drawn], outputs[:drawn], cfg)
-    tables = {"images": _images(inputs, hidden), "sensitivity": sensitivity(inputs, hidden)}
-    arrays = _arrays(inputs, hidden, shown)
-    if hidden.projections is not None:
+    tables, arrays = {"images": _images(inputs, hidden)}, {}
+    if paths.leads:
+        shown = slide(inputs, rows[:drawn], outputs[:drawn], cfg)
+        tables["sensitivity"], arrays = sensitivity(inputs, hidden), _arrays(inputs, hidden, shown)
+    if paths.leads and hidden.projections is not None:
         tables["others"], pictures = other_images(inputs, hidden, drawn)
         arrays |= pictures
     size_px, stride_px = pixels(hidden.square, px)

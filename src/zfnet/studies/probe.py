@@ -65,6 +65,8 @@ def run(cfg: Probe, paths: Paths) -> Measurement:
     store = FeatureStore.open(paths.codes)
     sets = [LabelledSet.open(name, cfg.targets[name], paths) for name in names]
     own = "_".join(filter(None, [STAGE, paths.further]))  # one a training of the net
+    if not paths.leads:  # other choices are tried on one training
+        cfg = cfg.model_copy(update={"sensitivity_folds": 0})
     work = WorkFolder(paths.work, own, _key(store, sets, cfg))
     with work.locked():
         for folder in work.others():

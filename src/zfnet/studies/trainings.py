@@ -151,11 +151,11 @@ def _one_thread() -> Iterator[None]:
 def joined(each: Sequence[Measurement], seeds: Sequence[int], images: str) -> Measurement:
     """The measurements of several trainings as one.
 
-    images: as in `Study`; where facts["dealt"] is false all had the same. The table "trainings"
-    keeps every number that is joined, of every training.
+    images: as in `Study`; where facts["dealt"] of the first is false all had the same. The table
+    "trainings" keeps every number that is joined, of every training.
     """
     first, rows, estimates = each[0], [], {}
-    dealt = images == DEALT and all(one.facts.get("dealt", True) for one in each)
+    dealt = images == DEALT and first.facts.get("dealt", True)
     for key in (key for key in first.estimates if not key.endswith(f"_{P_VALUE}")):
         own = {s: m.estimates[key] for s, m in zip(seeds, each, strict=True) if key in m.estimates}
         one = estimates[key] = over_trainings(list(own.values()), shared=not dealt)

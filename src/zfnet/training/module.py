@@ -21,8 +21,8 @@ from zfnet.training.step import (
     make_optimizer,
     memory_format_of,
     net_input,
+    seed_dropout,
     set_rate,
-    step_seed,
 )
 
 NEVER = 2**62  # "no step yet" in `first_bad_step`
@@ -93,7 +93,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout depend on seed, step and process alone, so that resuming is exact."""
-        torch.manual_seed(step_seed(self.seed, self.global_step, self.global_rank))
+        seed_dropout(self.seed, self.global_step, self.global_rank, self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's mean cross-entropy."""

@@ -61,8 +61,8 @@ from zfnet.training.step import (
     make_optimizer,
     memory_format_of,
     net_input,
+    seed_dropout,
     set_rate,
-    step_seed,
 )
 from zfnet.work import WorkFolder, key_of, name_others
 
@@ -366,7 +366,7 @@ def fit(
     loader = batches(split, rows, net.input_px, recipe, seed, device)
     for step, batch in enumerate(progress(loader, total=steps, desc=head, unit="step")):
         set_rate(optimizer, learning_rate(recipe, step + 1, ()))
-        torch.manual_seed(step_seed(seed, step, 0))  # dropout's
+        seed_dropout(seed, step, 0, device)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with autocast:
             logits = model(net_input(batch, net.normalise, memory_format))

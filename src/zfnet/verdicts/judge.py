@@ -2,8 +2,8 @@
 
 On photographs a claim is reproduced, contradicted, undecided or, where the run is below what the
 claim needs, out of scale: shown and not judged. On rendered images it holds here or fails here,
-which proves nothing about photographs. Holm's correction over all that were judged keeps the chance
-of even one wrong decision at 5 %; what only the correction leaves open is undecided.
+which proves nothing about photographs. Holm's correction over all that could be decided keeps the
+chance of even one wrong decision at 5 %; what only the correction leaves open is undecided.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def judge_all(claims: Claims, run: Run) -> Judgement:
     alone = {
         name: one.outcome.p
         for name, one in verdicts.items()
-        if one.outcome and one.word not in UNJUDGED
+        if one.outcome and one.word not in UNJUDGED and not one.outcome.untested
     }
     for (name, p), p_holm in zip(alone.items(), holm(list(alone.values())), strict=True):
         one = verdicts[name]

@@ -198,6 +198,11 @@ class Outcome:
         return len(self.checks) + self.lost
 
     @property
+    def untested(self) -> bool:
+        """Whether the claim cannot be decided by these numbers, whatever their intervals are."""
+        return bool(self.deciding.why) or (self.side == FOR and self.lost > 0)
+
+    @property
     def trainings(self) -> int:
         """How many trainings stand behind the number that has the fewest."""
         return min(each.measured.trainings for each in self.checks)
