@@ -217,15 +217,15 @@ def _epochs_of(results: Results, number: str, member: int, view: NetView) -> dic
 
 
 def _settled(results: Results, number: str) -> dict[int, list[Any]]:
-    """Map: (epoch of convergence or None, whether before the last), from the study's table."""
+    """Map: (epoch of convergence or None, whether before the last, start), from the table."""
     if "maps" not in results.tables:
         raise lacking(results, "table maps")
     rows = results.tables["maps"].records()
-    for name in ("layer", "map", "settled", "before_end"):
+    for name in ("layer", "map", "settled", "before_end", "start"):
         if rows and name not in rows[0]:
             raise lacking(results, f"table maps with the column {name}")
     return {
-        int(row["map"]): [row["settled"], row["before_end"]]
+        int(row["map"]): [row["settled"], row["before_end"], row["start"]]
         for row in rows
         if str(row["layer"]) == number
     }

@@ -325,7 +325,7 @@
     x.fact(list, "Similar to the last epoch", x.number(one.own[e]) + " as shown, " +
       x.number(one.fixed[e]) + " on the last epoch’s image");
     const [from, before] = one.settled || [null, false];
-    x.fact(list, "Settled", from === null ? "dead at the last epoch" :
+    x.fact(list, "Settled", from === null ? "dead at the last epoch, or close to it from the start" :
       before ? "from epoch " + from : "not before the last epoch");
     x.fact(list, "Image", active ? one.ids[e] : "none");
   }
@@ -336,6 +336,12 @@
       type: "line", x0: where, x1: where, yref: "paper", y0: 0, y1: 1,
       line: { color: plots.colour("--accent"), width: 2 },
     };
+  }
+
+  // A map settles so much of the way from its start, the first weights, to its last projection.
+  function settles(one) {
+    const start = Math.max(0, (one.settled || [])[2] || 0);
+    return start + (1 - start) * meta.threshold;
   }
 
   function chart() {
@@ -352,7 +358,7 @@
       line("each epoch’s own image", now.one.own, "#d9772b", "dash"),
       {
         type: "scatter", mode: "lines", name: "counts as settled", x: ends,
-        y: [meta.threshold, meta.threshold], hoverinfo: "skip",
+        y: [settles(now.one), settles(now.one)], hoverinfo: "skip",
         line: { color: plots.colour("--soft"), width: 1.5, dash: "dot" },
       },
     ];
