@@ -78,8 +78,9 @@ def test_every_stage_ran_and_a_second_repro_runs_nothing(done: tuple[Path, Run])
 
 
 def test_every_number_is_as_recorded(done: tuple[Path, Run]) -> None:
-    """Recorded before the studies were rebuilt. Another processor rounds otherwise, which a tie of
-    two activations or two probabilities may turn into another number: few may differ.
+    """A change of the code that is to change no number changes none. Another processor rounds
+    otherwise, which a tie of two activations or two probabilities may turn into another number: few
+    may differ. `python tests/e2e/record.py FOLDER` records those of a tiny run anew.
     """
     folder, _ = done
     recorded = json.loads(GOLDEN.read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ def seeds_of(nets: Sequence[str], paths: Paths) -> dict[int, bool]:
     there = [main, *(net for net in others if net is not None)]
     shared = [seed for seed in main.seeds if all(seed in net.seeds for net in there)]
     stuck = {t.seed for net in there for t in net.trainings if t.at_chance}
-    learned = [seed for seed in shared if seed not in stuck] or shared[:1] or main.seeds[:1]
+    learned = [seed for seed in shared if seed not in stuck] or shared or main.seeds[:1]
     return {seed: seed == main.seeds[0] for seed in learned}
 
 
