@@ -25,7 +25,13 @@ def main(folder: Path) -> None:
             for key, entry in entries.items()
             if isinstance(entry["value"], int | float)
         }
-    GOLDEN.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+    lines = [
+        f'"{name}": {{\n'
+        + ",\n".join(f' "{key}": {json.dumps(values)}' for key, values in numbers.items())
+        + "\n}"
+        for name, numbers in recorded.items()
+    ]
+    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(f"{sum(map(len, recorded.values()))} numbers recorded in {GOLDEN}", file=sys.stderr)
 
 
