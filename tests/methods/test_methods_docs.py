@@ -20,7 +20,7 @@ def run_examples(page: Path) -> tuple[int, dict[str, Any]]:
 
 def test_examples_of_the_methods_page(root: Path) -> None:
     count, names = run_examples(root / "docs" / "methods.md")
-    assert count == 4
+    assert count == 9
     assert names["projection"].shape == (2, 3, 224, 224)
     assert (names["field"].size, names["field"].stride) == ((163, 163), (16, 16))
     assert str(names["found"]) == "guided: overrode 7 rectifiers"
