@@ -82,7 +82,7 @@ def _edit(file: Path, before: str, after: str) -> None:
             *("conf/training/paper.yaml", "momentum: 0.9", "momentum: 0.8"),
             {*TRAININGS, "scratch"},
         ),
-        ("conf/experiment/quick.yaml", "    max_maps: 32", "    max_maps: 30", {"evolution"}),
+        ("conf/experiment/quick.yaml", "    max_maps: 16", "    max_maps: 15", {"evolution"}),
         pytest.param(
             *("conf/experiment/small.yaml", "  width: 0.25", "  width: 0.3", TRAININGS),
             marks=pytest.mark.slow,

@@ -139,7 +139,7 @@ def test_a_bad_override_names_the_key_and_the_nearest_right_one(
         ("device=tpu", "device=tpu"),
         ("model.changes=3", "changes"),
         ("model.changes={1: {kernl: 3}}", "model: changes.1.kernl.*'kernel'"),
-        ("nets.alexnet.seeds=99999999999", "seed=5: seeds are counted upwards"),
+        ("nets.alexnet.seeds=99999999999", "seed=10: seeds are counted upwards"),
         ("study.probe.svm_layers=[6]", r"probe\.svm_layers.*\[6\]"),
         ("study.codes.layers=[5]", r"codes\.layers.*not of \["),
         ("study.features.layers=[1,1]", r"features\.layers.*each once"),

@@ -145,9 +145,9 @@ def evolution(root: Path) -> None:
             f"layer{number}_boxes": boxes,
             f"layer{number}_projections": tiles,
         }
-        rows += [[int(number), m, 2, True] for m in maps[:-1]]
-        rows.append([int(number), maps[-1], None, None])
-    table = Table(["layer", "map", "settled", "before_end"], rows)
+        rows += [[int(number), m, 0.1, 2, True] for m in maps[:-1]]
+        rows.append([int(number), maps[-1], None, None, None])
+    table = Table(["layer", "map", "start", "settled", "before_end"], rows)
     layers: dict[str, Any] = {number: {} for number in FOLLOWED}
     facts = {"split": "train", "input_px": PX, "epochs": EPOCHS, "threshold": 0.7, "layers": layers}
     made = Measurement("zfnet", "relu", 0, tables={"maps": table}, arrays=arrays, facts=facts)

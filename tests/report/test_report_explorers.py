@@ -90,8 +90,8 @@ def test_evolution_is_told_for_the_maps_that_were_followed(site):
     key, page = made.handed(site, "features/layer2_epochs_0")
     assert key == "2/epochs/0"
     assert page["order"] == [3, 66]
-    assert page["maps"]["3"]["settled"] == [2, True]
-    assert page["maps"]["66"]["settled"] == [None, None]
+    assert page["maps"]["3"]["settled"] == [2, True, 0.1]
+    assert page["maps"]["66"]["settled"] == [None, None, None]
     assert page["maps"]["66"]["values"] == [0, 1, 2]
     assert page["maps"]["3"]["own"] == [None, 0.5, 1.0]  # what is not a number is none
     assert page["maps"]["3"]["ids"][1] == "train/001.png"
