@@ -248,8 +248,8 @@ def test_a_queued_experiment_runs_its_own_code(project: tuple[Path, Run]) -> Non
     folder, run = project
     _edit(folder / "src/zfnet/pipeline/options.py", "epochs: Count = 70", "epochs: Count = 71")
     _edit(folder / "conf/training/paper.yaml", "epochs: 70", "")
-    _edit(folder / "conf/experiment/quick.yaml", "  epochs: 9", "  flip: true")
-    _edit(folder / "conf/experiment/small.yaml", "  epochs: 10", "")
+    _edit(folder / "conf/experiment/quick.yaml", "  epochs: 8", "  flip: true")
+    _edit(folder / "conf/experiment/small.yaml", "  epochs: 16", "")
     run("dvc", "exp", "run", "--queue", "compose", "-n", "own")
     run("dvc", "exp", "run", "--run-all")
     config = json.loads(_of_experiment(run, "own", "build/config.json"))

@@ -190,5 +190,5 @@ def test_a_net_learns_what_can_be_learnt(config: Config, places: Places, tmp_pat
     paths.prepared = tmp_path / "data"
     run(config(epochs=10, init="he", lr=1e-4, dropout=0.0, model_width=0.1), paths)
     metrics = json.loads(paths.metrics.read_text())
-    assert metrics["status"]["value"] == "trained"
+    assert metrics["status"]["value"] == "still learning"  # above half of guessing's loss
     assert metrics["train_loss"]["value"] < 1.6  # guessing among six classes is 1.79
