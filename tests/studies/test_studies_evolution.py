@@ -11,6 +11,7 @@ from zfnet.data.signed import ZERO, signed_scale, signed_to_rgb
 from zfnet.errors import UserError
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import receptive_field
+from zfnet.models import checkpoint
 from zfnet.models.checkpoint import load_weights, save_weights
 from zfnet.pipeline.paths import Paths
 from zfnet.pipeline.studies import Evolution
@@ -433,8 +434,8 @@ def test_the_stage_reads_the_snapshots_and_draws_the_first_weights_of_the_record
         return copy.deepcopy(probe.model)
 
     keep(probe, [turned(0.5), turned(1.0)])
-    probe.provenance = {"training": {"init": "he"}, "seed": 3}
-    monkeypatch.setattr(evolution, "draw_anew", draw)
+    probe.provenance, probe.rebuild = {"training": {"init": "he"}, "seed": 3}, {"kind": "convnet"}
+    monkeypatch.setattr(checkpoint, "draw_anew", draw)
     monkeypatch.setattr(base, "load_net", lambda folder: probe)
     monkeypatch.setattr(base.Prepared, "open", lambda folder: marks)
     paths = Paths.of(place, "evolution", "zfnet", place / "params.yaml", place)

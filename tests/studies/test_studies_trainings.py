@@ -159,6 +159,19 @@ def test_tables_whose_rows_differ_are_those_of_the_first() -> None:
     assert result.tables["own"] == measurement(1.0).tables["own"]
 
 
+def test_rows_are_told_apart_by_what_stands_before_their_numbers() -> None:
+    def one(layer: int, words: str, flag: bool, extra: float | None) -> Measurement:
+        columns = ["layer", "x", "x_low", "x_high", "constants", "at_edge", "sd"]
+        table = Table(columns, [[layer, 1.0 * layer, 0.5, 3.5, words, flag, extra]])
+        return Measurement("n", "t", 0, {}, {"own": table})
+
+    made = joined([one(2, "1, 10", True, None), one(2, "10", False, 3.0)], [1, 2], DEALT)
+    row = made.tables["own"].records()[0]
+    assert (row["layer"], row["constants"], row["at_edge"], row["sd"]) == (2, None, None, 3.0)
+    other = joined([one(2, "1", True, 1.0), one(3, "1", True, 1.0)], [1, 2], DEALT)
+    assert other.tables["own"].records()[0]["x"] == 2.0  # another layer: the first training's row
+
+
 def test_what_one_training_lacks_is_joined_over_the_others() -> None:
     extra = {"only": Estimate(3.0, 2.9, 3.1)}
     result = joined([measurement(1.0, **extra), measurement(2.0)], [1, 2], DEALT)

@@ -25,6 +25,7 @@ from zfnet.models.spec import Linear, NetSpec
 NET_FORMAT = 1
 DAMAGED = (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 FOREIGN = "zfnet.models.foreign"
+UNKNOWN_INIT = "scaled"  # the paper's, whose deviation grows in nets narrower than the paper's
 
 
 def save_net(net: Net, folder: str | Path) -> None:
@@ -192,6 +193,19 @@ def draw_anew(
     model = ConvNet(replace(spec, layers=(*spec.layers[:-1], (number, last))))
     init_weights(model, init, width=spec.width, seed=seed)
     return model
+
+
+def first_model(net: Net, seed: int) -> nn.Module:
+    """The weights that a net's training began with; by `seed` where its record does not tell.
+
+    One of ours without a record begins as the paper says, a foreign net as its library draws it.
+    Raises UserError for a model that cannot be built anew.
+    """
+    if "kind" not in net.rebuild:
+        raise UserError(f"{net.name} ({net.arch}) cannot be built anew")
+    begun = net.provenance if net.rebuild["kind"] == "convnet" else {}
+    init = (begun.get("training") or {}).get("init", UNKNOWN_INIT)
+    return draw_anew(net.rebuild, init, int(begun.get("seed", seed)))
 
 
 def foreign() -> Any:

@@ -38,7 +38,7 @@ from zfnet.methods.filters import (
     radial_profile,
 )
 from zfnet.methods.top_activations import TopActivations
-from zfnet.models.checkpoint import draw_anew, load_net
+from zfnet.models.checkpoint import first_model, load_net
 from zfnet.models.net import Net
 from zfnet.models.trained import read_history
 from zfnet.results import Measurement, Table
@@ -277,11 +277,10 @@ def first_weights(net: Net, seed: int) -> Tensor:
 
     These are then white noise, as any initialisation's are.
     """
-    begun, shape = net.provenance, first_filters(net)[0].shape
-    init = (begun.get("training") or {}).get("init")
-    if init is None or net.rebuild.get("kind") != "convnet":
+    if "kind" not in net.rebuild:
+        shape = first_filters(net)[0].shape
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return first_filters(replace(net, model=draw_anew(net.rebuild, init, begun["seed"])))[0]
+    return first_filters(replace(net, model=first_model(net, seed)))[0]
 
 
 def roughness(filters: Tensor) -> np.ndarray:

@@ -25,7 +25,7 @@ from zfnet.errors import UserError
 from zfnet.files import write_json
 from zfnet.machine import pick_device
 from zfnet.methods._forward import listening, run_until_heard, undisturbed
-from zfnet.models.checkpoint import draw_anew, load_net
+from zfnet.models.checkpoint import first_model, load_net
 from zfnet.models.net import Net
 from zfnet.progress import progress
 from zfnet.studies.base import Inputs
@@ -39,7 +39,6 @@ LAYERS = (1, 2, 3, 4, 5, 7)  # those of Table 7
 MULTI_LABEL_LAYERS = (7,)  # sets with several labels an image have no place in Table 7
 TAP = "out"  # what the next layer receives: behind the layer's pool and normalisation
 NUMBER = np.dtype(np.float32)
-UNKNOWN_INIT = "scaled"  # the paper's, whose deviation grows in nets narrower than the paper's
 BATCH = 64  # images
 
 
@@ -180,18 +179,14 @@ def check_disk(
 def untrained(net: Net, seed: int) -> Net:
     """A net of the same architecture with random weights, in evaluation mode on the CPU.
 
-    One of ours gets the weights its training began with, by the initialisation and seed that its
-    record tells; where it tells none (a net trained elsewhere), the paper's and `seed`. A foreign
-    net gets its library's own random weights by `seed`. Raises UserError for any other model.
+    See `first_model`. Raises UserError for a model that cannot be built anew.
     """
     if "kind" not in net.rebuild:
         raise UserError(
             f"{net.name} ({net.arch}) cannot be built anew, which the untrained control needs; "
             "set study.codes.untrained=false"
         )
-    begun = net.provenance if net.rebuild["kind"] == "convnet" else {}
-    init = (begun.get("training") or {}).get("init", UNKNOWN_INIT)
-    model = draw_anew(net.rebuild, init, int(begun.get("seed", seed)))
+    model = first_model(net, seed)
     normalise = copy.deepcopy(net.normalise).cpu()
     return replace(net, model=model.eval(), normalise=normalise, name=f"{net.name}, untrained")
 

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from zfnet.models.checkpoint import draw_anew
+from zfnet.models.checkpoint import first_model
 from zfnet.results import Measurement, Table
 from zfnet.stats.bootstrap import bootstrap, bootstrap_mean
 from zfnet.stats.estimate import MAPS, Estimate, in_words
@@ -65,11 +65,9 @@ def run(cfg: Evolution, paths: Paths) -> Measurement:
     """Fig. 4 for the training under study."""
     inputs = Inputs.of_stage(cfg, paths, SPLIT, max_images=cfg.max_images or None)
     snapshots = read_snapshots(paths.epochs_of_net)
-    begun = inputs.net.provenance
     first: Mapping[str, Tensor] = {}
     if len(snapshots) > 1:
-        model = draw_anew(inputs.net.rebuild, begun["training"]["init"], begun["seed"])
-        first = model.state_dict()
+        first = first_model(inputs.net, cfg.seed).state_dict()
     return measure(inputs, first, snapshots, cfg)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from zfnet.errors import UserError
 from zfnet.machine import cores, end_with, pick_device
 from zfnet.models.trained import TrainedNet
-from zfnet.results import Cell, Measurement, Table
+from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import IMAGES, MAPS, Estimate
 from zfnet.stats.paired import cells
 from zfnet.stats.trainings import over_trainings
@@ -188,14 +188,17 @@ def joined(each: Sequence[Measurement], seeds: Sequence[int], images: str) -> Me
 def _joined_table(each: Sequence[Table | None], covers: str) -> Table:
     """Cell by cell, where the trainings' rows are the same; else the first training's.
 
-    A number with ends (key, key_low, key_high) is joined as an estimate, any other is averaged.
+    Rows are told apart by the words and whole numbers before the first number with ends (key,
+    key_low, key_high). Such numbers are joined as estimates, others averaged; words that differ
+    are left out.
     """
     first = each[0]
     assert first is not None
     ends = {key for key in first.columns if f"{key}_low" in first.columns}
     alike = [one for one in each if one is not None and list(one.columns) == list(first.columns)]
-    same = len(alike) == len(each) and all(_names(one) == _names(first) for one in alike)
-    if not ends or not same:
+    lead = next((i for i, key in enumerate(first.columns) if key in ends), 0)
+    names = [[[c for c in row[:lead] if not isinstance(c, float)] for row in t.rows] for t in alike]
+    if not ends or len(alike) < len(each) or any(own != names[0] for own in names):
         return first
     records = []
     for rows in zip(*(one.records() for one in alike), strict=True):
@@ -210,11 +213,6 @@ def _joined_table(each: Sequence[Table | None], covers: str) -> Table:
     return Table.of(records, first.columns)
 
 
-def _names(table: Table) -> list[list[Cell]]:
-    """What tells a table's rows apart: their words."""
-    return [[c for c in row if isinstance(c, str | bool)] for row in table.rows]
-
-
 def _estimate(row: Mapping[str, Any], key: str, covers: str) -> Estimate:
     value, low, high = (row[name] for name in (key, f"{key}_low", f"{key}_high"))
     known = math.nan if value is None else float(value)
@@ -222,9 +220,10 @@ def _estimate(row: Mapping[str, Any], key: str, covers: str) -> Estimate:
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """Of numbers, those that are known; the first of what is none, or is the same in all."""
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    known = [float(v) for v in numbers if math.isfinite(v)]
-    if len(numbers) < len(values) or all(v == values[0] for v in values) or not known:
+    """What is the same in all, or the mean of the numbers that are known; None of other words."""
+    if all(value == values[0] for value in values):
         return values[0]
-    return math.fsum(known) / len(known)
+    if any(isinstance(value, str | bool) for value in values):
+        return None
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known else None
