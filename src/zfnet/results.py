@@ -54,6 +54,15 @@ class Table:
         return Table(keys, [[record[key] for key in keys] for record in records])
 
 
+TRAINING_COLUMNS = ("key", "seed", "value", "value_low", "value_high", "invalid")
+
+
+def training_row(key: str, seed: int, one: Estimate) -> dict[str, Cell]:
+    """A row of a study's table "trainings": one number of one training, or of a pair of them."""
+    values = (key, seed, one.value, one.low, one.high, one.invalid)
+    return dict(zip(TRAINING_COLUMNS, values, strict=True))
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Everything that one study measured; no sentence, caption, colour or heading.

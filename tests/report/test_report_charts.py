@@ -27,7 +27,7 @@ def test_every_quantity_of_every_trained_net(tmp_path):
     json.dumps(list(charts.values()), allow_nan=False)
 
 
-def test_every_training_is_a_line_and_the_rates_last_drop_is_marked(tmp_path):
+def test_every_training_is_a_line_and_the_rates_first_drop_is_marked(tmp_path):
     fabricate.net(tmp_path, "zfnet", epochs=10, final=15.0, seeds=(5, 6, 7))
     fabricate.net(tmp_path, "alexnet", epochs=10, final=18.0)
     charts = {chart["id"]: chart for chart in training_charts(gather(tmp_path).nets)}

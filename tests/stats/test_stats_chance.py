@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from zfnet.stats.chance import at_chance, last_fall, still_learning
+from zfnet.stats.chance import at_chance, fall_before_drop, still_learning
 
 
 def test_near_the_entropy_of_the_classes_is_guessing() -> None:
@@ -17,7 +17,7 @@ def test_near_the_entropy_of_the_classes_is_guessing() -> None:
 def test_a_net_whose_loss_still_falls_is_still_learning() -> None:
     flat, rates = [2.3, 1.5, 0.9, 0.6, 0.55, 0.5, 0.48, 0.2], [0.01] * 7 + [0.001]
     # the last quarter of eight epochs, before the drop: from 0.55 to 0.48, less than 5 % of log(10)
-    assert last_fall(flat, rates, 10) == pytest.approx(0.07)
+    assert fall_before_drop(flat, rates, 10) == pytest.approx(0.07)
     assert not still_learning(flat, rates, 10)
     falling = [2.3, 2.2, 2.1, 1.9, 1.7, 1.4, 1.1, 0.4]  # from 1.7 to 1.1
     assert still_learning(falling, rates, 10)

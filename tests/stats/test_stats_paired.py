@@ -123,9 +123,9 @@ def test_the_interval_over_both_is_the_analysis_of_variance_by_hand():
     net, image = 4 * (1 / 8) ** 2 * 2 / 1, 2 * (3 * (1 / 8) ** 2 + (3 / 8) ** 2) / 3
     total = 5 * (3 / 8) ** 2 + 3 * (5 / 8) ** 2
     rest = (total - net - 3 * image) / 3
-    assert net < rest  # the trainings' spread is no more than the rest explains
-    assert found.df == 3
-    assert found.half == pytest.approx(100 * stdtrit(3, 0.975) * np.sqrt(image / 8))
+    assert net < rest  # the trainings' spread is no more than the rest explains: it counts as that
+    assert found.df == pytest.approx(image**2 / (rest**2 + (image**2 + rest**2) / 3))
+    assert found.half == pytest.approx(100 * stdtrit(found.df, 0.975) * np.sqrt(image / 8))
     assert found.value == pytest.approx(100 * mean)
     found = crossed(change + np.array([[0], [2]]))
     net = 4 * (9 / 8) ** 2 * 2

@@ -36,7 +36,8 @@ def test_a_net_is_read_with_all_its_seeds(tmp_path):
     assert net.trainings[0].wrong_in_training.tolist() == [False, False, False, True]
     assert np.array_equal(net.trainings[1].probabilities("ten"), two)
     assert net.facts == {
-        "arch": "zfnet", "adopted": False, "seeds": [4, 5], "at_chance": [], "still_learning": [],
+        "arch": "zfnet", "adopted": False, "seeds": [4, 5], "trained": 2,
+        "at_chance": [], "still_learning": [],
     }  # fmt: skip
     assert net.data == "f"
 
@@ -117,7 +118,8 @@ def test_a_net_at_chance_is_marked_by_the_rule_of_training(tmp_path):
     )
     assert net.facts["at_chance"] == [1]
     estimate = Estimate(3.0, note="a")
-    assert marked(estimate, net.trainings[::2]) == estimate
+    assert marked(estimate, net.trainings[::2], compared=False) == estimate
+    assert marked(estimate, net.trainings[::2]).invalid == "still learning"  # stuck near guessing
     found = marked(estimate, net.trainings)
     assert found.invalid == "at chance"
     assert "zfnet" in found.note

@@ -68,8 +68,9 @@ def figures(results: Results) -> list[Figure]:
             "Means over the live maps of each layer, by epoch; epoch 0 is before training, as if "
             "every map were active there. Left: "
             "cosine of the projection to that of the last epoch, of the last epoch's strongest "
-            "image (top) and of each epoch's own (bottom, small shifts allowed). A map that is "
-            "above the dashed line at epoch 0 has not left its start. Top right: of the maps that "
+            "image (top) and of each epoch's own (bottom, small shifts allowed). A map whose own "
+            "cosine is above the dashed line at epoch 0 has not left its start. Top right: of the "
+            "maps that "
             f"left it, the share that has settled ({rule}). Bottom right: share of maps whose "
             "strongest image differs from that of the epoch measured before.",
             "Four panels of curves over the epochs, one curve a layer: similarity to the last "

@@ -21,7 +21,8 @@ import numpy as np
 from zfnet.errors import UserError
 from zfnet.files import read_json
 from zfnet.models.spec import Conv, NetSpec, inputs_of
-from zfnet.stats.chance import at_chance, still_learning
+from zfnet.stats.chance import TRAINED, ended
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING
 
 VIEWS = {"centre": "centre crop", "ten": "ten crops"}  # of an image; of ten the mean softmax
 TOP = 5  # guesses an image that the paper's second error rate allows
@@ -65,25 +66,27 @@ class Training:
         """The rows of its epochs, as `read_history`."""
         return read_history(self.folder)
 
-    @property
-    def at_chance(self) -> bool:
-        """Whether it never learned to do better than guessing; False for adopted weights.
-
-        By the rule that training goes by, on the last epoch.
-        """
+    @cached_property
+    def ended(self) -> str:
+        """How it ended, by the rules of `stats.chance`; TRAINED for adopted weights too."""
         if not self.history:
-            return False
+            return TRAINED
         if "train_loss" not in self.history[-1]:
             raise UserError(f"{self.folder / 'history.csv'} has no train_loss; train the net again")
-        return at_chance(self.history[-1]["train_loss"], self.classes)
+        losses, rates = (
+            [row.get(key, math.nan) for row in self.history] for key in ("train_loss", "lr")
+        )
+        return ended(losses, rates, self.classes)
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether it never learned to do better than guessing."""
+        return self.ended == AT_CHANCE
 
     @property
     def still_learning(self) -> bool:
-        """Whether it ended before it had learned, by `stats.chance`; False for adopted weights."""
-        losses, rates = (
-            [row.get(key, 0.0) for row in self.history] for key in ("train_loss", "lr")
-        )
-        return bool(losses) and still_learning(losses, rates, self.classes)
+        """Whether it ended before it had learned."""
+        return self.ended == STILL_LEARNING
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -172,6 +175,7 @@ class TrainedNet:
             "arch": self.arch,
             "adopted": self.adopted,
             "seeds": self.seeds,
+            "trained": len(self.trainings) + len(self.left_out),
             "at_chance": [*self.left_out, *(t.seed for t in self.trainings if t.at_chance)],
             "still_learning": [each.seed for each in self.trainings if each.still_learning],
         }

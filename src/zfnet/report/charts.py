@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from zfnet.errors import UserError
-from zfnet.report import facts, formats
+from zfnet.report import formats
 from zfnet.report.gather import NetRun
+from zfnet.stats.chance import first_drop
 
 # Distinguishable on white and on near-black, and by readers with a colour deficiency.
 COLOURS = (
@@ -165,7 +166,7 @@ def _chart(
     layout: dict[str, Any] = {"xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"}}
     if spec.drops and (drops := _drops(nets)):
         layout["shapes"] = [_upright(epoch) for epoch in drops]
-        caption += " Upright line: the learning rate dropped for the last time."
+        caption += " Upright line: the learning rate first fell."
     if level is not None:
         traces.append(_level(level[1], max(len(trace["x"]) for trace in traces)))
         caption += f" Dotted: {level[0]}."
@@ -193,8 +194,9 @@ def _said(name: str, every: Mapping[int, Sequence[float | None]]) -> str:
 
 
 def _drops(nets: Sequence[NetRun]) -> list[int]:
-    """Epochs after which some training's rate dropped for the last time."""
-    drops = {facts.last_drop(net, seed) for net in nets for seed in net.histories}
+    """Epochs after which some training's rate first fell."""
+    rates = [each.get("lr", []) for net in nets for each in net.histories.values()]
+    drops = {first_drop([rate or 0.0 for rate in own]) for own in rates}
     return sorted(drop for drop in drops if drop is not None)
 
 

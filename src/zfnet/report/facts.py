@@ -8,16 +8,16 @@ from typing import Any
 
 from zfnet import MAIN_NET
 from zfnet.figures.kit.words import words
-from zfnet.models.trained import Training
 from zfnet.pipeline.registry import SOURCES
 from zfnet.pipeline.studies import STUDIES
 from zfnet.report import formats
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.provenance import fact, host_groups, total_seconds
-from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate, in_words, text
+from zfnet.stats.chance import TRAINED, fall_before_drop, first_drop
+from zfnet.stats.estimate import Estimate, in_words, text
+from zfnet.verdicts.evidence import SEEDS
 
 ON_A_CARD = 3  # numbers
-TRAINED = "trained"
 NO_TAP = ("softmax", "images", "")  # of studies that read no layer
 
 _PARTS = {"conv": "the convolution of ", "relu": "the rectifier of ", "out": ""}
@@ -112,7 +112,7 @@ def validation_error(net: NetRun, crops: str = "val") -> Estimate | None:
 
     Over several trainings their mean, with the interval over them.
     """
-    one, over = (net.estimates.get(f"{crops}_top1_error{end}") for end in ("", "_over_seeds"))
+    one, over = (net.estimates.get(f"{crops}_top1_error{end}") for end in ("", SEEDS))
     return one if over is None or over.low is None else over
 
 
@@ -141,19 +141,12 @@ def errors_by_seed(net: NetRun) -> dict[str, list[dict[str, Any]]]:
 
 def state(net: NetRun) -> str:
     """How its trainings ended where they are no evidence, or not all: "still learning (2 of 5)"."""
-    ended = Counter(map(ending, net.trained.trainings))
+    ended = Counter(training.ended for training in net.trained.trainings)
     del ended[TRAINED]
     count = len(net.trained.trainings)
     return ", ".join(
         f"{how} ({those} of {count})" if count > 1 else how for how, those in ended.items()
     )
-
-
-def ending(training: Training) -> str:
-    """How one training ended, by the rules of `stats.chance`; TRAINED for adopted weights too."""
-    if training.at_chance:
-        return AT_CHANCE
-    return STILL_LEARNING if training.still_learning else TRAINED
 
 
 # ---------------------------------------------------------------------------------------- training
@@ -191,23 +184,17 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
 
 
 def ending_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
-    """How every training ended, and its loss when its rate dropped last: columns and rows."""
-    columns = ["Net", "Seed", "Ended", "Rate dropped last after epoch", "Training loss then, nat",
-               "Training loss at the end, nat"]  # fmt: skip
+    """How every training ended, by what `stats.chance` asks: columns and rows."""
+    columns = ["Net", "Seed", "Ended", "Rate first fell after epoch",
+               "Fall of the loss in the quarter before, nat", "Loss at the end, nat"]  # fmt: skip
     rows: list[list[Any]] = []
     for net in nets:
         for training in (each for each in net.trained.trainings if each.history):
-            losses, drop = net.histories[training.seed]["train_loss"], last_drop(net, training.seed)
-            before = losses[drop - 1] if drop else None
-            rows.append([net.title, training.seed, ending(training), drop, before, losses[-1]])
+            losses, rates = ([row[key] for row in training.history] for key in ("train_loss", "lr"))
+            fall = fall_before_drop(losses, rates, training.classes)
+            drop = first_drop(rates)
+            rows.append([net.title, training.seed, training.ended, drop, fall, losses[-1]])
     return columns, rows
-
-
-def last_drop(net: NetRun, seed: int) -> int | None:
-    """The epoch after which a training's rate dropped for the last time; None if it never did."""
-    rates = [rate or 0.0 for rate in net.histories[seed].get("lr", [])]
-    drops = [i for i in range(1, len(rates)) if rates[i] < rates[i - 1]]
-    return drops[-1] if drops else None
 
 
 def own_seconds(timing: Mapping[str, Any]) -> float | None:

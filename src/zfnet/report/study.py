@@ -28,7 +28,7 @@ def load_study(name: str, root: Path) -> dict[str, Any]:
     """All that is told of a study. Raises UserError for what is missing or damaged.
 
     Keys: study, title, paper, answer and text (Markdown, paragraphs parted by blank lines),
-    trainings (the sentence of `over_trainings`), figures (name, caption, alt, folded, path), tables
+    trainings (a sentence), figures (name, caption, alt, folded, path), tables
     (caption, columns, rows, path of the CSV file), card (the name of the figure that stands for
     it), results (the `Results` themselves).
     """
@@ -42,7 +42,7 @@ def load_study(name: str, root: Path) -> dict[str, Any]:
         "paper": row.place,
         "answer": answer.strip(),
         "text": method.strip(),
-        "trainings": over_trainings(found),
+        "trainings": trainings_sentence(found),
         "figures": drawn(folder / "figures" / name),
         "tables": {key: _table(key, each, found) for key, each in shown.items()},
         "card": module.CARD,
@@ -50,7 +50,7 @@ def load_study(name: str, root: Path) -> dict[str, Any]:
     }
 
 
-def over_trainings(results: Results) -> str:
+def trainings_sentence(results: Results) -> str:
     """Of which training the pictures are and over how many the numbers; "" where there is one."""
     seeds = trainings.seeds_of(results)
     if not seeds:

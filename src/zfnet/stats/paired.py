@@ -46,8 +46,9 @@ def error_rate(wrong: np.ndarray, note: str = "") -> Estimate:
     if count == 1 or wrong.all() or not wrong.any():
         return replace(rate(int(wrong[0].sum()), n, 100, "%", note), trainings=count)
     one = crossed(wrong.astype(np.float64), note)
-    low, high = max(0.0, one.low or 0.0), min(100.0, one.high or 100.0)
-    return replace(one, low=low, high=high, unit="%")
+    assert one.low is not None
+    assert one.high is not None
+    return replace(one, low=max(0.0, one.low), high=min(100.0, one.high), unit="%")
 
 
 def spread(wrong: np.ndarray) -> float | None:
@@ -146,8 +147,9 @@ def crossed(values: np.ndarray, note: str = "") -> Estimate:
 
     Both are random, crossed effects: the mean's variance is (training + image - rest) / (S N) in
     mean squares of the analysis of variance, with Satterthwaite's (1946) degrees of freedom, which
-    are few where the trainings differ more than the images tell. A bootstrap of rows and columns
-    would count the rest three times (Owen 2007).
+    are few where the trainings differ more than the images tell. Trainings that differ less than
+    chance lets them count as if they differed by chance: few that agree are no proof. A bootstrap
+    of rows and columns would count the rest three times (Owen 2007).
     """
     from scipy.special import stdtrit
 
@@ -158,11 +160,10 @@ def crossed(values: np.ndarray, note: str = "") -> Estimate:
     freedom = count - 1, n - 1, (count - 1) * (n - 1)
     total = float(((values - mean) ** 2).sum())
     rest = max(0.0, total - freedom[0] * training - freedom[1] * image) / freedom[2]
-    square, degrees = image, float(freedom[1])
-    if training > rest:
-        square = training + image - rest
-        parts = zip((training, image, rest), freedom, strict=True)
-        degrees = square**2 / sum(each**2 / own for each, own in parts)
+    training = max(training, rest)
+    square = training + image - rest
+    parts = zip((training, image, rest), freedom, strict=True)
+    degrees = square**2 / sum(each**2 / own for each, own in parts)
     half = float(stdtrit(degrees, 0.975)) * math.sqrt(square / (count * n))
     ends = 100 * (mean - half), 100 * (mean + half)
     over = (IMAGES, TRAININGS)

@@ -95,7 +95,7 @@ def run(cfg: Classification, paths: Paths) -> Measurement:
     if ZFNET in nets:
         net = nets[ZFNET]
         crops = difference(net.wrong("ten"), net.wrong("centre"), cfg.seed, ZFNET)
-        estimates["ten_crops_minus_centre"] = marked(crops.widest, net.trainings)
+        estimates["ten_crops_minus_centre"] = marked(crops.widest, net.trainings, compared=False)
     differences = [
         {"difference": name, "view": view} | gap.record()
         for view in VIEWS
@@ -165,13 +165,14 @@ def ensemble_gain(net: TrainedNet, view: str, seed: int) -> Estimate:
     out (jackknife, Tukey 1958); the images are the same throughout.
     """
 
-    def gain(trainings: Sequence[Training]) -> Estimate:
-        own = replace(net, trainings=trainings)
-        return gap_of(Ensemble.of(trainings), own, view, seed, "ensemble minus one").images
+    def gain(trainings: Sequence[Training]) -> float:
+        own = replace(net, trainings=trainings).wrong(view)
+        return 100 * float(Ensemble.of(trainings).wrong(view).mean() - own.mean())
 
-    whole, count = gain(net.trainings), len(net.trainings)
+    count, note = len(net.trainings), "ensemble minus one; trainings by jackknife"
+    whole = gap_of(Ensemble.of(net.trainings), net, view, seed, note).images
     without = [gain([t for t in net.trainings if t is not out]) for out in net.trainings]
-    pseudo = [count * whole.value - (count - 1) * each.value for each in without]
+    pseudo = [count * whole.value - (count - 1) * each for each in without]
     half = whole.half or 0.0
     each = [
         replace(whole, value=value, low=value - half, high=value + half, trainings=1)
@@ -179,7 +180,8 @@ def ensemble_gain(net: TrainedNet, view: str, seed: int) -> Estimate:
     ]
     joined = over_trainings(each, shared=True)
     half = joined.half or 0.0
-    return replace(joined, value=whole.value, low=whole.value - half, high=whole.value + half)
+    ends = whole.value - half, whole.value + half
+    return replace(joined, value=whole.value, low=ends[0], high=ends[1], note=whole.note)
 
 
 def _main_table(rows: Rows, guesses: Sequence[int]) -> Table:

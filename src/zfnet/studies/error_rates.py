@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from zfnet.models.trained import VIEWS, TrainedNet, Training
-from zfnet.results import Table
+from zfnet.results import TRAINING_COLUMNS, Table, training_row
 from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate, in_words
-from zfnet.stats.paired import Difference, cells, difference, error_rate
+from zfnet.stats.paired import Difference, difference, error_rate
 
 
 class Errors(Protocol):
@@ -27,7 +27,7 @@ class Errors(Protocol):
 
 def rate_of(own: Errors, view: str, guesses: int = 1) -> Estimate:
     """Error rate in % as `paired.error_rate`, invalid if it rests on a training at chance."""
-    return marked(error_rate(own.wrong(view, guesses), VIEWS[view]), own.trainings)
+    return marked(error_rate(own.wrong(view, guesses), VIEWS[view]), own.trainings, compared=False)
 
 
 def gap_of(first: Errors, second: Errors, view: str, seed: int, note: str) -> Difference:
@@ -46,30 +46,26 @@ def gap_of(first: Errors, second: Errors, view: str, seed: int, note: str) -> Di
 def by_training(pairs: Mapping[str, tuple[TrainedNet, TrainedNet]], view: str) -> Table:
     """What each pair of trainings gives, a row a key and seed: the difference of their errors.
 
-    pairs: the first net less the second, by key. With the columns of `studies.trainings`.
+    pairs: the first net less the second, by key.
     """
     rows = []
     for key, nets in pairs.items():
-        first, second = in_common(*nets)
-        change = 100 * (first.wrong(view).mean(1) - second.wrong(view).mean(1))
-        for i, (training, value) in enumerate(zip(first.trainings, change, strict=True)):
-            own = difference(first.wrong(view)[i : i + 1], second.wrong(view)[i : i + 1], 0).images
-            one = marked(replace(own, value=float(value)), [training, second.trainings[i]])
-            rows.append(
-                {"key": key, "seed": training.seed} | cells("value", one) | {"invalid": one.invalid}
-            )
-    return Table.of(rows, ("key", "seed", *cells("value", None), "invalid"))
+        for pair in zip(*(net.trainings for net in in_common(*nets)), strict=True):
+            one, other = (replace(n, trainings=[t]) for n, t in zip(nets, pair, strict=True))
+            gap = gap_of(one, other, view, 0, key).images
+            rows.append(training_row(key, pair[0].seed, gap))
+    return Table.of(rows, TRAINING_COLUMNS)
 
 
-def marked(estimate: Estimate, trainings: Iterable[Training]) -> Estimate:
+def marked(estimate: Estimate, trainings: Iterable[Training], *, compared: bool = True) -> Estimate:
     """The estimate, invalid where one of the trainings behind it is no evidence.
 
-    They stayed at chance, or, of a difference of two nets' errors, were still learning.
+    They stayed at chance or, where nets are compared, were still learning.
     """
     trainings = list(trainings)
-    for state, ended in ((AT_CHANCE, "at_chance"), (STILL_LEARNING, "still_learning")):
-        nets = sorted({each.net for each in trainings if getattr(each, ended)})
-        if nets and (state == AT_CHANCE or estimate.unit == "points"):
+    for state in (AT_CHANCE, STILL_LEARNING) if compared else (AT_CHANCE,):
+        nets = sorted({each.net for each in trainings if each.ended == state})
+        if nets:
             return replace(estimate, invalid=state).noting(f"{in_words(nets)}: {state}")
     return estimate
 

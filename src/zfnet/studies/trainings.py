@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from zfnet.errors import UserError
 from zfnet.machine import cores, end_with, pick_device
 from zfnet.models.trained import TrainedNet
-from zfnet.results import Measurement, Table
+from zfnet.results import Measurement, Table, training_row
 from zfnet.stats.estimate import IMAGES, MAPS, Estimate
 from zfnet.stats.paired import cells
 from zfnet.stats.trainings import over_trainings
@@ -68,11 +68,9 @@ def seeds_of(nets: Sequence[str], paths: Paths) -> dict[int, bool]:
     )
     if main is None:
         return {0: True}  # the study says what is missing
-    there = [main, *(net for net in others if net is not None)]
-    shared = [seed for seed in main.seeds if all(seed in net.seeds for net in there)]
-    stuck = {t.seed for net in there for t in net.trainings if t.at_chance}
-    learned = [seed for seed in shared if seed not in stuck] or shared or main.seeds[:1]
-    return {seed: seed == main.seeds[0] for seed in learned}
+    learned = [main.learned, *(net.learned for net in others if net is not None)]
+    shared = [seed for seed in learned[0].seeds if all(seed in net.seeds for net in learned)]
+    return {seed: seed == main.seeds[0] for seed in shared or learned[0].seeds[:1]}
 
 
 def measure(module: str, cfg: Any, paths: Paths) -> Any:
@@ -160,10 +158,7 @@ def joined(each: Sequence[Measurement], seeds: Sequence[int], images: str) -> Me
         own = {s: m.estimates[key] for s, m in zip(seeds, each, strict=True) if key in m.estimates}
         one = estimates[key] = over_trainings(list(own.values()), shared=not dealt)
         if one.half is not None:
-            rows += [
-                {"key": key, "seed": seed} | cells("value", e) | {"invalid": e.invalid}
-                for seed, e in own.items()
-            ]
+            rows += [training_row(key, seed, each) for seed, each in own.items()]
     covers = MAPS if dealt or images == SAME else IMAGES
     tables = {
         name: _joined_table([one.tables.get(name) for one in each], covers) for name in first.tables

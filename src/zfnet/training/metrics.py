@@ -15,7 +15,7 @@ import numpy as np
 
 from zfnet.data.store import Prepared
 from zfnet.pipeline.origin import KEYS, origin
-from zfnet.stats.chance import at_chance, still_learning
+from zfnet.stats.chance import TRAINED
 from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, TRAININGS, Estimate, to_dict
 from zfnet.stats.intervals import student, wilson
 from zfnet.training.history import Row
@@ -23,7 +23,7 @@ from zfnet.training.history import Row
 if TYPE_CHECKING:
     from zfnet.models.net import Net
 
-TRAINED, ADOPTED = "trained", "adopted"  # a net's status, if not at chance
+ADOPTED = "adopted"  # status of a net that was not trained here
 RATES = ("val_top1_error", "val_top5_error", "val_ten_crop_top1_error", "train_top1_error")
 Metrics = dict[str, Estimate | str]
 Entries = dict[str, dict[str, Any]]
@@ -94,14 +94,6 @@ def of_history(rows: Sequence[Row], images: int) -> Metrics:
     }
 
 
-def status_of(rows: Sequence[Row], classes: int) -> str:
-    """How a training with such a history ended: TRAINED, STILL_LEARNING or AT_CHANCE."""
-    losses, rates = ([row[name] for row in rows] for name in ("train_loss", "lr"))
-    if at_chance(losses[-1], classes):
-        return AT_CHANCE
-    return STILL_LEARNING if still_learning(losses, rates, classes) else TRAINED
-
-
 def error(wrong: int, n: int, note: str) -> Estimate:
     """Return an error rate (%) with its 95 % Wilson interval over images."""
     low, high = wilson(wrong, n)
@@ -119,15 +111,13 @@ def no_evidence(metrics: Metrics) -> Metrics:
 
 
 def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
-    """The entries of a net that was trained several times: those of its first seed, and means.
+    """The entries of a net that was trained several times: its first that learned, and means.
 
     A mean's interval is Student's over the trainings. Those that stayed at chance are a failure to
     train, no nets: they are left out where others learned, and `status` names them. The net is
     still learning if any of them is.
     """
-    status_of = {
-        seed: str(each["status"]["value"]) for each, seed in zip(every, seeds, strict=True)
-    }
+    ended = {seed: str(each["status"]["value"]) for each, seed in zip(every, seeds, strict=True)}
     learned = [each for each in every if each["status"]["value"] != AT_CHANCE]
     used = learned or list(every)
     n = len(used)
@@ -146,18 +136,18 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
             covers=(TRAININGS,),
             invalid="" if learned else AT_CHANCE,
         )
-    worst = next((s for s in (STILL_LEARNING, AT_CHANCE) if s in status_of.values()), TRAINED)
+    worst = next((s for s in (STILL_LEARNING, AT_CHANCE) if s in ended.values()), TRAINED)
     if worst == AT_CHANCE and learned:
         worst = TRAINED
     status = {**every[0]["status"], "value": worst}
     named = [
-        f"{state}: seed {', '.join(str(s) for s, own in status_of.items() if own == state)}"
+        f"{state}: seed {', '.join(str(s) for s, own in ended.items() if own == state)}"
         for state in (STILL_LEARNING, AT_CHANCE)
-        if state in status_of.values()
+        if state in ended.values()
     ]
     if named:
         status["note"] = f"of {len(every)} trainings {'; '.join(named)}"
-    made = {
+    origins = {
         key: {
             **used[0][key],
             "value": "; ".join(dict.fromkeys(each[key]["value"] for each in used)),
@@ -165,4 +155,4 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
         for key in KEYS
         if key in used[0]
     }
-    return {**used[0], **made, **entries(means), "status": status}
+    return {**used[0], **origins, **entries(means), "status": status}

@@ -22,6 +22,7 @@ from zfnet.files import publish_folder, write_json
 from zfnet.machine import pick_device
 from zfnet.models.checkpoint import save_net
 from zfnet.models.net import Net
+from zfnet.stats.chance import TRAINED, ended
 from zfnet.stats.estimate import AT_CHANCE
 from zfnet.training import metrics, processes
 from zfnet.training.evaluate import predict, predict_training, save_predictions
@@ -113,8 +114,9 @@ def finish(
     """Evaluate a net whose last epoch is done and write its results; return the timing."""
     net.provenance = provenance(job, prepared)
     rows = book.rows
-    status = metrics.status_of(rows, len(net.classes))
-    if status != metrics.TRAINED:
+    losses, rates = ([row[name] for row in rows] for name in ("train_loss", "lr"))
+    status = ended(losses, rates, len(net.classes))
+    if status != TRAINED:
         say(f"WARNING: {job.net} ended {status}; metrics record it as its status")
     numbers = metrics.of_history(rows, prepared.meta.splits["train"])
     epochs = list(range(1, len(rows) + 1)) if job.snapshots else []

@@ -17,12 +17,13 @@ from zfnet.files import read_json
 from zfnet.pipeline.registry import CONFIG_FILE
 from zfnet.pipeline.studies import STUDIES
 from zfnet.results import read_metrics
+from zfnet.stats.chance import TRAINED
 from zfnet.stats.estimate import AT_CHANCE, LESS, STILL_LEARNING, Estimate
 from zfnet.verdicts import rules
 from zfnet.verdicts.claims import Number
 
 RENDERED = ("synthetic", "unseen")
-TRAINED, ADOPTED = "trained", "adopted"  # a net's status, if not at chance
+ADOPTED = "adopted"  # status of a net that was trained elsewhere
 LEFT_OUT = "left out"  # of a net that the experiment does not train, whose file is empty
 FACTS = ("source", "classes", "images", "input_px")  # what every training says of itself
 TRAINING = "train_"  # before a net's name, of the file of its training

@@ -3,7 +3,9 @@
 On photographs a claim is reproduced, contradicted, undecided or, where the run is below what the
 claim needs, out of scale: shown and not judged. On rendered images it holds here or fails here,
 which proves nothing about photographs. Holm's correction over all that could be decided keeps the
-chance of even one wrong decision at 5 %; what only the correction leaves open is undecided.
+chance of even one wrong decision at 5 %; what only the correction leaves open is undecided. With
+fewer than three trainings their number stands in place of a verdict; of one net that was adopted a
+claim holds or fails in this net.
 """
 
 from __future__ import annotations
@@ -132,7 +134,9 @@ def summary(told: Mapping[str, Any]) -> dict[str, Any]:
         claims[name] = {"verdict": claim["verdict"]}
         if claim["value"] is not None:
             places = decimals(claim["value"], claim["low"], claim["high"])
-            claims[name]["value"] = round(claim["value"], places)
+            for key in ("value", "low", "high"):
+                claims[name][key] = None if claim[key] is None else round(claim[key], places)
+            claims[name] |= {"unit": claim["unit"], "trainings": claim["trainings"]}
     counts = {word.replace(" ", "_"): told["counts"].get(word, 0) for word in WORDS}
     return {"judged": told["family"], "counts": counts, "claims": claims}
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zfnet.files import read_json, write_json
 from zfnet.pipeline.origin import KEYS, UNKNOWN
 from zfnet.pipeline.registry import CONFIG_FILE, NETS
-from zfnet.stats.estimate import decimals
 from zfnet.verdicts.evidence import LEFT_OUT, TRAINING, Run
 from zfnet.verdicts.judge import document, headline, judge, summary
 from zfnet.verdicts.verdict import NOT_MEASURED
@@ -31,7 +29,7 @@ def run(cfg: Any, paths: Paths) -> None:
     measured = {name: word for name, word in words.items() if word != NOT_MEASURED}
     write_json(paths.results.with_name("claims.json"), told, sort_keys=False)
     metrics = {
-        "claims": with_intervals(told),
+        "claims": summary(told),
         "headline": headline(judgement.run, told["counts"]),
         "run": origins(judgement.run, paths.root),
         "verdicts": measured,
@@ -40,20 +38,6 @@ def run(cfg: Any, paths: Paths) -> None:
         write_json(paths.metrics.with_name(f"{name}.json"), value, sort_keys=False)
     counts = ", ".join(f"{word} {count}" for word, count in told["counts"].items())
     print(f"zfnet: {len(words)} claims: {counts}", file=sys.stderr)
-
-
-def with_intervals(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The `summary`, and of each number its interval, unit and trainings: a table of its own."""
-    short = summary(told)
-    for name, one in short["claims"].items():
-        claim = told["claims"][name]
-        if "value" in one:
-            places = decimals(claim["value"], claim["low"], claim["high"])
-            ends = (claim[end] for end in ("low", "high"))
-            low, high = (None if end is None else round(end, places) for end in ends)
-            same = {key: claim[key] for key in ("unit", "trainings")}
-            one |= {"low": low, "high": high, **same}
-    return short
 
 
 def origins(run: Run, root: Path) -> dict[str, Any]:

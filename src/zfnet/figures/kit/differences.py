@@ -78,7 +78,8 @@ def remark(nets: Mapping[str, Any], net: str) -> str:
     """What to know of a net, from the facts of all: adopted, at chance or still learning."""
     if net not in nets:
         return f"not trained here: nets.{net}.seeds=1"
-    of, said = len(nets[net]["seeds"]), ["adopted, not trained here"] * nets[net]["adopted"]
+    of = nets[net]["trained"]
+    said = ["adopted, not trained here"] * nets[net]["adopted"]
     for key, words in (("at_chance", "stayed at chance"), ("still_learning", "still learning")):
         if count := len(nets[net][key]):
             said.append(words + f" in {count} of {of} trainings" * (of > 1))

@@ -1,7 +1,7 @@
 """How much the trainings of a net differ: a study's main numbers of each, in one picture.
 
-The measured table "trainings" holds every number that was joined, of every training: see
-`zfnet.studies.trainings`. A study that reads all trainings at once has none.
+The measured table "trainings" holds every number that was joined, of every training (see
+`zfnet.studies.trainings`), or of every pair of trainings (`zfnet.studies.error_rates`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def seeds_of(results: Results) -> list[int]:
 def by_key(results: Results) -> dict[str, list[Row]]:
     """What each training gave: rows of seed, value, value_low, value_high, invalid, by key."""
     table, found = results.tables.get(NAME), dict[str, list[Row]]()
-    for row in table.records() if table and "key" in table.columns else ():
+    for row in table.records() if table else ():
         found.setdefault(row["key"], []).append(row)
     return {key: rows for key, rows in found.items() if len(rows) > 1}
 
@@ -92,6 +92,8 @@ def tables(results: Results) -> dict[str, Shown]:
 
 def claimed(root: Path, study: str) -> Iterator[str]:
     """Regular expressions of the keys of a study that the paper's claims are judged by."""
+    if not (root / CLAIMS).is_file():  # a study drawn outside a checkout
+        return
     claims = paper.read(root / CLAIMS, _Claims).claims.values()
     numbers = [number for claim in claims for number in claim["measured"]]
     for number in numbers:

@@ -324,8 +324,8 @@
     x.fact(list, "Class", active ? name : "none");
     x.fact(list, "Similar to the last epoch", x.number(one.own[e]) + " as shown, " +
       x.number(one.fixed[e]) + " on the last epoch’s image");
-    const [from, before] = one.settled || [null, false];
-    x.fact(list, "Settled", from === null ? "dead at the last epoch, or close to it from the start" :
+    const [from, before, begun] = one.settled || [null, false, null];
+    x.fact(list, "Settled", from === null ? (begun === null ? "dead at the last epoch" : "has not left its start") :
       before ? "from epoch " + from : "not before the last epoch");
     x.fact(list, "Image", active ? one.ids[e] : "none");
   }
