@@ -142,7 +142,7 @@ def check_same_work(work: Path, experiment: str, changes: Sequence[str]) -> None
     commit = _git("rev-parse", "HEAD")
     asked = {"commit": commit, "experiment": experiment, "set": list(changes)}
     there = read_json(work / "asked.json", missing_ok=True) or asked
-    if there != asked:
+    if there != asked and any(work.glob("seed*_data*")):
         raise UserError(f"{work} holds runs of {json.dumps(there)}; name another --work")
     write_json(work / "asked.json", asked)
     if _git("status", "--porcelain", "--", "src", "conf", "paper"):
@@ -172,8 +172,16 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read a pair's folder or a checkout. Raises UserError for one without verdicts."""
-    claims = read_json(folder / VERDICTS)["claims"]
-    return Run(folder, claims, read_json(folder / "metrics" / "run.json", missing_ok=True))
+    origin = read_json(folder / "metrics" / "run.json", missing_ok=True)
+    try:
+        claims = read_json(folder / VERDICTS)["claims"]
+        whole = all("verdict" in claim for claim in claims.values())
+        whole = whole and all(set(KEYS) <= set(place) for place in origin.get("places", []))
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{folder}: its metrics are damaged or of another version; run it again")
+    return Run(folder, claims, origin)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
@@ -181,7 +189,7 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     sound = [one for one in estimates if not one.invalid and math.isfinite(one.value)]
     values = [one.value for one in sound]
     if not sound or (len(set(values)) == 1 and sound[0].low is None):  # a size, not a measurement
-        return (sound or estimates)[0]
+        return sound[0] if sound else replace(estimates[0], value=math.nan, low=None, high=None)
     low, high = student(values)
     return replace(
         sound[0],
@@ -362,7 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--first", type=int, help="first seed; choose one that nobody looked at")
     parser.add_argument("--experiment", default="quick")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "stability")
     parser.add_argument("--keep", action="store_true", help="keep the clones, 0.5 GB each")
     parser.add_argument("--tabulate", nargs="+", type=Path, metavar="FOLDER")
@@ -371,6 +379,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not folders:
         if given.first is None:
             parser.error("--first or --tabulate is needed")
+        if given.pairs < 1:
+            parser.error(f"--pairs {given.pairs}: at least 1")
         check_same_work(work, given.experiment, given.set)
         asked = pairs(given.pairs, given.first)
         done = [p for p in asked if run_pair(p, given.experiment, given.set, work, given.keep)]

@@ -43,11 +43,14 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def end_with(parent: int) -> None:
-    """Have this process leave, at any moment, when its parent, of that number, is gone."""
+def end_with(parent: int, stop: Any = None) -> None:
+    """Have this process leave, at any moment, when its parent, of that number, is gone.
+
+    stop: an event of multiprocessing; it leaves when that is set, too.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not (stop and stop.is_set()):
             time.sleep(LOOK_SECONDS)
         os._exit(TERMINATED)
 

@@ -145,6 +145,13 @@ def test_a_model_that_works_in_place_is_fine():
     assert made.scores[-1] > made.scores[0]
 
 
+def test_bytes_are_numbers_of_classes_and_no_mask():
+    numbers = torch.ones(4, dtype=torch.uint8)  # as many as the model has outputs
+    model = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(SHAPE), 4)).double()
+    made, wanted = (class_model(model, n, MEAN, steps=2) for n in (numbers, numbers.long()))
+    assert torch.equal(made.scores, wanted.scores)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -152,6 +159,7 @@ def test_a_model_that_works_in_place_is_fine():
         ({"classes": [-1, 2]}, r"0\.\.3"),
         ({"classes": []}, "at least one"),
         ({"classes": 1.0}, "integers"),
+        ({"classes": [True, False]}, "integers"),
         ({"mean": MEAN[None]}, r"\(C, H, W\)"),
         ({"mean": MEAN.to(torch.uint8)}, "float"),
         ({"scale": torch.ones(2)}, "scale"),

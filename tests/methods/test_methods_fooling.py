@@ -383,7 +383,7 @@ def test_a_model_that_writes_into_its_input():
         ({"pixels": torch.full((1, 3, SIDE, SIDE), torch.nan)}, "grey levels"),
         ({"labels": 3}, r"0\.\.2"),
         ({"labels": -1}, r"0\.\.2"),
-        ({"labels": torch.tensor([0.0, 1.0])}, "whole numbers"),
+        ({"labels": torch.tensor([0.0, 1.0])}, "integers"),
         ({"labels": torch.tensor([0, 1, 2])}, "one or 2"),
         ({"epsilon": -1}, "epsilon"),
         ({"epsilon": float("nan")}, "epsilon"),

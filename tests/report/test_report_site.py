@@ -50,7 +50,7 @@ def test_several_trainings_are_told_apart(tmp_path):
     assert "Training with seed 7" in html
     assert "still learning (1 of 3)" in page(out, "index.html")
     assert "21.0 [19.0, 23.0] %" in page(out, "index.html")
-    said = "training with seed 5. Numbers: mean of 2 trainings, 95 % intervals over trainings."
+    said = "training with seed 5. Numbers: mean of 2 trainings, 95 % intervals for other trainings."
     html = page(out, "studies/features.html")
     places = [html.index(part) for part in (said, "<summary>Every training", 'id="figures"')]
     assert places == sorted(places)

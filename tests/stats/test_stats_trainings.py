@@ -34,6 +34,15 @@ def test_trainings_that_agree_by_chance_are_no_surer_than_their_own_intervals() 
     assert one.covers == (MAPS, TRAININGS)
 
 
+def test_two_trainings_say_nothing_of_a_third() -> None:
+    two = [normal(10.0, 0.3), normal(12.0, 0.3)]
+    own, same = (over_trainings(two, shared=shared) for shared in (False, True))
+    half = stats.norm.ppf(0.975) * 0.3
+    assert (own.value, own.trainings, own.covers) == (11.0, 2, (IMAGES,))
+    assert own.half == pytest.approx(half / math.sqrt(2))
+    assert same.half == pytest.approx(half)
+
+
 def test_the_same_images_move_all_trainings_alike() -> None:
     values = [1.0, 2.0, 4.0]
     one = over_trainings([normal(v, 0.5) for v in values], shared=True)
@@ -72,8 +81,19 @@ def test_numbers_that_are_not_known_are_left_out_with_a_word() -> None:
     one = over_trainings([unknown, normal(1, 1), normal(2, 1)], shared=False)
     assert (one.value, one.trainings) == (1.5, 2)
     assert "of 1 it is not known" in one.note
-    assert over_trainings([unknown, normal(1, 1)], shared=False) == normal(1, 1)
+    alone = over_trainings([unknown, normal(1, 1)], shared=False)
+    assert (alone.value, alone.trainings, alone.half) == (1, 1, normal(1, 1).half)
+    assert "of 1 trainings it is not known" in alone.note
     assert math.isnan(over_trainings([unknown] * 3, shared=False).value)
+
+
+def test_trainings_without_an_interval_do_not_narrow_that_of_the_others() -> None:
+    whole = [normal(v, 0.5) for v in (1.0, 2.0, 3.0, 4.0)]
+    bare = [replace(one, low=None, high=None) for one in whole]
+    for shared in (False, True):
+        all_known = over_trainings(whole, shared=shared)
+        some = over_trainings([*whole[:2], *bare[2:]], shared=shared)
+        assert (some.low, some.high) == pytest.approx((all_known.low, all_known.high))
 
 
 def test_one_training_that_is_no_evidence_makes_the_mean_none() -> None:

@@ -125,6 +125,23 @@ def test_a_net_at_chance_is_marked_by_the_rule_of_training(tmp_path):
     assert "zfnet" in found.note
 
 
+@pytest.mark.parametrize("record", ["[]", '{"seeds": []}', '{"seeds": [1, 1]}', '{"seeds": "a"}'])
+def test_damaged_seeds_are_named(tmp_path, record):
+    final = write_net(tmp_path, "zfnet", LABEL, [sure(LABEL)])
+    (final / "seeds.json").write_text(record, encoding="utf-8")
+    with pytest.raises(UserError, match=r"seeds\.json (is damaged|holds no JSON object)"):
+        TrainedNet.open("zfnet", final)
+
+
+def test_a_history_cut_within_a_row_is_named(tmp_path):
+    final = write_net(tmp_path, "zfnet", LABEL, [sure(LABEL)])
+    text = (final / "history.csv").read_text(encoding="utf-8")
+    (final / "history.csv").write_text(text.rstrip().rpartition(",")[0], encoding="utf-8")
+    net = TrainedNet.open("zfnet", final)
+    with pytest.raises(UserError, match=r"history\.csv is damaged"):
+        assert net.trainings[0].ended
+
+
 def test_seeds_in_common_or_the_first_of_each(tmp_path):
     nets = [
         TrainedNet.open(name, write_net(tmp_path, name, LABEL, [sure(LABEL)] * 3, seeds=seeds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import pytest
 from answered import sure, write_net
 from scipy import stats
 
+from zfnet.errors import UserError
 from zfnet.pipeline.paths import Paths
 from zfnet.pipeline.studies import STUDIES, Features, Occlusion, Transfer
 from zfnet.results import Measurement, Table
@@ -119,6 +121,62 @@ def test_a_single_training_is_as_it_was(paths: Paths, made: list[tuple[Any, Path
     assert result.estimates["number"] == Estimate(0, -1, 1, covers=(MAPS,))
     assert "trainings" not in result.tables
     assert made[0][1].share == (0, 1)
+
+
+def test_a_fault_names_its_training(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(cfg: Any, own: Paths) -> Measurement:
+        if own.share[0] == 1:
+            raise UserError("layer 1 gives values that are no numbers")
+        return Measurement("zfnet", "out")
+
+    module = ModuleType(MADE)
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, MADE, module)
+    monkeypatch.setattr(trainings, "cores", lambda: 1)
+    write(paths, "zfnet", [4, 5])
+    with pytest.raises(UserError, match=r"no numbers \(training 2 of 2, .*seed_5\)"):
+        run_each(STUDIES["features"], MADE, Features(), paths)
+
+
+SLEEPER = """
+import os
+import time
+from zfnet.errors import UserError
+from zfnet.results import Measurement
+
+
+def run(cfg, paths):
+    number = paths.share[0]
+    began = paths.root / f"began_{number}"
+    began.with_suffix(".part").write_text(str(os.getpid()))
+    began.with_suffix(".part").rename(began)
+    if number == 0:
+        while not (paths.root / "began_1").exists():
+            time.sleep(0.05)
+        raise KeyboardInterrupt if paths.net.name == "final" and cfg.top_k == 1 else UserError("no")
+    time.sleep(60)
+    return Measurement("zfnet", "out")
+"""
+
+
+@pytest.mark.parametrize(("top_k", "error"), [(1, KeyboardInterrupt), (2, UserError)])
+def test_a_stop_or_a_fault_ends_the_other_processes_too(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, top_k: int, error: type
+) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(trainings, "cores", lambda: 2)
+    monkeypatch.delitem(sys.modules, "sleeper", raising=False)
+    write(paths, "zfnet", [4, 5, 6, 7])
+    started = time.monotonic()
+    with pytest.raises(error):
+        run_each(STUDIES["features"], "sleeper", Features(top_k=top_k), paths)
+    worker = int((paths.root / "began_1").read_text())
+    while Path(f"/proc/{worker}").exists():
+        assert time.monotonic() - started < 40  # it would sleep for 60 s
+        time.sleep(0.1)
+    assert not (paths.root / "began_2").exists()
 
 
 # ------------------------------------------------------------------------------------- joining

@@ -75,6 +75,14 @@ def test_trainings_can_be_needed() -> None:
     assert unmet(SLOPE, claim=claim, trainings=2) == [("trainings ≥ 3", "2")]
 
 
+def test_the_seeds_are_those_that_the_nets_share() -> None:
+    nets = {"zfnet": {**net(), "seeds": "4; 6; 7"}, "alexnet": {**net(), "seeds": "4; 7"}}
+    claim = {"nets": ["zfnet", "alexnet"]}
+    assert entry(SLOPE, trainings=3, nets=nets)["seeds"] == [4, 6, 7]
+    assert entry(SLOPE, trainings=2, nets=nets, claim=claim)["seeds"] == [4, 7]
+    assert entry(SLOPE, trainings=3, nets=nets)["seen_seeds"] == [4]
+
+
 @pytest.mark.parametrize(("trainings", "word"), [(1, "one training"), (2, "two trainings")])
 def test_below_three_trainings_a_number_is_shown_and_not_judged(trainings: int, word: str) -> None:
     found = entry(SLOPE, trainings=trainings)
@@ -93,6 +101,26 @@ def test_one_adopted_net_speaks_of_itself(source: str) -> None:
     assert entry(below, source, **run)["verdict"] == "fails in this net"
     judged_over_nets = entry(SLOPE, source, **{**run, "trainings": 3})
     assert judged_over_nets["verdict"] in ("reproduced", "holds here")
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [("trained", "contradicted"), ("still learning", "undecided")]
+)
+def test_no_claim_fails_on_a_net_that_was_still_learning(status: str, word: str) -> None:
+    below = {"features": {"purity_slope": Estimate(-1, -1.1, -0.9, 9)}}
+    found = entry(below, nets={"zfnet": net(status)})
+    assert found["verdict"] == word
+    assert ("still learning" in found["reason"]) == (word == "undecided")
+    assert entry(SLOPE, nets={"zfnet": net(status)})["verdict"] == "reproduced"
+
+
+@pytest.mark.parametrize("trainings", [1, 3])
+def test_what_separates_a_run_from_the_papers_keeps_nothing_from_one_adopted_net(
+    trainings: int,
+) -> None:
+    run = {"nets": {"zfnet": net("adopted", None)}, "classes": None, "images": None}
+    found = entry(SLOPE, trainings=trainings, **run)
+    assert found["verdict"] == ("holds in this net" if trainings == 1 else "out of scale")
 
 
 def test_a_net_that_was_still_learning_decides_nothing() -> None:

@@ -131,6 +131,7 @@ def test_the_stage_writes_all_of_its_files(checkout: Path) -> None:
         results=checkout / "results" / "verdicts",
         metrics=checkout / "metrics" / "verdicts.json",
     )
+    put(checkout, "metrics/train_zfnet.json", training(seeds="3; 4; 5; 6"))
     stage.run(None, paths)
     whole = json.loads((checkout / "results" / "claims.json").read_text(encoding="utf-8"))
     entry = whole["claims"]["hierarchy"]

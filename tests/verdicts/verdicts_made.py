@@ -72,7 +72,9 @@ def evidence(
         }
         for study, own in numbers.items()
     }
-    known = dict(nets or {name: net() for name in NETS})
+    seeds = "; ".join(str(each) for each in range(seed, seed + 5))
+    given = nets or {name: net() for name in NETS}
+    known = {name: {"seeds": seeds, **each} for name, each in given.items()}
     known["zfnet"] = {"classes": classes, "images": images, **known["zfnet"]}
     return Run(experiment, seed, source, known, numbers)
 

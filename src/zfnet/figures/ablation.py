@@ -37,8 +37,8 @@ def figures(results: Results) -> list[Figure]:
     drawn = [
         Figure(
             "ablation_errors",
-            f"Table 3: top-1 error on {images:,} validation images ({view}) with 95 % intervals "
-            "over images, and on training images (hollow: centre crop, dropout off). Crosses: the "
+            f"Table 3: top-1 error on {images:,} validation images ({view}) with 95 % intervals, "
+            "and on training images (hollow: centre crop, dropout off). Crosses: the "
             f"paper's, on 1,000 classes. Dashed: guessing among {classes:,} classes.",
             f"Top-1 validation errors: {levels}.",
             lambda: error_chart(results),
@@ -46,8 +46,7 @@ def figures(results: Results) -> list[Figure]:
         Figure(
             "ablation_changes",
             "Change of the top-1 validation error from the full net, in points, with 95 % "
-            "intervals (over images; over images and trainings where there are several). Crosses: "
-            "the paper's. Right of the line: worse than the full net.",
+            "intervals. Crosses: the paper's. Right of the line: worse than the full net.",
             f"Differences from the full net in points: {shifts}.",
             lambda: change_chart(results),
         ),
@@ -75,7 +74,7 @@ def tables(results: Results) -> dict[str, Shown]:
             f"Errors on {facts['images']:,} validation images ({view})"
             f"{f' and {trained:,} training images' if trained else ''} (centre crop, dropout off, "
             "final weights; the paper does not say how it took them). In brackets are 95 % "
-            "intervals over images. A row with several trainings, which differ in their seed, is "
+            "intervals. A row with several trainings, which differ in their seed, is "
             f"their mean. The paper prints no parameter counts. {' '.join(reported.slips)}",
             Table.of(joined(results)),
         ),

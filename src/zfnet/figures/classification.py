@@ -50,8 +50,8 @@ def figures(results: Results) -> list[Figure]:
     return [
         Figure(
             "classification_errors",
-            f"Table 2: error on {facts['images']:,} validation images, with 95 % intervals over "
-            "images. Ticks below a dot: the single trainings whose mean it is. Crosses: the "
+            f"Table 2: error on {facts['images']:,} validation images, with 95 % intervals. "
+            "Ticks below a dot: the single trainings whose mean it is. Crosses: the "
             f"paper's, on 1,000 classes.{few}",
             f"Top-1 error ({view}): {errors}.",
             lambda: error_chart(results),
@@ -85,8 +85,8 @@ def tables(results: Results) -> dict[str, Shown]:
     return {
         "table_2": Shown(
             errors,
-            f"Error on {facts['images']:,} validation images. In brackets are 95 % intervals over "
-            "images. sd of nets: standard deviation of the top-1 errors of trainings that differ "
+            f"Error on {facts['images']:,} validation images. In brackets are 95 % intervals. "
+            "sd of nets: standard deviation of the top-1 errors of trainings that differ "
             "in their seed, whose mean a single net's row is. Several nets: mean of their softmax. "
             "The paper does not say which view it scored; its figures stand in the first line of "
             f"a row. {' '.join(reported.slips)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -223,6 +224,18 @@ def check_images(images: Tensor) -> None:
         raise UserError(f"images must be a float tensor (N, C, H, W), the net's input; got {shape}")
     if images.shape[0] == 0:
         raise UserError("images holds no image")
+
+
+def indices(values: Any, what: str, device: torch.device) -> Tensor:
+    """Classes, units or maps as int64 on `device`. Raises `UserError` for anything but integers.
+
+    torch takes bytes for a mask: an index of theirs would choose others than those asked for.
+    """
+    found = torch.as_tensor(values, device=device)
+    whole = not found.dtype.is_floating_point and not found.dtype.is_complex
+    if found.numel() and (not whole or found.dtype == torch.bool):  # none at all is float
+        raise UserError(f"{what} must be an int or integers, got {found.dtype}")
+    return found.long()
 
 
 def expanded(values: Tensor, shape: tuple[int, ...], what: str) -> Tensor:

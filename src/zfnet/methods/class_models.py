@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.methods._forward import UnsupportedModel, check_images, expanded, undisturbed
+from zfnet.methods._forward import UnsupportedModel, check_images, expanded, indices, undisturbed
 from zfnet.methods.gradients import gradient, saliency
 
 
@@ -74,8 +74,8 @@ def class_model(
     (rectifiers that are all off, as with biases of 0), and where it stops being a number.
     The model is left as found.
     """
-    classes = torch.as_tensor(classes, device=mean.device)
-    if classes.is_floating_point() or classes.ndim > 1 or not classes.numel():
+    classes = indices(classes, "classes", mean.device)
+    if classes.ndim > 1 or not classes.numel():
         raise UserError("classes must be an int or integers (K,), with at least one")
     if mean.ndim != 3 or not mean.is_floating_point():
         raise UserError(f"mean must be float (C, H, W); got {mean.dtype} {tuple(mean.shape)}")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zfnet.errors import UserError
-from zfnet.methods._forward import UnsupportedModel, expanded, undisturbed
+from zfnet.methods._forward import UnsupportedModel, expanded, indices, undisturbed
 
 Normaliser = Callable[[Tensor], Tensor]
 LEAD = 1e-3  # logits by which a target must win, so that it wins in any other batch, too
@@ -90,7 +90,7 @@ def fgsm(
     steps = torch.as_tensor(epsilon, dtype=pixels.dtype, device=pixels.device)
     if steps.ndim > 1 or not (steps >= 0).all():
         raise UserError(f"epsilon must be grey levels >= 0, a number or several; got {epsilon}")
-    classes = expanded(torch.as_tensor(labels, device=pixels.device), (n,), "labels")
+    classes = expanded(indices(labels, "labels", pixels.device), (n,), "labels")
     with undisturbed(model):
         _, _, slopes = _slopes(model, normalise, pixels, classes, batch_size)
     return (pixels + steps[..., None, None, None, None] * slopes.sign()).clamp(0, 255)
@@ -144,7 +144,7 @@ def smallest_perturbation(
     Raises `UserError` for what are no pixels or classes.
     """
     n = _check(pixels)
-    classes = expanded(torch.as_tensor(targets, device=pixels.device), (n,), "targets")
+    classes = expanded(indices(targets, "targets", pixels.device), (n,), "targets")
 
     def succeeds(pictures: Tensor) -> Tensor:
         with torch.no_grad():
@@ -196,8 +196,8 @@ def fooling_image(
     classes: K outputs; size: height and width in pixels. Raises `UserError` for other than these.
     """
     parameter = next(model.parameters(), torch.zeros(()))
-    wanted = torch.as_tensor(classes, device=parameter.device)
-    if wanted.ndim != 1 or not len(wanted) or not 0 < probability < 1 or rate <= 0 or steps < 0:
+    wanted = indices(classes, "classes", parameter.device)
+    if wanted.ndim != 1 or not len(wanted) or not 0 < probability < 1 or not rate > 0 or steps < 0:
         raise UserError(
             "fooling_image needs at least one class (K,), a probability between 0 and 1, "
             "a rate above 0 and steps >= 0"

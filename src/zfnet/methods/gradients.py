@@ -19,6 +19,7 @@ from zfnet.methods._forward import (
     UnsupportedModel,
     check_images,
     expanded,
+    indices,
     layer_path,
     output_of,
 )
@@ -113,8 +114,8 @@ def project(
     operations as plain gradient.
     """
     check_images(images)
-    units = torch.as_tensor(units, device=images.device)
-    if units.is_floating_point() or units.ndim > 1:
+    units = indices(units, "units", images.device)
+    if units.ndim > 1:
         raise UserError("units must be an int or integers (N,), one per image")
     layers = [layer] if isinstance(layer, str | int) else list(layer)
     paths = [layer_path(model, one) for one in layers]

@@ -131,7 +131,12 @@ def invert(
             _invert(model, path, part, start, grey, (code_weight, alpha_weight, tv_weight), steps)
             for part, start in zip(images.split(batch_size), noise.split(batch_size), strict=True)
         ]
-    return InvertedCodes(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    found = InvertedCodes(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    if not found.loss.isfinite().all():
+        raise UserError(
+            f"invert: the objective is no number in {images.dtype}; use float32, and finite weights"
+        )
+    return found
 
 
 def pixel_error(inverted: Tensor, images: Tensor, scale: float | Tensor = 1.0) -> Tensor:

@@ -20,6 +20,7 @@ from zfnet.methods._forward import (
     UnsupportedModel,
     check_images,
     expanded,
+    indices,
     layer_path,
     listening,
     undisturbed,
@@ -115,7 +116,7 @@ def occlude(
     step_y, step_x = (stride, stride) if isinstance(stride, int) else stride
     rows = occluder_places(height, down, step_y)
     cols = occluder_places(width, across, step_x)
-    classes = expanded(torch.as_tensor(classes, device=images.device), (n,), "classes")
+    classes = expanded(indices(classes, "classes", images.device), (n,), "classes")
     if unit is not None and layer is None:
         raise UserError("occlude: `unit` needs the `layer` whose map it is")
     path = None if layer is None else layer_path(model, layer)
@@ -214,7 +215,7 @@ def _units(
         if unit not in (None, "strongest"):
             raise UserError(f'unit must be a number, integers (N,) or "strongest", not {unit!r}')
         return maps.argmax(dim=1)
-    units = expanded(torch.as_tensor(unit, device=maps.device), maps.shape[:1], "unit")
+    units = expanded(indices(unit, "unit", maps.device), maps.shape[:1], "unit")
     if int(units.min()) < 0 or int(units.max()) >= maps.shape[1]:
         raise UserError(f"layer {layer!r} has maps 0..{maps.shape[1] - 1}")
     return units

@@ -40,9 +40,12 @@ def read_history(folder: Path) -> list[dict[str, float]]:
         return []
     try:
         with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+            if any(None in (*row, *row.values()) for row in rows):
+                raise ValueError("a row with too few or too many values")
             return [
                 {column: float(value) if value else math.nan for column, value in row.items()}
-                for row in csv.DictReader(stream)
+                for row in rows
             ]
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}); train the net again") from error
@@ -140,7 +143,7 @@ class TrainedNet:
         if not (folder / "net.json").is_file():
             return None
         record = read_json(folder / "net.json")
-        seeds = read_json(folder / "seeds.json", missing_ok=True).get("seeds", [0])
+        seeds = _seeds(folder / "seeds.json")
         folders = [folder, *(folder / f"seed_{seed}" for seed in seeds[1:])]
         classes = list(record["classes"])
         rebuild, provenance = record.get("rebuild", {}), record.get("provenance", {})
@@ -237,6 +240,16 @@ def count_parameters(spec: NetSpec) -> int:
         else:
             total += layer.units * (received[number] + 1)
     return total
+
+
+def _seeds(file: Path) -> list[int]:
+    """A net's seeds, the first training's first; 0 for a net without the file."""
+    record = read_json(file, missing_ok=True) or {"seeds": [0]}
+    seeds = record.get("seeds") if isinstance(record, dict) else None
+    whole = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"{file} is damaged (no list of different seeds); train the net again")
+    return list(seeds)
 
 
 def _array(file: Path, name: str) -> Any:

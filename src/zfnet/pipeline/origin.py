@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 from zfnet.machine import host
 from zfnet.pipeline.closure import source_folder
@@ -25,20 +27,24 @@ def origin(on_gpu: bool) -> dict[str, str]:
 
 def commit() -> str:
     """The commit of the code that runs, "+changes" behind it where CODE differs from it."""
-    head = _git("rev-parse", "--short", "HEAD")
-    if not head:
+    root = source_folder().parent
+    head, top = _git("rev-parse", "--short", "HEAD"), _git("rev-parse", "--show-toplevel")
+    changes = _git("status", "--porcelain", "--", *CODE)
+    if not head or changes is None or Path(top or "") != root:  # inside another repository
         return UNKNOWN
-    return f"{head}{CHANGED}" if _git("status", "--porcelain", "--", *CODE) else head
+    return f"{head}{CHANGED}" if changes else head
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
+    """What git says of this checkout; None where it cannot."""
     root = source_folder().parent
     if not (root / "conf").is_dir():  # installed, perhaps inside a repository of something else
-        return ""
+        return None
     # No optional locks: several trainings ask at the same time, beside whatever a person does.
     command = ["git", "-C", str(root), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=own)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

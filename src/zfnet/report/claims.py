@@ -9,10 +9,10 @@ from typing import Any
 from zfnet.figures.kit.show import NOTHING
 from zfnet.report.pictures import Placed
 from zfnet.stats.estimate import LESS, Estimate, decimal, decimals, text
+from zfnet.stats.trainings import ENOUGH
 from zfnet.verdicts.verdict import (
     DECIDED_AGAINST,
     DECIDED_FOR,
-    ENOUGH,
     FAILS,
     FEW,
     HOLDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from zfnet.pipeline.studies import STUDIES
 from zfnet.report import formats
 from zfnet.report.gather import Evidence, NetRun
 from zfnet.report.provenance import fact, host_groups, total_seconds
-from zfnet.stats.chance import TRAINED, fall_before_drop, first_drop
+from zfnet.stats.chance import FALL, TRAINED, fall_before_drop, first_drop
 from zfnet.stats.estimate import Estimate, in_words, text
 from zfnet.verdicts.evidence import SEEDS
 
@@ -185,8 +186,10 @@ def net_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
 
 def ending_table(nets: Iterable[NetRun]) -> tuple[list[str], list[list[Any]]]:
     """How every training ended, by what `stats.chance` asks: columns and rows."""
-    columns = ["Net", "Seed", "Ended", "Rate first fell after epoch",
-               "Fall of the loss in the quarter before, nat", "Loss at the end, nat"]  # fmt: skip
+    nets = [net for net in nets if net.histories]
+    limit = FALL * math.log(len(nets[0].trained.classes)) if nets else 0.0
+    fell = f"Fall of the loss in the quarter before, nat (limit {limit:.3f})"
+    columns = ["Net", "Seed", "Ended", "Rate first fell after epoch", fell, "Loss at the end, nat"]
     rows: list[list[Any]] = []
     for net in nets:
         for training in (each for each in net.trained.trainings if each.history):

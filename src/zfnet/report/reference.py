@@ -38,8 +38,15 @@ def main(arguments: Sequence[str], root: Path) -> int:
     if arguments not in ([], ["--check"]):
         raise UserError("usage: zfnet reference [--check]")
     file = root / FILE
+    if not file.is_file():
+        raise UserError(f"{file} is missing: fetch it from git")
     before = file.read_text(encoding="utf-8")
-    after = filled(before, root)
+    try:
+        after = filled(before, root)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{FILE}: its metrics are damaged or of another version ({error!r})"
+        ) from error
     if not arguments:
         write_text(file, after)
     elif before != after:
@@ -59,6 +66,8 @@ def filled(document: str, root: Path) -> str:
         if name not in TABLES:
             raise UserError(f"{FILE}: no table {name}; there are {', '.join(TABLES)}")
         folder = root / RUNS / run if run else root
+        if not folder.is_dir():
+            raise UserError(f"{FILE}: table {name} of {run}: there is no folder {folder}")
         return f"{start}\n{TABLES[name](folder, root)}\n\n{end}"
 
     return BLOCK.sub(made, document)

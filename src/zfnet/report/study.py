@@ -57,7 +57,7 @@ def trainings_sentence(results: Results) -> str:
         return ""
     return (
         f"Pictures, and tables of single maps, images or classes: training with seed {seeds[0]}. "
-        f"Numbers: mean of {len(seeds)} trainings, 95 % intervals over trainings."
+        f"Numbers: mean of {len(seeds)} trainings, 95 % intervals for other trainings."
     )
 
 

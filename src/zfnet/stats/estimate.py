@@ -82,6 +82,16 @@ def from_dict(entry: Mapping[str, Any]) -> Estimate:
         value = entry.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"{name}={value!r} is no number")
+        if value is not None and math.isinf(value):
+            raise ValueError(f"{name} is infinite")
+    trainings = entry.get("trainings", 1)
+    if type(trainings) is not int or trainings < 1:
+        raise ValueError(f"trainings={trainings!r} is no number of trainings")
+    for name in ("unit", "note", "invalid"):
+        if not isinstance(entry.get(name, ""), str):
+            raise ValueError(f"{name}={entry[name]!r} is no text")
+    if any(not isinstance(each, str) for each in entry.get("covers", ())):
+        raise ValueError(f"covers={entry['covers']!r} is no list of words")
     more = {key: entry[key] for key in _DEFAULTS if key in entry}
     if "covers" in more:
         more["covers"] = tuple(more["covers"])

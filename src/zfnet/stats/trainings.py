@@ -16,6 +16,7 @@ from zfnet.stats.estimate import IMAGES, TRAININGS, Estimate
 from zfnet.stats.intervals import Z95, critical
 
 LEVEL = 0.05
+ENOUGH = 3  # trainings, or adopted nets: fewer tell nothing of the next one
 
 
 def over_trainings(each: Sequence[Estimate], *, shared: bool) -> Estimate:
@@ -29,40 +30,50 @@ def over_trainings(each: Sequence[Estimate], *, shared: bool) -> Estimate:
     would make it, as trainings agree by chance now and then, and counts often. shared=True: all
     were measured on the same images, whose choice moves all of them alike. The half width over
     images is then added whole, in quadrature; what images and trainings do together counts twice,
-    which is too wide rather than too narrow.
+    which is too wide rather than too narrow. Of fewer than ENOUGH the interval is over images or
+    maps alone.
     """
     known = [one for one in each if math.isfinite(one.value)]
     if len(known) < 2:
-        return known[0] if known else each[0]
+        return (
+            known[0].noting(f"of {len(each) - 1} trainings it is not known") if known else each[0]
+        )
     values = np.array([one.value for one in known])
     first, k = known[0], len(known)
     invalid = next((one.invalid for one in each if one.invalid), "")
-    own = [_variance(one) for one in known]
-    if not any(own) and np.ptp(values) == 0 and first.half is None:
+    own = [one for one in known if one.half is not None and math.isfinite(one.half)]
+    if not own and np.ptp(values) == 0:
         return replace(first, trainings=k, invalid=invalid)
-    between, within, df = float(values.var(ddof=1)), float(np.mean(own)), k - 1.0
-    if shared and IMAGES in first.covers and within > 0:
-        images = min(one.freedom for one in known)
+    between, df, value = float(values.var(ddof=1)), k - 1.0, float(values.mean())
+    within, squared = _mean_of_squares(own)  # over images or maps, as are half widths
+    shared = shared and IMAGES in first.covers and within > 0
+    alone = math.sqrt(squared / (1 if shared else k))
+    note = f"mean of {k} trainings"
+    if len(known) < len(each):
+        note += f"; of {len(each) - k} it is not known"
+    if k < ENOUGH:
+        low, high = (value - alone, value + alone) if alone else (None, None)
+        few = replace(first, value=value, low=low, high=high, trainings=k, invalid=invalid)
+        return few.noting(note)
+    if shared:
+        images = min(one.freedom for one in own)
         squares = between / k * critical(LEVEL, df) ** 2 + within * critical(LEVEL, images) ** 2
         half = math.sqrt(squares)
         df = freedom_of(half / math.sqrt(between / k + within))
     else:
-        alone = math.sqrt(float(np.mean([(one.half or 0.0) ** 2 for one in known])) / k)
         half = max(critical(LEVEL, df) * math.sqrt(between / k), alone)
-    value = float(values.mean())
-    note = f"mean of {k} trainings"
-    if len(known) < len(each):
-        note += f"; of {len(each) - k} it is not known"
-    covers = first.covers if any(one.half is not None for one in known) else ()
-    joined = Estimate(value, value - half, value + half, k, first.unit, first.note, df, k)
-    return replace(joined, covers=(*covers, TRAININGS), invalid=invalid).noting(note)
+    covers = (*(first.covers if own else ()), TRAININGS)
+    joined = replace(first, value=value, low=value - half, high=value + half, n=k, df=df)
+    return replace(joined, trainings=k, covers=covers, invalid=invalid).noting(note)
 
 
-def _variance(one: Estimate) -> float:
-    """Of the number over its own images or maps, from its interval; 0 without one."""
-    if one.half is None:
-        return 0.0
-    return (one.half / critical(LEVEL, one.freedom)) ** 2
+def _mean_of_squares(each: Sequence[Estimate]) -> tuple[float, float]:
+    """Mean variance and mean squared half width of numbers with intervals; 0, 0 without any."""
+    halves = np.array([one.half for one in each], np.float64)
+    if not len(halves):
+        return 0.0, 0.0
+    factors = np.array([critical(LEVEL, one.freedom) for one in each])
+    return float(((halves / factors) ** 2).mean()), float((halves**2).mean())
 
 
 def freedom_of(factor: float) -> float:

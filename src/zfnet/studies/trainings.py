@@ -76,9 +76,13 @@ def seeds_of(nets: Sequence[str], paths: Paths) -> dict[int, bool]:
 def measure(module: str, cfg: Any, paths: Paths) -> Any:
     """What a study's module gives of one training."""
     number, count = paths.share
-    if count > 1:
-        print(f"zfnet: training {number + 1} of {count}", file=sys.stderr, flush=True)
-    return importlib.import_module(module).run(cfg, paths)
+    if count == 1:
+        return importlib.import_module(module).run(cfg, paths)
+    print(f"zfnet: training {number + 1} of {count}", file=sys.stderr, flush=True)
+    try:
+        return importlib.import_module(module).run(cfg, paths)
+    except UserError as error:
+        raise type(error)(f"{error} (training {number + 1} of {count}, {paths.net})") from error
 
 
 # -------------------------------------------------------------------------------- at the same time
@@ -91,8 +95,9 @@ def _at_the_same_time(calls: Sequence[Call]) -> list[Measurement]:
 
     The first runs here, as its arrays may be larger than what can be sent; others come without.
     """
-    there = min(cores(), len(calls)) - 1
-    pool = ProcessPoolExecutor(there, get_context("spawn"), _begin, (os.getpid(),))
+    there, context = min(cores(), len(calls)) - 1, get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(there, context, _begin, (os.getpid(), stop))
     futures = [pool.submit(measure_apart, *call) for call in calls[1:]]
     done: dict[int, Measurement] = {}
     try:
@@ -102,7 +107,10 @@ def _at_the_same_time(calls: Sequence[Call]) -> list[Measurement]:
                 if futures[number - 1].cancel():
                     done[number] = measure_apart(*calls[number])
         done |= {n: each.result() for n, each in enumerate(futures, 1) if n not in done}
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        stop.set()  # what the others measure would be lost
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise UserError(
             "a process that measured one training was ended from outside, perhaps for want of "
             "memory; run again to measure all of them once more"
@@ -118,11 +126,11 @@ def measure_apart(module: str, cfg: Any, paths: Paths) -> Measurement:
     return replace(outcome, arrays={})
 
 
-def _begin(parent: int) -> None:
-    """Prepare a process at the side of another: no bars, one thread, gone when that is gone."""
+def _begin(parent: int, stop: Any) -> None:
+    """Prepare a process at the side of another: no bars, one thread, gone when that stops it."""
     os.environ |= {"ZFNET_PROGRESS": "0", "OMP_NUM_THREADS": "1"}
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process says so
-    end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that, which hears it too, sets `stop`
+    end_with(parent, stop)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
             **used[0][key],
             "value": "; ".join(dict.fromkeys(each[key]["value"] for each in used)),
         }
-        for key in KEYS
+        for key in ("seeds", *KEYS)
         if key in used[0]
     }
     return {**used[0], **origins, **entries(means), "status": status}

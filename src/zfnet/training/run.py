@@ -155,6 +155,7 @@ def evaluate(
         **metrics.training_error(train),
         **numbers,
         **metrics.facts(prepared, net),
+        "seeds": str(job.seed),
         "status": status,
     }
     if status == AT_CHANCE:

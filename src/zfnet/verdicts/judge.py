@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zfnet import MAIN_NET
 from zfnet.pipeline.studies import quantity_of
 from zfnet.results import plain
 from zfnet.stats.estimate import decimals, to_dict
 from zfnet.stats.intervals import holm
 from zfnet.verdicts import rules
-from zfnet.verdicts.claims import Claims, read_claims
+from zfnet.verdicts.claims import Claim, Claims, read_claims
 from zfnet.verdicts.evidence import SEEDS, Run, gather, whys
 from zfnet.verdicts.verdict import UNDECIDED, UNJUDGED, WORDS, Verdict, judge_claim
 
@@ -91,7 +92,7 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
     claim, outcome, run = one.claim, one.outcome, judgement.run
     measured = outcome.deciding.measured if outcome else None
     trainings = outcome.trainings if outcome else 0
-    seeds = range(run.seed, run.seed + trainings)
+    seeds = seeds_of(claim, run)[:trainings]
     known = [
         each.seeds
         for each in judgement.claims.seen
@@ -116,7 +117,7 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
         "missing": whys(one.parts),
         "studies": claim.studies,
         "trainings": trainings,
-        "seeds": list(seeds),
+        "seeds": seeds,
         "seen_seeds": [seed for seed in seeds if any(seed in each for each in known)],
         "needs": one.needs,
         "numbers": [
@@ -125,6 +126,13 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
             if part.measured
         ],
     }
+
+
+def seeds_of(claim: Claim, run: Run) -> list[int]:
+    """The seeds that a claim's nets share, of the trainings that its numbers rest on."""
+    each = [str(run.fact("seeds", net) or "") for net in claim.nets or (MAIN_NET,)]
+    first, *others = ([int(seed) for seed in words.split("; ") if seed] for words in each)
+    return [seed for seed in first if all(seed in other for other in others)]
 
 
 def summary(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zfnet import MAIN_NET
 from zfnet.stats.estimate import STILL_LEARNING, TRAININGS
+from zfnet.stats.trainings import ENOUGH
 from zfnet.verdicts.claims import Claim, Claims, Need, amount
 from zfnet.verdicts.evidence import Part, Run, find, untrained, whys
 from zfnet.verdicts.rules import (
@@ -29,7 +30,6 @@ HOLDS, FAILS = "holds here", "fails here"
 IN_NET = {FOR: "holds in this net", AGAINST: "fails in this net"}  # of one that was adopted
 UNDECIDED, OUT_OF_SCALE, NOT_MEASURED = "undecided", "out of scale", "not measured"
 FEW = {1: "one training", 2: "two trainings"}  # in place of a verdict
-ENOUGH = 3  # trainings, or adopted nets, over which a claim about nets is judged
 WORDS = (
     REPRODUCED, CONTRADICTED, HOLDS, FAILS, *IN_NET.values(), UNDECIDED, *FEW.values(),
     OUT_OF_SCALE, NOT_MEASURED,
@@ -48,7 +48,8 @@ class Verdict:
 
     `alone`: the word before the correction. `outcome`: None where nothing was measured, `why` then
     says why. `needs`: each as "need" and what there is of it "here", in words, whether it is "met",
-    whether it "keeps" the claim from being judged, and "why" it is needed. After the correction,
+    whether it "keeps" the claim from being judged, and "why" it is needed. `learning`: a net of the
+    claim was still learning: it may hold, but not yet fail. After the correction,
     where the claim was judged: `p_holm`, and the `level` that the claim's own p had to stay below.
     """
 
@@ -60,6 +61,7 @@ class Verdict:
     outcome: Outcome | None = None
     needs: tuple[dict[str, Any], ...] = ()
     why: str = ""
+    learning: bool = False
     p_holm: float | None = None
     level: float = LEVEL
 
@@ -79,8 +81,8 @@ class Verdict:
             return f"Not judged: the claim needs {', '.join(unmet)}."
         if self.word in FEW.values():
             return (
-                f"Not judged: a claim about nets needs {ENOUGH} trainings (scale.seeds={ENOUGH}); "
-                "the interval says nothing of another one."
+                f"Not judged: a claim about nets needs {ENOUGH} trainings that learned or more "
+                f"(scale.seeds), and here it rests on {outcome.trainings}."
             )
         said = f"Asked {self.claim.rule.asked}"
         if self.deciding:
@@ -91,6 +93,8 @@ class Verdict:
         if check.why:
             longer = LEARN if check.why == STILL_LEARNING else ""
             return f"{said}: undecided, as the number is no evidence: {check.why}.{longer}"
+        if self.learning and outcome.side == AGAINST and decided(outcome.p):
+            return f"{said}: undecided, as it fails on a net that was still learning.{LEARN}"
         corrected = _p(self.p_holm or 0.0).removeprefix("= ")
         end = f"p {_p(outcome.p)}; corrected for {family} claims, {corrected}"
         if self.word == UNDECIDED and self.alone != UNDECIDED:
@@ -156,9 +160,11 @@ def judge_claim(name: str, claims: Claims, run: Run) -> Verdict:
     needs = tuple(
         _asked(key, need, claim, outcome.trainings, run) for key, need in claims.needs(claim)
     )
-    word = _word(outcome, run, any(each["keeps"] for each in needs))
+    kept = any(each["keeps"] for each in needs)
+    learning = STILL_LEARNING in {run.fact("status", net) for net in claim.nets or (MAIN_NET,)}
+    word = _word(outcome, run, kept, learning)
     parts = (*(part for chain in chains for part in chain), *missing)
-    return Verdict(name, claim, word, word, parts, outcome, needs)
+    return Verdict(name, claim, word, word, parts, outcome, needs, learning=learning)
 
 
 def _collect(claim: Claim, run: Run) -> tuple[list[list[Part]], list[Part], int]:
@@ -203,19 +209,20 @@ def _asked(name: str, need: Need, claim: Claim, trainings: int, run: Run) -> dic
         here = None if None in known else min(known)
     told = {"need": need.text(name), "here": "not known" if here is None else amount(here)}
     met = here is not None and need.met(here)
-    counts = need.everywhere or claim.rule.kind == "absolute" or not run.rendered
+    speaks_of_the_paper = not run.rendered and not (run.adopted and trainings == 1)
+    counts = need.everywhere or claim.rule.kind == "absolute" or speaks_of_the_paper
     return {**told, "met": met, "keeps": counts and not met, "why": need.why}
 
 
-def _word(outcome: Outcome, run: Run, kept: bool) -> str:
+def _word(outcome: Outcome, run: Run, kept: bool, learning: bool) -> str:
     if kept:
         return OUT_OF_SCALE
-    few = outcome.trainings < ENOUGH
-    if few and not run.adopted:
+    one_net = run.adopted and outcome.trainings == 1
+    if outcome.trainings < ENOUGH and not one_net:
         return FEW[outcome.trainings]
-    if not decided(outcome.p):
+    if not decided(outcome.p) or (learning and outcome.side == AGAINST):
         return UNDECIDED
-    if few:
+    if one_net:
         return IN_NET[outcome.side]
     if run.rendered:
         return HOLDS if outcome.side == FOR else FAILS

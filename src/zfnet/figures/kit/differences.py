@@ -77,7 +77,7 @@ def widest(record: Mapping[str, Any]) -> Estimate:
 def remark(nets: Mapping[str, Any], net: str) -> str:
     """What to know of a net, from the facts of all: adopted, at chance or still learning."""
     if net not in nets:
-        return f"not trained here: nets.{net}.seeds=1"
+        return f"not trained here: nets.{net}.seeds=3"
     of = nets[net]["trained"]
     said = ["adopted, not trained here"] * nets[net]["adopted"]
     for key, words in (("at_chance", "stayed at chance"), ("still_learning", "still learning")):
