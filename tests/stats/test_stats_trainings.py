@@ -99,3 +99,10 @@ def test_trainings_without_an_interval_do_not_narrow_that_of_the_others() -> Non
 def test_one_training_that_is_no_evidence_makes_the_mean_none() -> None:
     noise = replace(normal(1, 1), invalid="mostly noise")
     assert over_trainings([normal(1, 1), noise, normal(2, 1)], shared=False).invalid
+
+
+def test_two_intervals_without_width_stay_intervals() -> None:
+    still = Estimate(0.0, 0.0, 0.0, 30)
+    two = over_trainings([still, still], shared=False)
+    assert (two.low, two.value, two.high) == (0, 0, 0)
+    assert over_trainings([Estimate(1.0), Estimate(2.0)], shared=False).low is None

@@ -52,7 +52,7 @@ def over_trainings(each: Sequence[Estimate], *, shared: bool) -> Estimate:
     if len(known) < len(each):
         note += f"; of {len(each) - k} it is not known"
     if k < ENOUGH:
-        low, high = (value - alone, value + alone) if alone else (None, None)
+        low, high = (value - alone, value + alone) if own else (None, None)
         few = replace(first, value=value, low=low, high=high, trainings=k, invalid=invalid)
         return few.noting(note)
     if shared:
