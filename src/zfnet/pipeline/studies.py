@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from zfnet.pipeline.options import (
     Count,
@@ -23,60 +22,20 @@ from zfnet.pipeline.options import (
     StudyOptions,
     TargetOptions,
     TrainingOptions,
-    each_once,
 )
-
-Layers = Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(each_once)]
-SomeLayers = Annotated[tuple[Layer, ...], AfterValidator(each_once)]  # or none
-Tap = Literal["conv", "relu", "out"]
-Constants = Annotated[tuple[Positive, ...], Field(min_length=1)]  # the C of a classifier
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """Numbers of one kind: the regular expression of their keys, their unit, what n counts.
-
-    `over`: the unit of inference, "" for what is counted or set. `headline`: the name by which
-    `dvc metrics` compares runs, filled by the pattern's named groups; "" for all others.
-    """
-
-    pattern: str
-    unit: str
-    over: str = "images"
-    headline: str = ""
-
-
-@dataclass(frozen=True)
-class Study:
-    """One study.
-
-    `place`: the paper's figure or table. `reads`: data/prepared, models/<net>/final, results of
-    other stages … as paths of the checkout. `headline`: the keys on its card, the first that it
-    has. `measures`: whether it ends in a measurement (codes and scratch end in files that other
-    studies read). `each`: the nets whose trainings it goes through one by one, the net under study
-    first; without any it reads all trainings at once. `images`: on which each is measured: the
-    "same"; a share of its own, "dealt" out of the split; or "redrawn" from it by a seed of its own.
-    """
-
-    title: str
-    place: str
-    desc: str
-    options: type[StudyOptions]
-    reads: tuple[str, ...]
-    quantities: tuple[Quantity, ...] = ()
-    headline: tuple[str, ...] = ()
-    measures: bool = True
-    each: tuple[str, ...] = ("zfnet",)
-    images: Literal["same", "dealt", "redrawn"] = "same"
-    module: str = ""  # where it is not zfnet.studies.<name>
-
-
-PREPARED, TARGETS, NET, EPOCHS = (
-    "data/prepared",
-    "data/targets",
-    "models/zfnet/final",
-    "models/zfnet/epochs",
+from zfnet.pipeline.study import (
+    EPOCHS,
+    NET,
+    PREPARED,
+    TARGETS,
+    Constants,
+    Layers,
+    Quantity,
+    SomeLayers,
+    Study,
+    Tap,
 )
+from zfnet.pipeline.survey import SURVEY
 
 
 class Features(StudyOptions):
@@ -262,7 +221,7 @@ _ALONE = r"(?!\w*_minus_)"  # no difference of two
 _SETS = ("unseen", "caltech101", "caltech256", "voc2007", "voc2012")  # on cards
 Q = Quantity
 
-STUDIES: Mapping[str, Study] = {
+PAPER: Mapping[str, Study] = {
     "features": Study(
         title="Feature visualisation: what excites each map",
         place="Fig. 2",
@@ -273,6 +232,7 @@ STUDIES: Mapping[str, Study] = {
             Q(r"layer\d_(maps|dead_maps)", "maps", ""),
             Q(r"layer(?P<n>\d)_purity", "", "maps", "purity.layer{n}"),
             Q(r"layer\d_purity_directions", "", "directions"),
+            Q(r"layer\d_(directions_minus_units|overlap_(units|directions))", "", "maps"),
             Q(r"layer\d_(field_px|field_share|support_share|support_px)", "", "maps"),
             Q(r"layer\d_spread_(projections|patches|difference)", "", "maps"),
             Q(r"spread_difference|support_share|purity_slope|purity_slope_within|purity_chance",
@@ -481,6 +441,7 @@ STUDIES: Mapping[str, Study] = {
         ),
     ),
 }  # fmt: skip
+STUDIES: Mapping[str, Study] = {**PAPER, **SURVEY}
 # Of every training, in metrics/train_<net>.json; over several seeds also as <key>_over_seeds.
 TRAINING_QUANTITIES = (
     Q(r"val_top1_error", "%", headline="top1_error.{net}"),

@@ -135,10 +135,12 @@ class Printed(Section):
 class Claim(Section):
     """One claim of the paper and how it is judged, as the file has it.
 
-    `nets`: whose training it is about. `units`: what an interval's n counts. `caveat`: what to
-    know of the measure whatever comes out, "" for nothing.
+    `work`: Zeiler & Fergus's, or of the other techniques (survey). `nets`: whose training it is
+    about. `units`: what an interval's n counts. `caveat`: what to know of the measure whatever
+    comes out, "" for nothing.
     """
 
+    work: Literal["paper", "survey"] = "paper"
     place: Words
     claim: Words
     over: tuple[dict[str, str | int | list[str | int]], ...] = ()
