@@ -30,6 +30,8 @@ One stage by hand, written under runs/ (KEY=VALUE are Hydra overrides, -m sweeps
 Tools:
   zfnet show IMAGE [--model M] [--layer L] [--unit U] [--method X] [--out PNG]
                                   one picture: what in IMAGE drives one unit (show --help)
+  zfnet lens PHOTO [--model M] [--weights W] [--steps S,S] [--out HTML]
+                                  one page: all that a net makes of PHOTO (lens --help)
   zfnet compose [KEY=VALUE ...]   print the composed configuration
   zfnet verdicts [--compare REV]  what this run says of each claim of the paper; what changed
   zfnet publish [--draft]         upload the W&B runs, write a W&B Report (publish --help)
@@ -85,6 +87,12 @@ def _show(rest: list[str]) -> int:
     return show(rest)
 
 
+def _lens(rest: list[str]) -> int:
+    from zfnet.lens import main as lens
+
+    return lens(rest)
+
+
 def _doctor(rest: list[str]) -> int:
     from zfnet.doctor import main as doctor
 
@@ -136,6 +144,7 @@ def _deps(rest: list[str]) -> int:
 
 TOOLS: dict[str, Callable[[list[str]], int]] = {
     "show": _show,
+    "lens": _lens,
     "publish": _publish,
     "doctor": _doctor,
     "deps": _deps,

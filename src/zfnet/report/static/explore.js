@@ -1,4 +1,4 @@
-// What both explorers share: scripts and sprite sheets read when they are needed, tiles drawn from
+// What the explorers share: scripts and sprite sheets read when they are needed, tiles drawn from
 // them, groups of choices moved through by arrow keys, plotly.js only where a chart is wanted.
 "use strict";
 window.zfnetExplore = (function () {
