@@ -11,7 +11,7 @@ import pytest
 
 from zfnet.errors import UserError
 from zfnet.files import write_json
-from zfnet.report import publish, records, track, wandb_report
+from zfnet.report import claims, publish, records, track, wandb_report
 from zfnet.report.gather import gather
 
 pytestmark = pytest.mark.usefixtures("no_account")
@@ -126,7 +126,7 @@ def test_chapters_hold_the_numbers_and_panels_of_their_own_runs(root):
     runs = replay(root)
     service = Service()
     publish.publish(root, root, service)
-    verdicts = blocks_under(service.report.blocks, wandb_report.VERDICTS_HEADING)
+    verdicts = blocks_under(service.report.blocks, claims.HEADINGS["paper"])
     (table,) = [block.text for block in verdicts if block.kind == "MarkdownBlock"]
     assert table.splitlines()[2].endswith("| 0.104 [0.085, 0.122] | rises | **holds here** |")
     (grid,) = [block for block in verdicts if block.kind == "PanelGrid"]

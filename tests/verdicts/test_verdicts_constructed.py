@@ -7,17 +7,17 @@ and, where the rule of 2026-11-22 gave another, that word.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from verdicts_made import evidence, net
+from verdicts_made import DRAWN, NO, NONE, OPEN, SMALL, YES, Case, evidence, net, one
+from verdicts_survey import CASES as SURVEY
 
 from zfnet.paper import parse
 from zfnet.pipeline.registry import NETS
-from zfnet.stats.estimate import AT_CHANCE, IMAGES, STILL_LEARNING, TRAININGS, Estimate
+from zfnet.stats.estimate import AT_CHANCE, STILL_LEARNING, Estimate
 from zfnet.verdicts.claims import Claims, Number, read_claims
 from zfnet.verdicts.verdict import judge_claim
 
@@ -30,17 +30,6 @@ FIRST = {
 }  # fmt: skip
 NOISE = "filters are mostly noise"
 UNFIT = "did not fit its training images"
-YES, NO, OPEN, SMALL, NONE = (
-    "reproduced", "contradicted", "undecided", "out of scale", "not measured"
-)  # fmt: skip
-DRAWN = {"source": "synthetic", "classes": 12, "images": 2400}
-
-
-def one(value: float, half: float, invalid: str = "") -> Estimate:
-    """A number of five trainings with its 95 % interval."""
-    ends = value - half, value + half
-    covers = (IMAGES, TRAININGS)
-    return Estimate(value, *ends, 600, df=4, trainings=5, covers=covers, invalid=invalid)
 
 
 def whole(name: str, value: float, half: float, invalid: str) -> dict[str, dict[str, Estimate]]:
@@ -51,18 +40,6 @@ def whole(name: str, value: float, half: float, invalid: str) -> dict[str, dict[
         for key in number.keys:
             found.setdefault(number.study, {})[key] = one(value, half, invalid)
     return found
-
-
-@dataclass(frozen=True)
-class Case:
-    """`numbers`: by study and key; `once`: the word by the first rule, "" for the same."""
-
-    claim: str
-    what: str
-    numbers: Mapping[str, Mapping[str, Estimate]]
-    word: str
-    once: str = ""
-    run: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ablation(**numbers: Estimate) -> dict[str, dict[str, Estimate]]:
@@ -357,6 +334,9 @@ def plain(numbers: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, 
     }
 
 
+CASES += SURVEY
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.claim}: {case.what}")
 def test_no_word_misleads(case: Case, first: Claims) -> None:
     found = judge_claim(case.claim, WHOLE, evidence(case.numbers, **case.run))
@@ -374,7 +354,8 @@ def test_no_word_misleads(case: Case, first: Claims) -> None:
 
 def test_every_claim_has_a_case() -> None:
     assert {case.claim for case in CASES} == set(WHOLE.claims)
-    assert len(WHOLE.claims) == 35
+    paper = [claim for claim in WHOLE.claims.values() if claim.work == "paper"]
+    assert (len(paper), len(WHOLE.claims)) == (35, 62)
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE.claims if WHOLE.claims[name].nets])

@@ -305,12 +305,12 @@ def several(count: int, barely: int) -> tuple[dict[str, Any], dict[str, dict[str
 
 
 def test_the_more_claims_the_more_it_takes() -> None:
-    assert judged(*several(1, 1)).counts == {"reproduced": 1}
+    assert judged(*several(1, 1)).counts() == {"reproduced": 1}
     found = judged(*several(20, 20))
-    assert (found.family, found.counts) == (20, {"undecided": 20})
+    assert (found.families["paper"], found.counts()) == (20, {"undecided": 20})
     assert {one.alone for one in found.verdicts} == {"reproduced"}
     sure = judged(*several(20, 1))
-    assert sure.counts == {"reproduced": 20}
+    assert sure.counts() == {"reproduced": 20}
     assert sure.verdicts[0].p_holm == pytest.approx(0.039, abs=0.001)
 
 
@@ -321,19 +321,29 @@ def test_each_p_is_held_against_holms_level() -> None:
     assert [one.level for one in judged(claims, numbers).verdicts] == pytest.approx([0.025, 0.05])
 
 
+def test_claims_of_other_techniques_are_corrected_among_themselves() -> None:
+    claims, numbers = several(20, 20)
+    alone = judged({KEYS[0]: claims[KEYS[0]]}, numbers).verdicts[0]
+    others = {key: {**claims[key], "work": "survey"} for key in KEYS[1:]}
+    found = judged({KEYS[0]: claims[KEYS[0]], **others}, numbers)
+    assert found.families == {"paper": 1, "survey": 19}
+    assert (found.verdicts[0].word, found.verdicts[0].p_holm) == (alone.word, alone.p_holm)
+    assert found.counts("survey") == {"undecided": 19}
+
+
 def test_only_what_is_judged_is_counted() -> None:
     claims, numbers = several(20, 20)
     found = judged(claims, {"features": {KEYS[0]: numbers["features"][KEYS[0]]}})
-    assert (found.family, found.counts) == (1, {"reproduced": 1, "not measured": 19})
+    assert (found.families["paper"], found.counts()) == (1, {"reproduced": 1, "not measured": 19})
     none = judged(claims, numbers, classes=3)
-    assert (none.family, none.counts) == (0, {"out of scale": 20})
+    assert (none.families["paper"], none.counts()) == (0, {"out of scale": 20})
 
 
 def test_an_interval_without_width_decides_beside_claims_that_are_all_decided() -> None:
     """And not beside an open one, so no rule should rest on one."""
     claims, numbers = several(5, 0)
     numbers["features"][KEYS[0]] = Estimate(1.0, 1.0, 1.0, 543)
-    assert judged(claims, numbers).counts == {"reproduced": 5}
+    assert judged(claims, numbers).counts() == {"reproduced": 5}
     numbers["features"][KEYS[4]] = Estimate(0.01, -1.0, 1.0, 1000)
     found = judged(claims, numbers)
     assert [one.word for one in found.verdicts] == ["undecided", *["reproduced"] * 3, "undecided"]

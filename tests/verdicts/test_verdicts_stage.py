@@ -146,7 +146,7 @@ def test_the_stage_writes_all_of_its_files(checkout: Path) -> None:
     short = json.loads(written["claims"])
     number = {"value": 0.1, "low": 0.08, "high": 0.12, "unit": "", "trainings": 4}
     assert short["claims"] == {"hierarchy": {"verdict": "holds here", **number}}
-    assert (short["judged"], short["counts"]["holds_here"]) == (1, 1)
+    assert (short["judged"]["paper"], short["counts"]["paper"]["holds_here"]) == (1, 1)
     assert json.loads(written["verdicts"]) == {"hierarchy": "holds here"}
     assert json.loads(written["headline"]) == {"claims": {"holds_here": 1}}
     stage.run(None, paths)  # its own numbers are no evidence
@@ -205,5 +205,5 @@ GAP = {"inside_minus_outside": Estimate(0.0917165, 0.07, 0.11)}
 def test_headlines_are_rounded_as_far_as_their_interval_tells(
     source: str, numbers: dict[str, Estimate], shown: dict[str, Any]
 ) -> None:
-    found = headline(evidence({source: numbers}), {"holds here": 2})
+    found = headline(evidence({source: numbers}), {"paper": {"holds here": 2}})
     assert found == {"claims": {"holds_here": 2}, **shown}

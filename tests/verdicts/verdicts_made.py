@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zfnet.paper import parse
 from zfnet.pipeline.registry import NETS
-from zfnet.stats.estimate import Estimate
+from zfnet.stats.estimate import IMAGES, TRAININGS, Estimate
 from zfnet.verdicts.claims import Claims
 from zfnet.verdicts.evidence import Run
 from zfnet.verdicts.judge import Judgement, judge_all
@@ -83,3 +83,29 @@ def judged(
     claims: Mapping[str, Mapping[str, Any]], numbers: Any, *more: Any, **run: Any
 ) -> Judgement:
     return judge_all(claims_of(**claims), evidence(numbers, *more, **run))
+
+
+# ------------------------------------------------------------------ a result at which words mislead
+YES, NO, OPEN, SMALL, NONE = (
+    "reproduced", "contradicted", "undecided", "out of scale", "not measured"
+)  # fmt: skip
+DRAWN = {"source": "synthetic", "classes": 12, "images": 2400}
+
+
+def one(value: float, half: float, invalid: str = "") -> Estimate:
+    """A number of five trainings with its 95 % interval."""
+    ends = value - half, value + half
+    covers = (IMAGES, TRAININGS)
+    return Estimate(value, *ends, 600, df=4, trainings=5, covers=covers, invalid=invalid)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`numbers`: by study and key; `once`: the word by the first rule, "" for the same."""
+
+    claim: str
+    what: str
+    numbers: Mapping[str, Mapping[str, Estimate]]
+    word: str
+    once: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from zfnet.figures.kit.show import NOTHING
 from zfnet.report.pictures import Placed
 from zfnet.stats.estimate import LESS, Estimate, decimal, decimals, text
 from zfnet.stats.trainings import ENOUGH
+from zfnet.verdicts.table import counted, judged
 from zfnet.verdicts.verdict import (
     DECIDED_AGAINST,
     DECIDED_FOR,
@@ -23,6 +24,7 @@ from zfnet.verdicts.verdict import (
     UNJUDGED,
 )
 
+HEADINGS = {"paper": "Does the paper hold up?", "survey": "What the other techniques show"}
 # How a verdict is marked; the words themselves stand beside the mark, so colour is never alone.
 MARKS = {
     **dict.fromkeys(DECIDED_FOR, "for"),
@@ -72,23 +74,34 @@ class StudyLinks:
     trainings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
-def rows(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[dict[str, Any]]:
-    """One row a claim, in the file's order.
+@dataclass(frozen=True)
+class Part:
+    """The claims of one work, as the first page has them; `rows`: one a claim, in file order."""
+
+    name: str
+    heading: str
+    lead: str
+    rows: list[dict[str, Any]]
+
+
+def parts(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[Part]:
+    """The claims of the paper, then those of the other techniques, where there are any.
 
     `links`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
     """
-    return [_row(name, claim, links) for name, claim in document["claims"].items()]
+    found = []
+    for work, heading in HEADINGS.items():
+        own = {name: c for name, c in document["claims"].items() if c["work"] == work}
+        if own:
+            rows = [_row(name, claim, links) for name, claim in own.items()]
+            lead = f"{counted(document, work)} {_trainings(own)}".strip()
+            found.append(Part(work, heading, lead, rows))
+    return found
 
 
-def lead(document: Mapping[str, Any]) -> str:
-    """How many claims came out how, in one sentence."""
-    counts = [f"{word} {count}" for word, count in document["counts"].items() if count]
-    return f"{len(document['claims'])} claims of the paper: {', '.join(counts)}."
-
-
-def trainings(document: Mapping[str, Any]) -> str:
+def _trainings(claims: Mapping[str, Any]) -> str:
     """Over how many trainings the claims were judged; "" where nothing was measured."""
-    measured = [c for c in document["claims"].values() if c["verdict"] != NOT_MEASURED]
+    measured = [c for c in claims.values() if c["verdict"] != NOT_MEASURED]
     judged = [claim for claim in measured if claim["verdict"] not in UNJUDGED]
     counts = sorted({claim["trainings"] for claim in judged or measured})
     if not counts:
@@ -97,6 +110,12 @@ def trainings(document: Mapping[str, Any]) -> str:
         return "One training of each net stands behind them, which decides nothing about nets."
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"They are judged over {span} trainings of each net."
+
+
+def legend(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the words that occur mean, where that is not plain."""
+    there = {claim["verdict"] for claim in document["claims"].values()}
+    return [(word, meaning) for word, meaning in LEGEND if word in there]
 
 
 def caution(document: Mapping[str, Any]) -> str:
@@ -111,7 +130,7 @@ def caution(document: Mapping[str, Any]) -> str:
 def notes(document: Mapping[str, Any]) -> list[str]:
     """How all were judged: the correction, later edits of the rules."""
     return [
-        f"{document['correction']} Claims judged here: {document['family']}.",
+        f"{document['correction']} Claims judged here: {judged(document)}.",
         *(f"Rules edited on {e['date']}: {e['reason']}" for e in document["edits"]),
     ]
 

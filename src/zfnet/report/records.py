@@ -145,7 +145,11 @@ def _study_record(name: str, study: Mapping[str, Any], evidence: Evidence, group
 
 def _verdict_record(document: Mapping[str, Any], evidence: Evidence, group: str) -> Record:
     claims = document["claims"]
-    rows, summary = [], {f"count/{word}": count for word, count in document["counts"].items()}
+    rows: list[list[Any]] = []
+    summary: dict[str, Any] = {}
+    for work, counts in document["counts"].items():
+        name = "count" if work == "paper" else f"count_{work}"
+        summary |= {f"{name}/{word}": count for word, count in counts.items()}
     for name, claim in claims.items():
         row = {**claim, "id": name, "paper": claim["paper"]["text"], "why": claim["reason"]}
         rows.append([row[column] for column in CLAIM_COLUMNS])

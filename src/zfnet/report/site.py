@@ -26,6 +26,7 @@ from zfnet.stats.chance import FALL
 HERE = Path(__file__).parent
 GENERATOR = "zfnet report"
 ROWS_SHOWN = 40
+WORKS = {"paper": "Of the paper", "survey": "Other techniques"}
 
 
 def powers(text: str) -> Markup:
@@ -74,23 +75,29 @@ def _clear(out: Path) -> None:
     index.write_text(f"<!doctype html><title>{GENERATOR}</title>Not finished.", encoding="utf-8")
 
 
+def environment() -> Any:
+    """What renders templates/; `include` also finds the files of static/ there."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=FileSystemLoader((HERE / "templates", HERE / "static")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    jinja.filters |= {"number": formats.number, "powers": powers, "markdown": markdown}
+    return jinja
+
+
 class _Site:
     """The evidence, the templates and the folder they go to."""
 
     def __init__(self, evidence: Evidence, out: Path) -> None:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
         self.evidence = evidence
         self.out = out
-        self.jinja = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        self.jinja.filters |= {"number": formats.number, "powers": powers, "markdown": markdown}
+        self.jinja = environment()
         self.chance = facts.chance_error(evidence)
         self.figures = {name: self._figures(name) for name in evidence.studies}
         self.explorers = explorers.build_all(evidence, out)
@@ -107,16 +114,15 @@ class _Site:
             lead=facts.lead(evidence),
             claims=claims,
             document=evidence.claims,
-            rows=evidence.claims and claims.rows(evidence.claims, self._links(evidence.claims)),
+            parts=evidence.claims and claims.parts(evidence.claims, self._links(evidence.claims)),
             glance=facts.glance(evidence),
             errors=rows,
             error_note=notes.pop() if len(notes) == 1 else "",
             chance=self.chance,
-            cards=self.cards.values(),
-            planned={
-                name: row
-                for name, row in STUDIES.items()
-                if row.measures and name not in evidence.studies
+            cards=self.cards,
+            works={
+                heading: {n: row for n, row in STUDIES.items() if row.measures and row.work == work}
+                for work, heading in WORKS.items()
             },
         )
 

@@ -18,7 +18,7 @@ from zfnet.report.records import CLAIMS, FIGURES, TABLES, VERDICTS
 
 # As the site's pages are headed (a test compares).
 TITLE = "Visualizing and Understanding Convolutional Networks, run again"
-VERDICTS_HEADING, NETS_HEADING = "Does the paper hold up?", "Do the nets work?"
+NETS_HEADING = "Do the nets work?"
 CURVES = ("val_top1_error", "train_top1_error", "val_loss", "train_loss")
 LONGEST_TITLE = 128
 GRID = 24  # columns of a panel grid
@@ -68,15 +68,17 @@ class _Book:
         document = self.evidence.claims
         if not document:
             return []
-        rows = [
-            [f"{row['claim']} ({row['place']})", row["measured"], row["paper"],
-             _with(f"**{row['verdict']}**", row["later"])]
-            for row in claims.rows(document, {})
-        ]  # fmt: skip
+        blocks = []
+        for part in claims.parts(document, {}):
+            rows = [
+                [f"{row['claim']} ({row['place']})", row["measured"], row["paper"],
+                 _with(f"**{row['verdict']}**", row["later"])]
+                for row in part.rows
+            ]  # fmt: skip
+            table = self._table(["Claim", "Estimate", "Source", "Verdict"], rows)
+            blocks += [self.wr.H1(text=part.heading), self._text(part.lead), table]
         return [
-            self.wr.H1(text=VERDICTS_HEADING),
-            self._text(f"{claims.lead(document)} {claims.trainings(document)}"),
-            self._table(["Claim", "Estimate", "Paper", "Verdict"], rows),
+            *blocks,
             *map(self._text, filter(None, [claims.caution(document), *claims.notes(document)])),
             *self._panels([VERDICTS], [self._logged_table(CLAIMS)]),
         ]

@@ -21,6 +21,8 @@ FILE = Path("paper") / "claims.yaml"
 NEEDS = ("classes", "images", "input_px", "epochs", "trainings")
 ABSOLUTE_SCALE = "imagenet"  # the one set of needs at which a figure can be compared
 PLACES = ("photographs", "rendered")
+Work = Literal["paper", "survey"]  # Zeiler & Fergus's, or the other techniques'
+WORKS: tuple[Work, ...] = ("paper", "survey")
 
 
 def _listed(value: Any) -> Any:
@@ -135,12 +137,11 @@ class Printed(Section):
 class Claim(Section):
     """One claim of the paper and how it is judged, as the file has it.
 
-    `work`: Zeiler & Fergus's, or of the other techniques (survey). `nets`: whose training it is
-    about. `units`: what an interval's n counts. `caveat`: what to know of the measure whatever
-    comes out, "" for nothing.
+    `nets`: whose training it is about. `units`: what an interval's n counts. `caveat`: what to
+    know of the measure whatever comes out, "" for nothing.
     """
 
-    work: Literal["paper", "survey"] = "paper"
+    work: Work = "paper"
     place: Words
     claim: Words
     over: tuple[dict[str, str | int | list[str | int]], ...] = ()

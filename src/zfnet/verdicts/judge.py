@@ -3,9 +3,9 @@
 On photographs a claim is reproduced, contradicted, undecided or, where the run is below what the
 claim needs, out of scale: shown and not judged. On rendered images it holds here or fails here,
 which proves nothing about photographs. Holm's correction over all that could be decided keeps the
-chance of even one wrong decision at 5 %; what only the correction leaves open is undecided. With
-fewer than three trainings their number stands in place of a verdict; of one net that was adopted a
-claim holds or fails in this net.
+chance of even one wrong decision at 5 % among the paper's claims, and among those of the other
+techniques; what only the correction leaves open is undecided. With fewer than three trainings their
+number stands in place of a verdict; of one net that was adopted a claim holds or fails in this net.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from zfnet.results import plain
 from zfnet.stats.estimate import decimals, to_dict
 from zfnet.stats.intervals import holm
 from zfnet.verdicts import rules
-from zfnet.verdicts.claims import Claim, Claims, read_claims
+from zfnet.verdicts.claims import WORKS, Claim, Claims, Work, read_claims
 from zfnet.verdicts.evidence import SEEDS, Run, gather, whys
 from zfnet.verdicts.verdict import UNDECIDED, UNJUDGED, WORDS, Verdict, judge_claim
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All verdicts of a run, in the order of the claims' file; `family`: how many were judged."""
+    """All verdicts of a run, in the order of the claims' file.
+
+    `families`: how many were judged of the paper's claims, and of the survey's.
+    """
 
     run: Run
     claims: Claims
     verdicts: tuple[Verdict, ...]
-    family: int
+    families: Mapping[Work, int]
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many claims got which word, of the words that occur."""
-        found = [one.word for one in self.verdicts]
+    def counts(self, work: Work = "paper") -> dict[str, int]:
+        """How many claims of a work got which word, of the words that occur."""
+        found = [one.word for one in self.verdicts if one.claim.work == work]
         return {word: found.count(word) for word in WORDS if word in found}
 
 
@@ -48,19 +50,25 @@ def judge(root: Path) -> Judgement:
 
 
 def judge_all(claims: Claims, run: Run) -> Judgement:
-    """Judge every claim, then correct for how many there are (Holm)."""
+    """Judge every claim, then correct for how many there are of its work (Holm)."""
     verdicts = {name: judge_claim(name, claims, run) for name in claims.claims}
-    alone = {
-        name: one.outcome.p
-        for name, one in verdicts.items()
-        if one.outcome and one.word not in UNJUDGED and not one.outcome.untested
-    }
-    for (name, p), p_holm in zip(alone.items(), holm(list(alone.values())), strict=True):
-        one = verdicts[name]
-        word = one.alone if rules.decided(p_holm) else UNDECIDED
-        level = rules.LEVEL / sum(other >= p for other in alone.values())
-        verdicts[name] = replace(one, word=word, p_holm=p_holm, level=level)
-    return Judgement(run, claims, tuple(verdicts.values()), len(alone))
+    families: dict[Work, int] = {}
+    for work in WORKS:
+        alone = {
+            name: one.outcome.p
+            for name, one in verdicts.items()
+            if one.claim.work == work
+            and one.outcome
+            and one.word not in UNJUDGED
+            and not one.outcome.untested
+        }
+        for (name, p), p_holm in zip(alone.items(), holm(list(alone.values())), strict=True):
+            one = verdicts[name]
+            word = one.alone if rules.decided(p_holm) else UNDECIDED
+            level = rules.LEVEL / sum(other >= p for other in alone.values())
+            verdicts[name] = replace(one, word=word, p_holm=p_holm, level=level)
+        families[work] = len(alone)
+    return Judgement(run, claims, tuple(verdicts.values()), families)
 
 
 # --------------------------------------------------------------------------------------- plain
@@ -79,9 +87,9 @@ def document(judgement: Judgement) -> dict[str, Any]:
                 "images": run.fact("images"),
             },
             "correction": claims.correction,
-            "family": judgement.family,
+            "families": judgement.families,
             **claims.model_dump(mode="json", include={"edits", "seen"}),
-            "counts": judgement.counts,
+            "counts": {work: judgement.counts(work) for work in WORKS},
             "claims": {one.id: _verdict(one, judgement) for one in judgement.verdicts},
         }
     )
@@ -98,7 +106,7 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
         for each in judgement.claims.seen
         if each.experiment == run.experiment and set(each.studies) & set(claim.studies)
     ]
-    same = {"place", "claim", "paper", "caveat", "committed", "edits"}
+    same = {"work", "place", "claim", "paper", "caveat", "committed", "edits"}
     return {
         **claim.model_dump(mode="json", include=same),
         "verdict": one.word,
@@ -111,7 +119,7 @@ def _verdict(one: Verdict, judgement: Judgement) -> dict[str, Any]:
         "p_holm": one.p_holm,
         "rule": {"text": str(claim.rule), "why": claim.rule.why},
         "test": {"text": judgement.claims.tests[claim.test].text},
-        "reason": one.reason(judgement.family),
+        "reason": one.reason(judgement.families[claim.work]),
         "more": one.more,
         "remark": one.remark,
         "missing": whys(one.parts),
@@ -145,18 +153,25 @@ def summary(told: Mapping[str, Any]) -> dict[str, Any]:
             for key in ("value", "low", "high"):
                 claims[name][key] = None if claim[key] is None else round(claim[key], places)
             claims[name] |= {"unit": claim["unit"], "trainings": claim["trainings"]}
-    counts = {word.replace(" ", "_"): told["counts"].get(word, 0) for word in WORDS}
-    return {"judged": told["family"], "counts": counts, "claims": claims}
+    counts = {
+        work: {word.replace(" ", "_"): of.get(word, 0) for word in WORDS}
+        for work, of in told["counts"].items()
+    }
+    return {"judged": told["families"], "counts": counts, "claims": claims}
 
 
-def headline(run: Run, counts: Mapping[str, int]) -> dict[str, Any]:
+def headline(run: Run, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """The few numbers that `dvc metrics` compares runs by, rounded to what their intervals tell.
 
     {group: {name: number}}; which these are stands with each quantity in `zfnet.pipeline.studies`.
     Where a net was trained with several seeds the mean over them is taken. No key may be `error`:
-    DVC takes that for a file that it could not read. `counts`: of verdicts.
+    DVC takes that for a file that it could not read. `counts`: of verdicts, by work.
     """
-    found: dict[str, Any] = {"claims": {word.replace(" ", "_"): n for word, n in counts.items()}}
+    found: dict[str, Any] = {
+        name: {word.replace(" ", "_"): n for word, n in counts[work].items()}
+        for name, work in (("claims", "paper"), ("survey_claims", "survey"))
+        if counts.get(work)
+    }
     for source, numbers in run.numbers.items():
         for key, one in numbers.items():
             quantity, words = quantity_of(source, key) or (None, {})

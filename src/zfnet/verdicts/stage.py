@@ -11,6 +11,7 @@ from zfnet.pipeline.origin import KEYS, UNKNOWN
 from zfnet.pipeline.registry import CONFIG_FILE, NETS
 from zfnet.verdicts.evidence import LEFT_OUT, TRAINING, Run
 from zfnet.verdicts.judge import document, headline, judge, summary
+from zfnet.verdicts.table import tally
 from zfnet.verdicts.verdict import NOT_MEASURED
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def run(cfg: Any, paths: Paths) -> None:
     }
     for name, value in metrics.items():
         write_json(paths.metrics.with_name(f"{name}.json"), value, sort_keys=False)
-    counts = ", ".join(f"{word} {count}" for word, count in told["counts"].items())
-    print(f"zfnet: {len(words)} claims: {counts}", file=sys.stderr)
+    print(f"zfnet: {tally(told)}", file=sys.stderr)
 
 
 def origins(run: Run, root: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from zfnet.verdicts.verdict import (
 WIDTH = 120  # of output that is no terminal
 NARROWEST = 40
 COLUMN = 20  # of the verdicts
+NAMES = {"paper": "the paper", "survey": "other techniques"}
 GREEN, RED, YELLOW, FAINT = "32", "31", "33", "2"
 COLOURS = {
     **dict.fromkeys(WORDS, FAINT),
@@ -62,9 +63,26 @@ def _head(document: Mapping[str, Any]) -> str:
     kind = "rendered images" if run["rendered"] else "photographs"
     size = [f"{run[what]:,.0f} {what}" for what in ("images", "classes") if run[what] is not None]
     trained = f", trained on {' of '.join(size)}" if size else ""
-    counts = ", ".join(f"{word} {count}" for word, count in document["counts"].items())
     named = f"{run['experiment'] or 'run'}, seed {run['seed']}"
-    return f"{named}: {kind} ({run['source']}){trained}. Claims: {counts}."
+    return f"{named}: {kind} ({run['source']}){trained}. {tally(document)}"
+
+
+def tally(document: Mapping[str, Any]) -> str:
+    """How many claims came out how, a sentence for each work."""
+    return " ".join(filter(None, (counted(document, work) for work in NAMES)))
+
+
+def counted(document: Mapping[str, Any], work: str) -> str:
+    """How many claims of a work came out how, in one sentence; "" where it has none."""
+    counts = document["counts"][work]
+    each = ", ".join(f"{word} {count}" for word, count in counts.items())
+    return f"{sum(counts.values())} claims of {NAMES[work]}: {each}." if counts else ""
+
+
+def judged(document: Mapping[str, Any]) -> str:
+    """How many claims of each work were judged: "20 of the paper"; "none"."""
+    families = document["families"].items()
+    return ", ".join(f"{n} of {NAMES[work]}" for work, n in families if n) or "none"
 
 
 def _said(name: str, claim: Mapping[str, Any]) -> list[str]:
@@ -83,10 +101,10 @@ def _said(name: str, claim: Mapping[str, Any]) -> list[str]:
 
 def _notes(document: Mapping[str, Any]) -> list[str]:
     run, claims, found = document["run"], document["claims"].values(), []
-    if document["family"]:
+    if any(document["families"].values()):
         found.append(
-            f"{document['family']} claims were judged; Holm's correction keeps the chance of even "
-            "one wrong decision among them at 5 %. Brackets are 95 % intervals, uncorrected."
+            f"Claims judged: {judged(document)}. Holm's correction keeps the chance of even one "
+            "wrong decision among each at 5 %. Brackets are 95 % intervals, uncorrected."
         )
     if any(each["seen_seeds"] for each in claims):
         trained = [seed for each in claims for seed in each["seeds"]]
