@@ -27,7 +27,7 @@ MAPS = 64  # drawn a layer: those that respond most
 PROJECTED = 4  # maps a layer, and classes, that are projected
 STRONGEST_PX = 56  # of a tile of what excites a map
 NEAR, COMPARED = 8, 400  # neighbours shown; validation images that they are sought among
-UNLIKE = 0.05  # share of those images that are as far from all others as a picture unlike them
+UNLIKE = 0.05  # share of those images that score as low: below it a picture is unlike them
 SMALL_PX = 128  # inputs up to this are inverted by more steps: a pass takes a tenth of the time
 STEPS = {True: 100, False: 30}
 INVERTED = (1, 3, 5, 7)
@@ -419,7 +419,11 @@ def _fooling(seen: Look) -> dict[str, Any]:
 
 
 def _neighbours(seen: Look) -> dict[str, Any]:
-    """The validation images whose codes are nearest, and how usual it is to be that far."""
+    """The validation images whose codes are most alike (cosine), and whether its score is usual.
+
+    `lower`: share of them whose highest score is as low, None where the net knows not all of their
+    classes. Distances of codes tell less: what the net does not know has small codes, near to all.
+    """
     import torch
 
     from zfnet.studies.base import BATCH
@@ -430,26 +434,29 @@ def _neighbours(seen: Look) -> dict[str, Any]:
     layer = max((n for n in range(1, 8) if f"{n}.out" in net.taps), default=None)
     if layer is None:
         raise UserError(f"{net.name} has no layers that are known by the paper's numbers")
-    path = net.tap(layer, "out")
+    paths = [net.tap(layer, "out"), net.tap(8, "out")]
 
-    def codes(x: Tensor) -> Tensor:
-        return _outputs(net, [path], x)[path].flatten(1)
+    def told(x: Tensor) -> tuple[Tensor, Tensor]:
+        code, scores = (_outputs(net, paths, x)[path].flatten(1) for path in paths)
+        return torch.nn.functional.normalize(code), scores.amax(1)
 
-    others = torch.cat([codes(batch) for batch, _ in inputs.batches(inputs.rows, BATCH)])
-    distances = torch.cdist(codes(seen.x), others)[0]
-    between = torch.cdist(others, others)
-    nearest = between.fill_diagonal_(torch.inf).amin(1)
-    order = distances.argsort()[:NEAR].numpy()
-    pictures = inputs.display(inputs.rows[order])
+    each = [told(batch) for batch, _ in inputs.batches(inputs.rows, BATCH)]
+    codes, scores = (torch.cat(part) for part in zip(*each, strict=True))
+    own, score = told(seen.x)
+    alike = (codes @ own[0]).numpy()
+    order = alike.argsort(kind="stable")[::-1][:NEAR]
     names = [inputs.class_names[i] for i in inputs.labels[inputs.rows[order]].tolist()]
+    known = bool((inputs.outputs(inputs.rows) >= 0).all())
     return {
         "layer": layer,
-        "of": len(others),
-        "as_far": float((nearest >= distances.min()).float().mean()),
+        "of": len(codes),
+        "lower": float((scores <= score).float().mean()) if known else None,
         "unlike": UNLIKE,
         "items": [
-            {"picture": _uri(picture), "class": name, "distance": float(distances[i])}
-            for picture, name, i in zip(pictures, names, order, strict=True)
+            {"picture": _uri(picture), "class": name, "alike": float(alike[i])}
+            for picture, name, i in zip(
+                inputs.display(inputs.rows[order]), names, order, strict=True
+            )
         ],
     }
 
