@@ -28,7 +28,6 @@ from zfnet.studies.architecture import (
     log_mean,
     measure,
     noise,
-    rate_difference,
     relative_roughness,
     roughness,
 )
@@ -350,9 +349,6 @@ def test_rates_have_intervals_where_nothing_was_counted():
     none = BankSample(np.zeros(20, bool), unit="maps").estimate(0)
     assert (none.value, none.low) == (0, 0)
     assert 2 < none.high < 5  # Wilson: 0 of 20 still allows 16 %
-    # Newcombe (1998), method 10, example (a): 56/70 - 48/80 is 0.2 [0.0524, 0.3339]
-    found = rate_difference(np.arange(70) < 56, np.arange(80) < 48)
-    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
 def test_the_stage_reads_both_nets_and_the_third_where_it_is(tmp_path, monkeypatch, images):

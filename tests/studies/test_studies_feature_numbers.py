@@ -6,9 +6,12 @@ import pytest
 
 from zfnet.studies.feature_numbers import (
     LayerNumbers,
+    directions_minus_units,
     estimates,
     judged,
+    mean_overlap,
     measures_table,
+    overlaps,
     purity_slope,
     spread_difference,
 )
@@ -122,3 +125,43 @@ def test_a_layer_without_measured_maps_gives_no_number():
     assert math.isnan(found["spread_difference"].value)
     assert math.isnan(found["purity_slope"].value)
     assert math.isnan(estimates([], 0)["spread_difference"].value)
+
+
+def test_directions_and_units_are_drawn_by_themselves():
+    rng = np.random.default_rng(1)
+    directions, units = rng.normal(0.6, 0.1, 80), rng.normal(0.5, 0.2, 40)
+    one = directions_minus_units(directions, units, 0)
+    assert one.value == pytest.approx(directions.mean() - units.mean())
+    half = 1.96 * math.sqrt(directions.var() / 80 + units.var() / 40)
+    assert one.half == pytest.approx(half, rel=0.1)
+    assert one.low > 0
+    assert math.isnan(directions_minus_units(directions, units[:0], 0).value)
+
+
+def test_overlap_is_that_of_every_pair_of_lists():
+    lists = np.array([[3, 900, 7], [7, 3, 11], [12, 13, 14], [900, 3, 7]])
+    expected = np.zeros((4, 4))
+    for i, one in enumerate(lists):
+        for j, two in enumerate(lists):
+            if i != j:
+                expected[i, j] = len({*one} & {*two}) / len({*one} | {*two})
+    assert overlaps(lists) == pytest.approx(expected)
+    assert mean_overlap(lists).value == pytest.approx(expected.sum() / 12)
+    apart = mean_overlap(np.arange(30).reshape(10, 3))
+    assert (apart.value, apart.low, apart.high) == (0, 0, 0)
+    alike = mean_overlap(np.tile([1, 2, 3], (10, 1)))
+    assert (alike.value, alike.low) == (1, 1)
+    assert math.isnan(mean_overlap(lists[:1]).value)
+    assert mean_overlap(lists[:2]).low is None
+
+
+def test_the_interval_of_an_overlap_is_that_of_other_lists():
+    """Lists of two of twelve images, again and again: it holds the mean of all such lists."""
+    rng, kept = np.random.default_rng(2), 0
+    weights = np.arange(1, 13) / 78
+    many = np.array([rng.choice(12, 2, replace=False, p=weights) for _ in range(3000)])
+    truth = overlaps(many).sum() / (3000 * 2999)
+    for _ in range(200):
+        one = mean_overlap(many[rng.choice(3000, 25, replace=False)])
+        kept += one.low <= truth <= one.high
+    assert 180 <= kept <= 199

@@ -16,7 +16,8 @@ from zfnet.studies.features import (
     chance_purity,
     choose_maps,
     project_layer,
-    random_directions,
+    rotation,
+    rotations,
     scan,
     study,
 )
@@ -57,38 +58,50 @@ def test_dead_maps_are_counted_and_purity_is_that_of_the_classes(marks, probe):
     ]  # fmt: skip
 
 
-def test_purity_of_random_directions_is_that_of_their_strongest_images(marks, probe):
+def test_purity_of_directions_is_that_of_their_strongest_images(marks, probe, monkeypatch):
     """An image of colour c scores v[c] times its brightness, or 0 (the dark) where v[c] < 0."""
-    inputs = inputs_of(marks, probe)
-    for top_k in (4, 12):
-        cfg = Features(layers=(1,), top_k=top_k, directions=20, seed=3)
-        (layer,) = scan(inputs, cfg)
-        vectors = random_directions(inputs, {1: "relu"}, cfg)["relu"].numpy()
-        assert vectors.shape == (20, 4)
-        assert np.allclose((vectors**2).sum(1), 1)
-        expected = []
-        for vector in vectors:
-            scores = np.maximum(vector[inputs.labels], 0) * (60 + np.arange(30))
-            best = np.argsort(-scores, kind="stable")[:top_k]
-            if scores[best[-1]] > 0:  # one colour alone excites no twelve images
-                expected.append(np.bincount(inputs.labels[best]).max() / top_k)
-        assert 5 < len(expected) < (21 if top_k == 4 else 20)
-        assert top_k == 4 or len(set(expected)) > 1
-        assert layer.directions.tolist() == expected
-        assert len(layer.values) == 4
+    inputs, expected, lists = inputs_of(marks, probe), [], []
+    vectors = np.random.default_rng(5).standard_normal((4, 4))
+    monkeypatch.setattr(features, "rotation", lambda size, rng: vectors)
+    (layer,) = scan(inputs, Features(layers=(1,), top_k=12, seed=3))
+    for vector in vectors:
+        scores = np.maximum(vector[inputs.labels], 0) * (60 + np.arange(30))
+        best = np.argsort(-scores, kind="stable")[:12]
+        if scores[best[-1]] > 0:  # one colour alone excites no twelve images
+            expected.append(np.bincount(inputs.labels[best]).max() / 12)
+            lists.append(best.tolist())
+    assert 1 < len(expected) < 4
+    assert layer.directions.tolist() == expected
+    assert layer.direction_rows.tolist() == lists
+    assert len(layer.values) == 4
 
 
-def test_random_directions_are_seeded_and_leave_the_maps_as_they_are(marks, probe):
+def test_a_rotation_turns_lengths_and_angles_into_themselves_and_prefers_no_axis():
+    turned = [rotation(5, np.random.default_rng(seed)) for seed in range(400)]
+    for one in turned:
+        assert one @ one.T == pytest.approx(np.eye(5), abs=1e-12)
+    # QR alone leaves the diagonal negative or positive by the library's choice
+    assert np.abs(np.mean(turned, 0)).max() < 4 / np.sqrt(5 * 400)
+    assert np.mean(np.square(turned), 0) == pytest.approx(np.full((5, 5), 0.2), abs=0.05)
+
+
+def test_rotations_are_seeded_and_leave_the_maps_as_they_are(marks, probe, monkeypatch):
     inputs = inputs_of(marks, probe)
-    none, one, again, other = (
-        scan(inputs, Features(layers=(1,), top_k=12, directions=count, seed=seed))[0]
-        for count, seed in ((0, 0), (9, 0), (9, 0), (9, 1))
+    one, again, other = (
+        rotations(inputs, {1: "relu"}, Features(layers=(1,), seed=seed))["relu"]
+        for seed in (0, 0, 1)
     )
-    assert len(none.directions) == 0
-    assert one.directions.tolist() == again.directions.tolist() != other.directions.tolist()
-    assert np.array_equal(one.values, none.values)
-    without = study(inputs, Features(**FOUR, directions=0))
-    assert not [key for key in without.estimates if "directions" in key]
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+    assert one @ one.T == pytest.approx(np.eye(4), abs=1e-6)
+    (layer,) = scan(inputs, ONE)
+    monkeypatch.setattr(features, "rotation", lambda size, rng: np.eye(size))
+    (same,) = scan(inputs, ONE)  # maps that are not turned are their own directions
+    assert np.array_equal(same.values, layer.values)
+    assert np.array_equal(same.direction_rows, layer.rows[layer.full])
+    found = study(inputs, ONE).estimates
+    assert found["layer1_directions_minus_units"].value == 0
+    assert found["layer1_overlap_directions"] == found["layer1_overlap_units"]
 
 
 def test_a_projection_is_the_filter_cut_to_the_field(marks, probe):
@@ -227,7 +240,7 @@ def test_what_depends_on_data_or_net_is_refused_by_name(marks, probe):
 def told(marks, deeper, place, monkeypatch):
     """A measurement of two layers, saved and read back, and its page."""
     monkeypatch.setattr(telling.Prepared, "open", lambda folder: marks)
-    cfg = Features(layers=(1, 2), top_k=4, figure_maps={1: 4, 2: 2}, directions=9)
+    cfg = Features(layers=(1, 2), top_k=4, figure_maps={1: 4, 2: 2})
     results, _, words = read_back("features", study(inputs_of(marks, deeper), cfg), place)
     return results, words
 

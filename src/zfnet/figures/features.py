@@ -227,7 +227,7 @@ def _by_layer(results: Results) -> Figure:
         "patches and among its projections (1 − correlation of coarse edges) as a share of that "
         f"among pictures of different maps. Middle: side of the smallest square with {energy:g} % "
         "of a projection's energy, as a share of the receptive field's side. Right: share of the "
-        "commonest class among a map's images."
+        "commonest class among a map's images, and among those of a random direction."
     )
     if facts["no_claims"]:
         caption += (
@@ -259,8 +259,6 @@ def _draw_by_layer(results: Results) -> Any:
             axis.axvspan(place - 0.5, place + 0.5, color="#ececec", linewidth=0, zorder=0)
         for colour, marker, (key, label) in zip(CATEGORICAL, "os", series.items(), strict=False):
             found = [results.get(f"layer{layer}_{key}") for layer in layers]
-            if None in found:  # without random directions
-                continue
             axis.plot(
                 places, [one.value for one in found if one], color=colour, marker=marker,
                 markersize=6, linewidth=1.6, label=label,
@@ -295,14 +293,15 @@ def tables(results: Results) -> dict[str, Shown]:
         "field_px": "field (px)",
         "purity": "purity",
         "purity_directions": "purity, random directions",
+        "directions_minus_units": "directions − maps",
+        "overlap_units": "overlap, maps",
+        "overlap_directions": "overlap, directions",
         "spread_patches": "spread of patches",
         "spread_projections": "spread of projections",
         "spread_difference": "difference",
         "support_px": "support (px)",
         "support_share": "support / field",
     }
-    if not results.facts["directions"]:
-        del layers["purity_directions"]
     measures = {
         "measure": "what is compared",
         "spread_projections": "projections",
@@ -326,7 +325,8 @@ def tables(results: Results) -> dict[str, Shown]:
     }
     captions = {
         "layers": "Every layer. Purity: mean share of the commonest class among the strongest "
-        "images of a map or random direction. Spread: 0 the same, 1 as among pictures of different "
+        "images of a map or random direction; overlap: share of images in both of two lists, mean "
+        "over pairs of maps or of directions. Spread: 0 the same, 1 as among pictures of different "
         f"maps. Support: side of the smallest square with {100 * results.facts['energy']:g} % of a "
         "projection's energy.",
         "measures": "Mean 1 − correlation over the judged layers, by what is compared: within a "
@@ -335,7 +335,10 @@ def tables(results: Results) -> dict[str, Shown]:
         "maps": "Every map. Spread: mean 1 − correlation of coarse edges.",
     }
     words = {"measure": {"coarse": "coarse edges (judged)", "colour": "colour, pixel by pixel"}}
-    wide = ("purity", "purity_directions", "spread_difference", "difference")
+    wide = (
+        "purity", "purity_directions", "directions_minus_units", "overlap_units",
+        "overlap_directions", "spread_difference", "difference",
+    )  # fmt: skip
     return {
         name: Shown(
             [Column(key, head, key in wide, words.get(key)) for key, head in heads.items()],

@@ -192,7 +192,7 @@ def check(plain: Mapping[str, Any]) -> dict[str, Any]:
         if name not in STUDIES:
             raise UserError(f"unknown key 'study.{name}'{nearest(name, STUDIES)}")
     found["study"] = {
-        name: _section(study.options, plain["study"][name], f"study.{name}")
+        name: _section(study.options, _or_empty(plain["study"][name]), f"study.{name}")
         for name, study in STUDIES.items()
     }
     _check_together(found)
@@ -220,6 +220,11 @@ def _check_together(config: Mapping[str, Any]) -> None:
                 f"study.{key}: stage codes takes features of layers {list(there)} "
                 f"(study.codes.layers), not of {lacking}"
             )
+
+
+def _or_empty(section: Any) -> Any:
+    """A study without options of its own has no keys, which the schema holds as null."""
+    return {} if section is None else section
 
 
 def _section(kind: type[Section], section: Any, where: str) -> dict[str, Any]:

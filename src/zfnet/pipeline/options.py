@@ -49,7 +49,7 @@ class Section(BaseModel):
 
 
 # The same for every study that names them: the stage then declares and receives that key.
-SHARED = ("seed", "device", "targets", "training")
+SHARED = ("seed", "device", "targets", "training", "data")
 
 
 class StudyOptions(Section):

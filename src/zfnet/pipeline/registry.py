@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zfnet import MAIN_NET
-from zfnet.pipeline.options import shared
+from zfnet.pipeline.options import defaults, shared
 from zfnet.pipeline.studies import STUDIES
 
 CONFIG_FILE = "build/config.json"
@@ -143,7 +143,7 @@ def _study(name: str) -> Stage:
     return Stage(
         module=row.module or f"zfnet.studies.{name}",
         desc=row.desc,
-        keys=(f"study.{name}", *shared(row.options)),
+        keys=((f"study.{name}",) if defaults(row.options) else ()) + shared(row.options),
         deps=tuple(reads),
         outs=(f"results/{name}",),
         metrics=(f"metrics/{name}.json",) if row.measures else (),

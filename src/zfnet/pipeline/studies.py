@@ -52,7 +52,6 @@ class Features(StudyOptions):
     choose: Literal["random", "active", "strongest", "specific"] = "random"
     maps: dict[int, tuple[Natural, ...]] = {}  # draw these in place of chosen ones: {3: [1, 7]}
     max_images: Count | None = None  # seeded sample of the validation images; null: all
-    directions: Natural = 32  # random directions whose class purity stands beside the maps'
 
     @model_validator(mode="after")
     def _named_layers(self) -> Self:

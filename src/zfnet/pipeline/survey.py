@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from zfnet.pipeline.options import Count, Device, Layer, Natural, Seed, StudyOptions
+from zfnet.pipeline.options import Count, DataOptions, Device, Natural, Seed, StudyOptions
 from zfnet.pipeline.study import EPOCHS, NET, PREPARED, Layers, Quantity, Study
 
 ALEXNET = "models/alexnet/final"
@@ -38,11 +38,10 @@ class Embedding(StudyOptions):
 
     seed: Seed = 0
     device: Device = "auto"
-    layer: Layer = 7
     max_images: Annotated[int, Field(ge=40)] = 1000  # a training, of its validation images
 
 
-class ClassModels(StudyOptions):
+class ClassAscent(StudyOptions):
     """Pictures that raise a class's score, and which pixels a score is sensitive to."""
 
     seed: Seed = 0
@@ -58,7 +57,7 @@ class Inversion(StudyOptions):
     device: Device = "auto"
     layers: Layers = (1, 2, 3, 4, 5, 6, 7)
     images: Annotated[int, Field(ge=2)] = 8  # a training
-    steps: Count = 400
+    steps: Count = 400  # at most
 
 
 class Alignment(StudyOptions):
@@ -76,8 +75,9 @@ class Attributes(StudyOptions):
 
     seed: Seed = 0
     device: Device = "auto"
-    scenes: Annotated[int, Field(ge=2)] = 60  # rendered again with one attribute changed
-    max_images: Count | None = None  # photographs a training; null: all
+    data: DataOptions = DataOptions()  # how the prepared images were rendered
+    scenes: Annotated[int, Field(ge=2)] = 60  # a training, rendered again with an attribute changed
+    max_images: Count | None = None  # a training, of those prepared; null: all
 
 
 class Fooling(StudyOptions):
@@ -94,7 +94,6 @@ class Humans(StudyOptions):
     """The net against people who labelled the same pictures."""
 
     seed: Seed = 0
-    device: Device = "auto"
 
 
 SURVEY: Mapping[str, Study] = {
@@ -148,7 +147,7 @@ SURVEY: Mapping[str, Study] = {
         title="Class models and saliency: what raises a class's score",
         place="Simonyan et al.",
         desc="pictures that raise a class's score; saliency; guided backprop's limits",
-        options=ClassModels,
+        options=ClassAscent,
         reads=(PREPARED, NET, ALEXNET),
         each=("zfnet", "alexnet"),
         images="dealt",
@@ -172,9 +171,8 @@ SURVEY: Mapping[str, Study] = {
         reads=(PREPARED, NET),
         images="dealt",
         quantities=(
-            Q(r"layer\d_(pixel_error|code_error|distance_error)(_untrained)?", ""),
-            Q(r"layer\d_(own|other|own_minus_other|own_minus_prior)", ""),
-            Q(r"layer\d_(late_fall|starts_apart)", ""),
+            Q(r"layer\d_(pixel_error|code_error|distance_error|own|late_fall)(_untrained)?", ""),
+            Q(r"layer\d_(other|own_minus_other|own_minus_prior|found|starts_apart)", ""),
             Q(r"prior_(pixel_error|own)", ""),
             Q(r"images|steps", "", ""),
         ),
@@ -206,9 +204,11 @@ SURVEY: Mapping[str, Study] = {
         reads=(PREPARED, NET),
         images="dealt",
         quantities=(
-            Q(r"(scale|rotation|clutter|light|texture|shift)_(effect|error_effect|p)", ""),
-            Q(r"(box_size|aspect|brightness|contrast|sharpness)_(correlation|p)", ""),
-            Q(r"scale_minus_light", ""),
+            Q(r"(scale|rotation|clutter|light|texture)_(effect|p)", ""),
+            Q(r"(scale|rotation|clutter|light|texture)_error_effect", "points"),
+            Q(r"(scale|rotation|clutter|light)_(within|correlation|correlation_p)", ""),
+            Q(r"(box_size|aspect|brightness|contrast|sharpness)_(correlation|correlation_p)", ""),
+            Q(r"scale_minus_light|scale_untrained", ""),
             Q(r"p_true|images|scenes", "", ""),
         ),
         headline=("scale_effect", "clutter_effect", "box_size_correlation"),
@@ -226,7 +226,8 @@ SURVEY: Mapping[str, Study] = {
             Q(r"(fgsm|noise|linear_fgsm|linear_noise)_\d+", ""),
             Q(r"fgsm_minus_noise_\d+|linear_minus_noise_\d+", ""),
             Q(r"transfer_(fgsm|noise|other|minus_noise|minus_other)_\d+", ""),
-            Q(r"smallest_(rms|found)", ""),
+            Q(r"linear_error|smallest_found", ""),
+            Q(r"smallest_rms", "grey levels"),
             Q(r"fooled_(classes|alone|start)", "", "classes"),
             Q(r"confidence_(flipped|errors)", ""),
             Q(r"images|classes", "", ""),
@@ -239,9 +240,11 @@ SURVEY: Mapping[str, Study] = {
         place="Karpathy; Russakovsky et al.",
         desc="the net against people on the same pictures",
         options=Humans,
-        reads=(PREPARED, NET),
+        reads=(PREPARED, NET, HUMANS),
+        each=(),
         quantities=(
-            Q(r"net_error|human_error|net_minus_human", "points"),
+            Q(r"net_error|human_error", "%"),
+            Q(r"net_minus_human", "points"),
             Q(r"kappa|kappa_humans|outside_labels_(errors|hits|difference)", ""),
             Q(r"answers|people|reassessed", "", ""),
         ),

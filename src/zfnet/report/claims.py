@@ -75,7 +75,7 @@ class StudyLinks:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClaimTable:
     """The claims of one work, as the first page has them; `rows`: one a claim, in file order."""
 
     name: str
@@ -84,7 +84,7 @@ class Part:
     rows: list[dict[str, Any]]
 
 
-def parts(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[Part]:
+def parts(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[ClaimTable]:
     """The claims of the paper, then those of the other techniques, where there are any.
 
     `links`: by the names that claims.json has for studies (`features`, `train_zfnet_wide`).
@@ -95,7 +95,7 @@ def parts(document: Mapping[str, Any], links: Mapping[str, StudyLinks]) -> list[
         if own:
             rows = [_row(name, claim, links) for name, claim in own.items()]
             lead = f"{counted(document, work)} {_trainings(own)}".strip()
-            found.append(Part(work, heading, lead, rows))
+            found.append(ClaimTable(work, heading, lead, rows))
     return found
 
 

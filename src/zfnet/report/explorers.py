@@ -1,4 +1,4 @@
-"""The two explorers of the site: which can be built, and their pages' contents.
+"""The explorers of the site: which can be built, and their pages' contents.
 
 An explorer needs its study's result and the prepared images it speaks of. Where one is missing the
 site has no such page, and the study's page says why.
@@ -16,7 +16,7 @@ from typing import Any
 from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 from zfnet.figures.kit import trainings
-from zfnet.report import explore_features, explore_occlusion
+from zfnet.report import explore_embedding, explore_features, explore_occlusion
 from zfnet.report.gather import Evidence
 
 
@@ -37,8 +37,8 @@ class Explorer:
 
 def build_all(evidence: Evidence, site: Path) -> list[Explorer]:
     """Write the data of every explorer whose study has a result; see `Explorer`."""
-    features, evolution, occlusion = map(
-        evidence.studies.get, ("features", "evolution", "occlusion")
+    features, evolution, occlusion, embedding = map(
+        evidence.studies.get, ("features", "evolution", "occlusion", "embedding")
     )
     made = []
     if features is not None:
@@ -51,6 +51,10 @@ def build_all(evidence: Evidence, site: Path) -> list[Explorer]:
         offers = {"occlusion": "hide any place and see what the net says"}
         write = partial(explore_occlusion.write, occlusion)
         made.append(_explorer(evidence, site, "Occlusion explorer", offers, write))
+    if embedding is not None:
+        offers = {"embedding": "point at any image of the map and see it beside its neighbours"}
+        write = partial(explore_embedding.write, embedding)
+        made.append(_explorer(evidence, site, "Embedding explorer", offers, write))
     return made
 
 

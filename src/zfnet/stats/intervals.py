@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from zfnet.stats.estimate import IMAGES, Estimate
 Z95 = 1.959964
 
 
-def wilson(count: int, n: int) -> tuple[float, float]:
+def wilson(count: float, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of the proportion count / n (Wilson 1927)."""
     if n == 0:
         return 0.0, 1.0
@@ -24,7 +25,7 @@ def wilson(count: int, n: int) -> tuple[float, float]:
 
 
 def rate(
-    count: int,
+    count: float,
     n: int,
     scale: float = 1.0,
     unit: str = "",
@@ -35,6 +36,23 @@ def rate(
     low, high = wilson(count, n)
     value = scale * count / n if n else float("nan")
     return Estimate(value, scale * low, scale * high, n, unit, note, covers=covers)
+
+
+def rate_difference(first: Estimate, second: Estimate) -> Estimate:
+    """`first` minus `second`, two rates of `rate`, with Newcombe's (1998) interval, his number 10.
+
+    The two are taken as independent, which is too wide for rates of the same units.
+    """
+    assert first.low is not None
+    assert first.high is not None
+    assert second.low is not None
+    assert second.high is not None
+    value = first.value - second.value
+    low = value - math.hypot(first.value - first.low, second.high - second.value)
+    high = value + math.hypot(first.high - first.value, second.value - second.low)
+    n = (first.n or 0) + (second.n or 0)
+    note = "difference of shares, Newcombe's interval"
+    return replace(first, value=value, low=low, high=high, n=n, note=note)
 
 
 def critical(level: float, freedom: float) -> float:
@@ -88,3 +106,17 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def two_sided_p(estimate: Estimate) -> float:
+    """Two-sided p of the value 0, from the side of the interval towards it.
+
+    1 where there is no interval, or none with a width: how the value varies is not known then.
+    """
+    from scipy.special import stdtr
+
+    value, end = estimate.value, estimate.low if estimate.value > 0 else estimate.high
+    if end is None or not abs(value - end) > 0:
+        return 1.0
+    t = abs(value) / abs(value - end) * critical(0.05, estimate.freedom)
+    return 2 * float(stdtr(estimate.freedom, -t))

@@ -44,7 +44,7 @@ from zfnet.models.trained import read_history
 from zfnet.results import Measurement, Table
 from zfnet.stats import bootstrap
 from zfnet.stats.estimate import MAPS, Estimate
-from zfnet.stats.intervals import rate, wilson
+from zfnet.stats.intervals import rate, rate_difference
 from zfnet.studies.base import (
     FIELD_LIMIT,
     Inputs,
@@ -384,7 +384,8 @@ def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     """Ours minus theirs: of means, each bank resampled by itself, or of shares of those counted."""
     invalid = ours.invalid or theirs.invalid
     if ours.values.dtype == bool:
-        return replace(rate_difference(ours.values, theirs.values), invalid=invalid)
+        shares = (rate(int(x.values.sum()), len(x.values), covers=(MAPS,)) for x in (ours, theirs))
+        return replace(rate_difference(*shares), invalid=invalid)
     sides = ours.finite, theirs.finite
     n = len(sides[0]) + len(sides[1])
     if min(map(len, sides)) < 2:
@@ -398,16 +399,6 @@ def compared(ours: BankSample, theirs: BankSample, seed: int) -> Estimate:
     return Estimate(
         value, float(low), float(high), n, note=ours.note, covers=(MAPS,), invalid=invalid
     )
-
-
-def rate_difference(ours: np.ndarray, theirs: np.ndarray) -> Estimate:
-    """Difference of two rates, with Newcombe's interval from the two of Wilson."""
-    a, b = float(ours.mean()), float(theirs.mean())
-    (la, ua), (lb, ub) = (wilson(int(x.sum()), len(x)) for x in (ours, theirs))
-    low = a - b - math.hypot(a - la, ub - b)
-    high = a - b + math.hypot(ua - a, b - lb)
-    note = "difference of shares, Newcombe's interval"
-    return Estimate(a - b, low, high, len(ours) + len(theirs), note=note, covers=(MAPS,))
 
 
 def samples(bank: Bank) -> dict[str, BankSample]:

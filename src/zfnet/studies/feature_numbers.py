@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from zfnet.results import Table
-from zfnet.stats.bootstrap import bootstrap, bootstrap_mean
+from zfnet.stats.bootstrap import TOO_FEW, bootstrap, bootstrap_mean
 from zfnet.stats.estimate import MAPS, Estimate
+from zfnet.stats.intervals import critical
 from zfnet.studies.base import FIELD_LIMIT, with_ends
 from zfnet.studies.similarity import MEASURES
 
@@ -134,6 +135,43 @@ def purity_slope(layers: Sequence[LayerNumbers], which: str, seed: int) -> Estim
         return Estimate(math.nan, n=sum(map(len, groups.values())), note=f"{note}: too few")
     x -= x.mean()
     return _over_layers(list(groups.values()), list(x / (x @ x)), seed, note)
+
+
+def directions_minus_units(directions: np.ndarray, units: np.ndarray, seed: int) -> Estimate:
+    """Mean purity (n,) of directions minus that (m,) of units, both drawn anew by themselves."""
+    note = f"{len(directions)} directions, {len(units)} units"
+    key = (seed, len(directions), len(units), 8)
+    return bootstrap([directions, units], key, weights=(1, -1), note=note, covers=(MAPS,))
+
+
+def overlaps(lists: np.ndarray) -> np.ndarray:
+    """Jaccard overlap (n, n) of each two of n lists of k different images: 0 on the diagonal."""
+    from scipy.sparse import csr_array
+
+    n, k = lists.shape
+    at = np.arange(0, n * k + 1, k), np.unique(lists, return_inverse=True)[1].reshape(-1)
+    member = csr_array((np.ones(n * k), at[1], at[0]))
+    shared = (member @ member.T).toarray()
+    np.fill_diagonal(shared, 0)
+    return np.asarray(shared / (2 * k - shared))
+
+
+def mean_overlap(lists: np.ndarray) -> Estimate:
+    """Mean Jaccard overlap of pairs of n lists (n, k) of images, with its interval over lists.
+
+    Lists share in many pairs: Student's interval by the jackknife. Not a number for fewer than two.
+    """
+    n, note = len(lists), "share of the images of two lists that are in both, mean over pairs"
+    if n < 2:
+        return Estimate(math.nan, n=n, note=note, covers=(MAPS,)).noting(TOO_FEW)
+    each = overlaps(lists).sum(1) / (n - 1)
+    mean = float(each.mean())
+    found = Estimate(mean, n=n, note=note, covers=(MAPS,))
+    if n < 3:
+        return found.noting(TOO_FEW)
+    error = 2 / (n - 2) * math.sqrt((n - 1) / n * float(((each - mean) ** 2).sum()))
+    half = critical(0.05, n - 1) * error
+    return replace(found, low=max(0.0, mean - half), high=min(1.0, mean + half))
 
 
 def _mean_over(groups: Sequence[np.ndarray], seed: int, note: str) -> Estimate:

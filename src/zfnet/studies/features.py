@@ -30,7 +30,15 @@ from zfnet.studies.base import (
     strongest,
     with_ends,
 )
-from zfnet.studies.feature_numbers import ENERGY, JUDGED, LayerNumbers, mean_of_maps, purity_slope
+from zfnet.studies.feature_numbers import (
+    ENERGY,
+    JUDGED,
+    LayerNumbers,
+    directions_minus_units,
+    mean_of_maps,
+    mean_overlap,
+    purity_slope,
+)
 from zfnet.studies.similarity import MEASURES, Pictures, moved, overlay, spreads, support_side
 
 if TYPE_CHECKING:
@@ -93,8 +101,9 @@ class LayerScan:
 
     values (C, k) float32, strongest first; rows (C, k) int64, rows of the split; places (C, k, 2)
     int64, y and x in the map; windows: what they see; purity (C,): share of the most common class
-    among each map's k images; directions (n ≤ directions,): the same of the random directions that
-    have k images with a projection above 0; shown: the maps to be drawn.
+    among each map's k images; directions (n,), direction_rows (n, k): purity and rows of those n of
+    the C random directions that have k images with a projection above 0; shown: the maps to be
+    drawn.
     """
 
     number: int
@@ -105,6 +114,7 @@ class LayerScan:
     windows: Windows
     purity: np.ndarray
     directions: np.ndarray
+    direction_rows: np.ndarray
     shown: tuple[int, ...]
 
     @property
@@ -122,13 +132,14 @@ def scan(inputs: Inputs, cfg: Features) -> list[LayerScan]:
     """One forward pass over the split: maps, and random directions, by their strongest images."""
     net = inputs.net
     paths = {number: net.tap(number, cfg.tap) for number in cfg.layers}
-    directions = random_directions(inputs, paths, cfg)
+    directions = rotations(inputs, paths, cfg)
     what = f"layers {', '.join(map(str, paths))}"
     found = strongest(inputs, list(paths.values()), cfg.top_k, directions, what)
     classes, layers = torch.tensor(inputs.labels), []
     for number, path in paths.items():
-        maps = directions[path].shape[1] if directions else len(found[path].values)
+        maps = directions[path].shape[1]
         top, along = found[path].rows(slice(maps)), found[path].rows(slice(maps, None))
+        along = along.rows(along.values[:, -1] > 0)
         values, purity = top.values.float().numpy(), top.purity(classes).numpy()
         layers.append(
             LayerScan(
@@ -139,27 +150,34 @@ def scan(inputs: Inputs, cfg: Features) -> list[LayerScan]:
                 places=top.places,
                 windows=Windows.of(net, path, top.places),
                 purity=purity,
-                directions=along.rows(along.values[:, -1] > 0).purity(classes).numpy(),
+                directions=along.purity(classes).numpy(),
+                direction_rows=along.images.numpy(),
                 shown=choose_maps(number, values, purity, cfg),
             )
         )
     return layers
 
 
-def random_directions(inputs: Inputs, paths: dict[int, str], cfg: Features) -> dict[str, Tensor]:
-    """For each module path, Gaussian unit vectors (directions, C) in its channel space."""
-    if not cfg.directions:
-        return {}
+def rotations(inputs: Inputs, paths: dict[int, str], cfg: Features) -> dict[str, Tensor]:
+    """For each module path, a random orthogonal matrix (C, C): its maps, rotated, are its rows."""
     # One image shows how many channels each layer has.
     one = (inputs.batch(inputs.rows[:1]), torch.tensor([0]))
     sizes = top_activations(inputs.net.model, [one], list(paths.values()), k=1)
     vectors = {}
     for number, path in paths.items():
         rng = np.random.default_rng([cfg.seed, number, 6])
-        drawn = rng.standard_normal((cfg.directions, len(sizes[path].values)))
-        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-        vectors[path] = torch.from_numpy(drawn.astype(np.float32))
+        vectors[path] = torch.from_numpy(rotation(len(sizes[path].values), rng).astype(np.float32))
     return vectors
+
+
+def rotation(size: int, rng: np.random.Generator) -> np.ndarray:
+    """An orthogonal matrix (size, size) float64, each as likely as any other (Mezzadri 2007).
+
+    The sign of each column is that which QR leaves open, so that the matrix is the same everywhere
+    but for rounding.
+    """
+    columns, triangle = np.linalg.qr(rng.standard_normal((size, size)))
+    return np.asarray(columns * np.where(np.diag(triangle) < 0, -1, 1))
 
 
 def choose_maps(
@@ -310,9 +328,13 @@ def _counts(layers: Sequence[LayerScan], inputs: Inputs, cfg: Features) -> dict[
             "field_px": Estimate(field, unit="px", note="of the architecture"),
             "field_share": Estimate(share, note="field over input side; may pass 1"),
         }
-        if cfg.directions:
-            note = f"of {cfg.directions}, {counted}"
-            own["purity_directions"] = mean_of_maps(layer.directions, cfg.seed, note)
+        units, note = layer.purity[layer.full], f"of {maps}, {counted}"
+        own |= {
+            "purity_directions": mean_of_maps(layer.directions, cfg.seed, note),
+            "directions_minus_units": directions_minus_units(layer.directions, units, cfg.seed),
+            "overlap_units": mean_overlap(layer.rows[layer.full]),
+            "overlap_directions": mean_overlap(layer.direction_rows),
+        }
         found |= {f"layer{layer.number}_{key}": one for key, one in own.items()}
     return found
 
@@ -356,7 +378,6 @@ def _facts(
         "enlarged": inputs.view.factor,
         "adopted": inputs.adopted,
         "top_k": cfg.top_k,
-        "directions": cfg.directions,
         "choose": cfg.choose,
         "energy": ENERGY,
         "field_limit": FIELD_LIMIT,

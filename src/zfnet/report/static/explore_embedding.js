@@ -62,10 +62,12 @@
     pen.stroke();
   }
 
+  // Round a point, square round a picture.
   function ring(pen, i, size, width, stroke) {
     const [left, top] = place(points()[i]);
     pen.beginPath();
-    pen.arc(left, top, size, 0, 2 * Math.PI);
+    if (state.pictures) pen.rect(left - size, top - size, 2 * size, 2 * size);
+    else pen.arc(left, top, size, 0, 2 * Math.PI);
     pen.lineWidth = width;
     pen.strokeStyle = stroke;
     pen.stroke();
@@ -91,7 +93,7 @@
     const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
     const size = Math.max(2.5, Math.min(6, side / 14 / Math.sqrt(meta.items.length / 10)));
-    const px = Math.max(14, Math.min(44, (0.8 * side) / Math.sqrt(meta.items.length)));
+    const px = Math.max(12, Math.min(40, (0.5 * side) / Math.sqrt(meta.items.length)));
     const ink = plots.colour("--ink");
     const own = place(points()[state.image]);
     const order = meta.items.map((_, i) => i).filter((i) => i !== state.image);
@@ -108,7 +110,7 @@
       else dot(pen, i, size);
       if (item(i).right === false) ring(pen, i, state.pictures ? px / 2 + 3 : size + 2.5, 1.5, ink);
     }
-    const reach = state.pictures ? 0.75 * px + 3 : size + 6;
+    const reach = state.pictures ? px / 2 + 5 : size + 6;
     ring(pen, state.image, reach, 5, plots.colour("--raised"));
     ring(pen, state.image, reach, 3, plots.colour("--accent"));
     canvas.dataset.drawn = "yes";
