@@ -32,6 +32,9 @@ Tools:
                                   one picture: what in IMAGE drives one unit (show --help)
   zfnet lens PHOTO [--model M] [--weights W] [--steps S,S] [--out HTML]
                                   one page: all that a net makes of PHOTO (lens --help)
+  zfnet label [--n N] [--seed S] [--out HTML]
+                                  a page on which a person labels the net's pictures
+  zfnet humans add FILE.csv       take the answers that the page gave into data/humans
   zfnet compose [KEY=VALUE ...]   print the composed configuration
   zfnet verdicts [--compare REV]  what this run says of each claim of the paper; what changed
   zfnet publish [--draft]         upload the W&B runs, write a W&B Report (publish --help)
@@ -75,6 +78,8 @@ def _dispatch(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     if command in TOOLS:
         return TOOLS[command](rest)
+    if (command, *rest[:1]) in ACTIONS:
+        return ACTIONS[command, rest[0]](rest[1:])
     if command == "verdicts" and not any(item.startswith("--config") for item in rest):
         return _verdicts(rest)
     return _stage(command, rest)
@@ -91,6 +96,18 @@ def _lens(rest: list[str]) -> int:
     from zfnet.lens import main as lens
 
     return lens(rest)
+
+
+def _label(rest: list[str]) -> int:
+    from zfnet.label import main as label
+
+    return label(rest)
+
+
+def _add_answers(rest: list[str]) -> int:
+    from zfnet.label import add
+
+    return add(rest)
 
 
 def _doctor(rest: list[str]) -> int:
@@ -145,12 +162,15 @@ def _deps(rest: list[str]) -> int:
 TOOLS: dict[str, Callable[[list[str]], int]] = {
     "show": _show,
     "lens": _lens,
+    "label": _label,
     "publish": _publish,
     "doctor": _doctor,
     "deps": _deps,
     "dvc": _dvc,
     "reference": _reference,
 }
+# What is done for a stage beside running it: its first argument is no override.
+ACTIONS: dict[tuple[str, ...], Callable[[list[str]], int]] = {("humans", "add"): _add_answers}
 
 
 # ------------------------------------------------------------------------------------------ stages
