@@ -109,14 +109,17 @@ class Photo:
     places: tuple[tuple[float, float], ...]
 
 
-def find_photos(data_root: Path, name: str) -> Path:
-    """The JSON file `name`: absolute, or under the data folder's raw/, or under the data folder."""
+def find_photos(data_root: Path, name: str, option: str = KEY) -> Path:
+    """The JSON file `name`: absolute, or under the data folder's raw/, or under the data folder.
+
+    Raises UserError that names the `option` where there is none.
+    """
     given = Path(name).expanduser()
     places = [given] if given.is_absolute() else [data_root / "raw" / given, data_root / given]
     for place in places:
         if place.is_file():
             return place
-    raise UserError(f"{KEY}={name}: no such file; looked for {' and '.join(map(str, places))}")
+    raise UserError(f"{option}={name}: no such file; looked for {' and '.join(map(str, places))}")
 
 
 def read_photos(file: Path, parts: Sequence[str]) -> tuple[list[Photo], str]:
