@@ -40,6 +40,16 @@ TINY = [  # every row of Table 3, two trainings of the main nets; golden.json is
     "study.scratch.steps=3",
     "study.occlusion.images=4",
     "study.occlusion.measured=6",
+    "study.activations.max_images=24",
+    "study.class_models.steps=5",
+    "study.class_models.max_images=8",
+    "study.inversion.images=2",
+    "study.inversion.steps=5",
+    "study.alignment.max_pairs=4",
+    "study.attributes.scenes=3",
+    "study.fooling.max_images=6",
+    "study.fooling.smallest=1",
+    "study.fooling.steps=5",
 ]
 
 

@@ -14,6 +14,7 @@ from zfnet.methods.inversion import (
     ALPHA_WEIGHT,
     TV_WEIGHT,
     TYPICAL_RMS,
+    _priors,
     alpha_norm,
     code_spread,
     invert,
@@ -26,6 +27,8 @@ from zfnet.models.convnet import ConvNet, init_weights
 from zfnet.models.spec import build_spec
 
 FREE = {"alpha_weight": 0.0, "tv_weight": 0.0}
+AT_4 = 0.05 * (227 / 4) ** 2  # weight of TV that has some effect on 4 px, and on 15
+AT_15 = 5 * (227 / 15) ** 2
 
 
 def randn(*shape: int, seed: int = 0, size: float = 1.0) -> Tensor:
@@ -78,6 +81,29 @@ def test_priors_and_their_gradients(prior, by_hand):
     assert torch.autograd.gradcheck(prior, x)  # finite differences
 
 
+def test_scaling_a_picture_leaves_the_priors_as_they_were():
+    def smooth(px: int) -> Tensor:
+        at = (torch.arange(px).double() + 0.5) / px
+        return 60 * (torch.sin(3 * at)[:, None] * torch.cos(2 * at)).expand(1, 3, px, px)
+
+    sizes = []
+    for px in (40, 160):
+        size = TYPICAL_RMS**2 * 3
+        sizes.append(
+            [float(total_variation(smooth(px))), float(alpha_norm(smooth(px))) / (size * px**2)]
+        )
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.03)
+
+
+def test_the_priors_written_out_are_those_of_autograd():
+    x = randn(3, 2, 4, 5, seed=1).requires_grad_()
+    values = 0.3 * alpha_norm(x) + 0.7 * total_variation(x)
+    (gradient,) = torch.autograd.grad(values.sum(), x)
+    own, slope = _priors(x.detach(), 0.3, 0.7)
+    torch.testing.assert_close(own, values.detach(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(slope, gradient, rtol=1e-12, atol=1e-12)
+
+
 def test_priors_of_simple_pictures():
     flat = torch.full((2, 3, 6, 7), -42.0, dtype=torch.float64)
     assert total_variation(flat).tolist() == [0, 0]
@@ -111,7 +137,8 @@ def test_the_first_loss_is_the_objective(px):
     code = model(start / grey.view(3, 1, 1)).detach()
     squares = (code - target).square().sum((1, 2, 3)) / target.square().sum((1, 2, 3))
     size = TYPICAL_RMS**2 * 3 * px**2
-    want = 0.5 * squares + (4e-10 * alpha_norm(start) + 5 * total_variation(start)) / size
+    smooth = total_variation(start) / (TYPICAL_RMS**2 * 3 * 227**2)
+    want = 0.5 * squares + 4e-10 * alpha_norm(start) / size + 5 * smooth
     torch.testing.assert_close(found.loss[:, 0], want)
 
 
@@ -137,7 +164,7 @@ def test_what_a_layer_does_not_say_is_left_to_the_priors():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(32, 6, bias=False)).double()
     image = randn(1, 2, 4, 4, seed=3, size=60)
-    found = invert(model, image, "1", steps=300, alpha_weight=0.0, tv_weight=0.05)
+    found = invert(model, image, "1", steps=300, alpha_weight=0.0, tv_weight=AT_4)
     weight = model[1].weight.detach()
     target = weight @ image.flatten()
     eye = torch.eye(32, dtype=torch.float64).view(32, 2, 4, 4)
@@ -162,7 +189,7 @@ def test_without_the_code_the_priors_alone_flatten_the_picture(small):
 
 
 def test_an_inverted_code_is_nearer_to_its_own_image(small):
-    found = invert(small, IMAGES, "1", steps=150, tv_weight=0.005)
+    found = invert(small, IMAGES, "1", steps=150, tv_weight=AT_15 / 1000)
     each = [pixel_error(found.images, IMAGES.roll(shift, 0)) for shift in range(4)]
     assert all((each[0] < 0.5 * other).all() for other in each[1:])
     assert (found.loss.diff(dim=1) <= 0).all()
@@ -203,33 +230,76 @@ def test_the_optimiser_meets_scipys():
     def rosenbrock(x: Tensor) -> Tensor:
         return (100 * (x[:, 1:] - x[:, :-1] ** 2) ** 2 + (1 - x[:, :-1]) ** 2).sum(1)
 
-    def objective(x: Tensor) -> tuple[Tensor, Tensor]:
+    def objective(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         leaf = x.detach().requires_grad_()
         values = rosenbrock(leaf)
         (gradient,) = torch.autograd.grad(values.sum(), leaf)
         return values.detach(), gradient
 
     start = randn(3, 4, seed=9)
-    x, values = minimise(objective, start, 200)
+    x, values, _ = minimise(objective, start, 200)
     assert values.shape == (3, 201)
     assert (values.diff(dim=1) <= 0).all()
     for i in range(3):
         theirs = minimize(
-            lambda p: tuple(t[0].numpy() for t in objective(torch.tensor(p)[None])),
+            lambda p: tuple(t[0].numpy() for t in objective(torch.tensor(p)[None], None)),
             start[i].numpy(), jac=True, method="L-BFGS-B", options={"ftol": 0, "gtol": 1e-12},
         )  # fmt: skip
         np.testing.assert_allclose(x[i].numpy(), theirs.x, atol=1e-6)
-        alone, _ = minimise(objective, start[i : i + 1], 200)
+        alone, *_ = minimise(objective, start[i : i + 1], 200)
         torch.testing.assert_close(alone[0], x[i], rtol=0, atol=1e-10)
 
 
 def test_the_optimiser_turns_back_from_where_there_are_no_numbers():
-    def objective(x: Tensor) -> tuple[Tensor, Tensor]:  # x − log x of each number, least at 1
+    def objective(x: Tensor, _) -> tuple[Tensor, Tensor]:  # x − log x of each number, least at 1
         return (x - x.log()).sum(1), 1 - 1 / x
 
-    x, values = minimise(objective, torch.tensor([[1e-3, 40.0], [3.0, 0.5]]).double(), 80)
+    x, values, _ = minimise(objective, torch.tensor([[1e-3, 40.0], [3.0, 0.5]]).double(), 80)
     torch.testing.assert_close(x, torch.ones_like(x), rtol=0, atol=1e-6)
     assert values.isfinite().all()
+
+
+def test_a_row_ends_by_itself_once_it_has_converged():
+    """Bowls of different condition: each ends in its own time, as it would alone."""
+    curved = torch.stack([torch.ones(30), torch.logspace(0, 4, 30)]).double()
+    asked = []
+
+    def objective(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(rows.tolist())
+        return 1 + (curved[rows] * x.square()).sum(1), 2 * curved[rows] * x
+
+    start = randn(2, 30, seed=4)
+    x, values, passes = minimise(objective, start, 300, 1e-3)
+    assert 30 <= passes[0] < passes[1] < 300
+    assert len(asked) == passes[1] + 1
+    assert asked[passes[0]] == [0, 1]
+    assert asked[passes[0] + 1] == [1]
+    for i, end in enumerate(passes.tolist()):
+        own = values[i]
+        assert (own[end:] == own[end]).all()
+        assert own[end - end // 10] - own[end] <= 1e-3 * own[end - end // 10]
+        before = own[end - 1 - (end - 1) // 10]
+        assert end == 30 or before - own[end - 1] > 1e-3 * before
+        alone, *_ = minimise(
+            lambda x, _, i=i: objective(x, torch.tensor([i])), start[i : i + 1], end
+        )
+        torch.testing.assert_close(alone[0], x[i])
+    whole, _, all_passes = minimise(objective, start, 300)
+    assert all_passes.tolist() == [300, 300]
+    assert whole.abs().max() < 0.01
+
+
+def test_equal_convergence_by_tolerance(small):
+    found = invert(small, IMAGES, "4", steps=400, tolerance=0.02, tv_weight=AT_15)
+    assert (found.late_fall <= 0.02).all()
+    assert (found.passes < 400).all()
+    assert found.loss.shape == (4, 401)
+    # late_fall is that of the passes made: as many without a tolerance tell the same
+    most = int(found.passes.max())
+    slow = invert(small, IMAGES, "4", steps=most, tv_weight=AT_15)
+    last = int(found.passes.argmax())
+    torch.testing.assert_close(slow.late_fall[last], found.late_fall[last])
+    assert slow.passes.tolist() == [most] * 4
 
 
 # ------------------------------------------------------------------------------- seeds, batches

@@ -2,15 +2,18 @@
 
 Sought is the picture x, in grey levels minus the net's mean, that makes
 
-    code_weight ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + alpha_weight Σ|x|⁶ / s² + tv_weight TV(x) / s²
+    code_weight ‖Φ(x) − Φ₀‖² / ‖Φ₀‖² + alpha_weight Σ|x|⁶ / s² + tv_weight TV(x) / S²
 
-least, where Φ₀ is the code of an image at a layer and s² the squared norm of a typical photograph
-of the input's size. The priors are so means over the pixels, and one weight serves every size.
+least, where Φ₀ is the code of an image at a layer, s² the squared norm of a typical photograph of
+the input's size and S² that at the authors' 227 px. The sum of |x|⁶ grows with the number of
+pixels; TV does not, as a picture half as wide has slopes twice as steep in a quarter of the pixels.
+Divided like this both stay the same when a picture is scaled, and one weight serves every size.
 
 The paper descends with momentum at fixed rates, which suit one net: in a narrow ZFNet they reach a
 somewhat lower minimum at layer 3, a higher one at 1 and 7, and diverge at 5. Here each image has
 its own L-BFGS with backtracking, which needs no rate. The objective has many minima all the same:
-two seeds show how far apart.
+two seeds show how far apart. Layers differ in how many passes they need: `tolerance` ends each
+image's descent by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from zfnet.methods._forward import (
 )
 
 # RMS grey level of a photograph minus the mean: the authors' norm of 27098.1 at 227 x 227 x 3.
-TYPICAL_RMS = 27098.1 / (3 * 227 * 227) ** 0.5
+SIDE = 227
+TYPICAL_RMS = 27098.1 / (3 * SIDE * SIDE) ** 0.5
 # Half of the authors' 8e-10 and of their 1, 10, 100 (by depth): their code halves both.
 ALPHA_WEIGHT = 4e-10
 TV_WEIGHT = 5.0
@@ -42,8 +46,9 @@ ARMIJO = 1e-4  # share of the fall that the slope promises which a step must bri
 FIRST_STEP = 0.1  # of a steepest descent, as a share of the picture's norm
 CURVED = 1e-8  # least cosine of a step and its change of gradient that teaches a curvature
 SHORTEST = 1e-3  # of the step along an L-BFGS direction before its memory is dropped
+FEWEST = 30  # passes before a descent may end: a tenth of fewer may be one step that was refused
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,13 @@ class InvertedCodes:
     """What N codes gave back.
 
     images: (N, C, H, W), in units of the net's input. loss: (N, steps + 1), the objective at the
-    start and after each pass. distance: (N,), ‖Φ(x) − Φ₀‖². norm: (N,), ‖Φ₀‖².
+    start and after each pass, the last value repeated once a descent has ended. passes: (N,) int64,
+    after which it did. distance: (N,), ‖Φ(x) − Φ₀‖². norm: (N,), ‖Φ₀‖².
     """
 
     images: Tensor
     loss: Tensor
+    passes: Tensor
     distance: Tensor
     norm: Tensor
 
@@ -74,7 +81,8 @@ class InvertedCodes:
 
         Pictures of different layers compare only where this is equally small.
         """
-        before = self.loss[:, -1 - max(1, (self.loss.shape[1] - 1) // 10)]
+        tenth = (self.passes // 10).clamp(min=1)
+        before = self.loss.gather(1, (self.passes - tenth)[:, None])[:, 0]
         return (before - self.loss[:, -1]) / before.clamp(min=torch.finfo(before.dtype).tiny)
 
 
@@ -102,6 +110,7 @@ def invert(
     alpha_weight: float = ALPHA_WEIGHT,
     tv_weight: float = TV_WEIGHT,
     steps: int = 400,
+    tolerance: float = 0.0,
     seed: int = 0,
     batch_size: int = 32,
 ) -> InvertedCodes:
@@ -112,7 +121,9 @@ def invert(
     scale: grey levels in one unit of the net's input, a number or (C,): 1 for pixels minus a mean
     image, 255 std for standardised ones.
     code_weight: 0 leaves the priors alone, the control that shows what they do without a code.
-    steps: passes forward and back that every image gets, whatever the layer.
+    steps: passes forward and back that every image gets at most, whatever the layer.
+    tolerance: an image's descent ends once the last tenth of its passes brought no more than this
+    share of the objective; 0: never before `steps`.
     seed: of the noise, which has the norm of a photograph; image i starts from its i-th draw,
     whatever N and `batch_size`.
 
@@ -127,8 +138,9 @@ def invert(
     with torch.inference_mode(False), torch.enable_grad(), undisturbed(model):
         grey = _scale(scale, images)
         noise = _noise(images, seed)
+        weights = code_weight, alpha_weight, tv_weight
         parts = [
-            _invert(model, path, part, start, grey, (code_weight, alpha_weight, tv_weight), steps)
+            _invert(model, path, part, start, grey, weights, (steps, tolerance))
             for part, start in zip(images.split(batch_size), noise.split(batch_size), strict=True)
         ]
     found = InvertedCodes(*(torch.cat(each) for each in zip(*parts, strict=True)))
@@ -208,86 +220,120 @@ def _invert(
     start: Tensor,
     grey: Tensor,
     weights: tuple[float, float, float],
-    steps: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Images, loss, distance and norm, as in `InvertedCodes`, of one batch."""
+    until: tuple[int, float],
+) -> tuple[Tensor, ...]:
+    """The fields of `InvertedCodes` of one batch; until: steps and tolerance."""
     code_weight, alpha_weight, tv_weight = weights
     typical = TYPICAL_RMS**2 * start[0].numel()
+    alpha, variation = (
+        alpha_weight / typical,
+        tv_weight / (TYPICAL_RMS**2 * len(start[0]) * SIDE**2),
+    )
     with torch.no_grad():
         target = _codes(model, path, images.clone()).clone()
     norm = target.square().sum(dim=1)
-    if (bad := ~(norm.isfinite() & (norm > 0))).any():
+    if code_weight and (bad := ~(norm.isfinite() & (norm > 0))).any():
         raise UserError(
             f"layer {path!r}: the codes of {int(bad.sum())} of {len(bad)} images are all zero or "
             "not finite; there is nothing to invert"
         )
 
-    def objective(flat: Tensor) -> tuple[Tensor, Tensor]:
-        leaf = flat.view_as(start).detach().requires_grad_()
-        loss = (alpha_weight * alpha_norm(leaf) + tv_weight * total_variation(leaf)) / typical
+    def objective(flat: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        pictures = flat.view(-1, *start.shape[1:])
+        with torch.no_grad():
+            loss, gradient = _priors(pictures, alpha, variation)
         if code_weight:
+            leaf = pictures.detach().requires_grad_()
             code = _codes(model, path, leaf / grey)
             if not code.requires_grad:
                 raise UnsupportedModel(
                     f"layer {path!r} is not connected to the image by autograd: the model "
                     "detaches its tensors or turns gradients off before it"
                 )
-            loss = loss + code_weight * (code - target).square().sum(dim=1) / norm
-        (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        return loss.detach(), gradient.flatten(1)
+            error = code_weight * (code - target[rows]).square().sum(dim=1) / norm[rows]
+            gradient += torch.autograd.grad(error.sum(), leaf)[0]
+            loss = loss + error.detach()
+        return loss, gradient.flatten(1)
 
-    flat, loss = minimise(objective, start.flatten(1), steps)
+    flat, loss, passes = minimise(objective, start.flatten(1), *until)
     found = flat.view_as(start) / grey
     with torch.no_grad():
         distance = (_codes(model, path, found.clone()) - target).square().sum(dim=1)
-    return found, loss, distance, norm
+    return found, loss, passes, distance, norm
+
+
+def _priors(images: Tensor, alpha: float, variation: float) -> tuple[Tensor, Tensor]:
+    """alpha · `alpha_norm` + variation · `total_variation` (N,), and the gradient (N, C, H, W).
+
+    Written out, as autograd would take longer than the first layers of a net.
+    """
+    square = images.square()
+    fourth = square.square()
+    across, down = images.diff(dim=3), images.diff(dim=2)
+    values = alpha * _dot(fourth, square) + variation * (_dot(across, across) + _dot(down, down))
+    gradient = fourth.mul_(images).mul_(6 * alpha)
+    across.mul_(2 * variation)
+    down.mul_(2 * variation)
+    gradient[..., 1:].add_(across)
+    gradient[..., :-1].sub_(across)
+    gradient[:, :, 1:].add_(down)
+    gradient[:, :, :-1].sub_(down)
+    return values, gradient
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Σ a · b of each row: (N, …) → (N,)."""
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
 
 
 @torch.no_grad()
-def minimise(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+def minimise(
+    objective: Objective, start: Tensor, steps: int, tolerance: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise each row of `start` (N, D) by itself with L-BFGS and backtracking.
 
-    objective: rows (N, D) → values (N,) and gradients (N, D), each of its row alone; asked
-    steps + 1 times. At every step a row either takes its trial point or tries a shorter one next
-    time, so that no row waits for another. The first step is a tenth of the row's norm, which must
-    not be 0.
+    objective: points (n, D) and the rows (n,) int64 that they belong to → values (n,) and gradients
+    (n, D), each of its row alone; asked steps + 1 times. At every step a row either takes its trial
+    point or tries a shorter one next time, so that no row waits for another. The first step is a
+    tenth of the row's norm, which must not be 0. A row is asked no more once the last tenth of its
+    steps, of FEWEST at least, lowered its value by no more than the share `tolerance`, above 0.
 
-    Returns the rows (N, D) and the values (N, steps + 1), which never rise.
+    Returns the rows (N, D); the values (N, steps + 1), which never rise; the steps (N,) made.
     """
-    x = start.clone()
+    found, rows = start.clone(), torch.arange(len(start), device=start.device)
+    x, passes = start, torch.full_like(rows, steps)
     # A slot a step: what the row's taken point taught, or 1 / (move · change) = 0 for nothing.
     moves, changes = x.new_zeros(2, HISTORY, *x.shape)
     rho = x.new_zeros(HISTORY, len(x))
     gamma = x.new_zeros(len(x))  # size of the inverse curvature; 0 where nothing is remembered
-    dot = torch.linalg.vecdot
     with torch.enable_grad():
-        value, gradient = objective(x)
-    values = [value]
+        value, gradient = objective(x, rows)
+    values = value[:, None].repeat(1, steps + 1)
 
     def direction(newest: int) -> Tensor:
         """−H g by the two-loop recursion; where nothing is remembered, a first careful step."""
         down, shares = -gradient, rho.new_zeros(rho.shape)
         slots = [(newest - age) % HISTORY for age in range(HISTORY)]
         for slot in slots:
-            shares[slot] = rho[slot] * dot(moves[slot], down)
+            shares[slot] = rho[slot] * _dot(moves[slot], down)
             down.addcmul_(shares[slot, :, None], changes[slot], value=-1)
         careful = FIRST_STEP * x.norm(dim=1) / gradient.norm(dim=1).clamp(min=1e-30)
         down *= torch.where(gamma > 0, gamma, careful)[:, None]
         for slot in reversed(slots):
-            back = shares[slot] - rho[slot] * dot(changes[slot], down)
+            back = shares[slot] - rho[slot] * _dot(changes[slot], down)
             down.addcmul_(back[:, None], moves[slot])
         return down
 
     along, length = direction(0), torch.ones_like(value)
-    for step in range(steps):
+    for step in range(1, steps + 1):
         trial = x + length[:, None] * along
         with torch.enable_grad():
-            new_value, new_gradient = objective(trial)
-        slope = length * dot(along, gradient)
+            new_value, new_gradient = objective(trial, rows)
+        slope = length * _dot(along, gradient)
         taken = new_value <= value + ARMIJO * slope
         slot = step % HISTORY
         move, change = trial - x, new_gradient - gradient
-        curvature, square = dot(move, change), dot(change, change)
+        curvature, square = _dot(move, change), _dot(change, change)
         learnt = taken & (curvature > CURVED * square.sqrt() * move.norm(dim=1))
         # Zeros, not the values times 0: a point that is refused may be infinite.
         moves[slot] = torch.where(learnt[:, None], move, 0.0)
@@ -305,5 +351,17 @@ def minimise(objective: Objective, start: Tensor, steps: int) -> tuple[Tensor, T
         turned = taken | lost
         along = torch.where(turned[:, None], direction(slot), along)
         length = torch.where(turned, 1.0, shorter)
-        values.append(value)
-    return x, torch.stack(values, dim=1)
+        values[rows, step:] = value[:, None]
+        if tolerance and step >= FEWEST:
+            before = values[rows, step - step // 10]
+            done = taken & (before - value <= tolerance * before)
+            if done.any():
+                found[rows[done]], passes[rows[done]] = x[done], step
+                left = ~done
+                rows, x, value, gradient = rows[left], x[left], value[left], gradient[left]
+                along, length, gamma, rho = along[left], length[left], gamma[left], rho[:, left]
+                moves, changes = moves[:, left], changes[:, left]
+                if not len(rows):
+                    break
+    found[rows] = x
+    return found, values, passes

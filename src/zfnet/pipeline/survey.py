@@ -119,7 +119,7 @@ SURVEY: Mapping[str, Study] = {
         options=Filters,
         reads=(NET, EPOCHS),
         quantities=(
-            Q(r"layer\d_smoothness(_start|_gain|_centred)?", "", "maps"),
+            Q(r"layer\d_smoothness(_start|_gain)?|layer1_roughness", "", "maps"),
             Q(r"layer\d_dead", "", "maps"),
         ),
         headline=("layer1_smoothness", "layer1_smoothness_gain"),
@@ -171,7 +171,8 @@ SURVEY: Mapping[str, Study] = {
         reads=(PREPARED, NET),
         images="dealt",
         quantities=(
-            Q(r"layer\d_(pixel_error|code_error|distance_error|own|late_fall)(_untrained)?", ""),
+            Q(r"layer\d_(pixel_error|code_error|distance_error|own|edges)(_untrained)?", ""),
+            Q(r"layer\d_late_fall(_untrained)?", ""),
             Q(r"layer\d_(other|own_minus_other|own_minus_prior|found|starts_apart)", ""),
             Q(r"prior_(pixel_error|own)", ""),
             Q(r"images|steps", "", ""),
