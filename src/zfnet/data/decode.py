@@ -197,3 +197,9 @@ def decode_jpeg(content: bytes | memoryview) -> np.ndarray:
     import simplejpeg
 
     return np.asarray(simplejpeg.decode_jpeg(content, "RGB"))
+
+
+def as_stored(pixels: np.ndarray, size: int, store: str) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 as a prepared set of `size` and `store` gives them back."""
+    square = fit_square(Image.fromarray(np.ascontiguousarray(pixels)), size)
+    return decode_jpeg(encode_jpeg(square)) if store == "jpeg" else square

@@ -223,6 +223,11 @@ class PreparedSplit:
         return [str(id) for id in self._column("id")]
 
     @cached_property
+    def source_sizes(self) -> np.ndarray:
+        """Width and height (N, 2) of the source images in px, before they were made square."""
+        return np.stack([self._column(f"source_{side}") for side in ("width", "height")], 1)
+
+    @cached_property
     def boxes(self) -> np.ndarray | None:
         """Boxes (N, 4) float32 as x0, y0, x1, y1 in prepared pixels, NaN where unknown, or None."""
         names = ["box_x0", "box_y0", "box_x1", "box_y1"]

@@ -11,6 +11,8 @@ from zfnet.data.synthetic.shapes import Point, Shape, arc, box, disc, ellipse, l
 from zfnet.data.synthetic.stream import Stream, on_circle
 from zfnet.data.synthetic.textures import TEXTURES, texture
 
+FEWEST, MOST = 2, 11  # shapes behind an object
+
 
 def paint_ground(canvas: Canvas, stream: Stream, colours: Scheme) -> None:
     """Fill the canvas with one of several textured grounds."""
@@ -52,9 +54,10 @@ def _ground_paint(canvas: Canvas, stream: Stream, colours: Scheme, index: int) -
     return Paint(colour, other, field)
 
 
-def scatter(canvas: Canvas, stream: Stream, colours: Scheme) -> int:
-    """Lay distracting shapes on the ground; return how many."""
-    count = 2 + stream.integer(10)
+def scatter(canvas: Canvas, stream: Stream, colours: Scheme, wanted: int | None = None) -> int:
+    """Lay distracting shapes on the ground; return how many. wanted: in place of a random count."""
+    count = FEWEST + stream.integer(MOST - FEWEST + 1)
+    count = count if wanted is None else wanted
     for _ in range(count):
         at = (stream.uniform(-0.5, 0.5), stream.uniform(-0.5, 0.5))
         _scrap(canvas, stream, colours, at, stream.uniform(0.035, 0.12))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from zfnet.data.sample import Sample
@@ -16,11 +18,40 @@ from zfnet.data.synthetic.textures import TEXTURES, texture
 # Each aspect has its own stream, so that no class's drawing shifts another aspect's numbers.
 _POSE, _COLOUR, _TEXTURE, _GROUND, _FACE, _SHAPE, _LIGHT, _FRONT = range(8)
 
+SCALE, LIGHT = (0.62, 0.86), (0.78, 1.12)  # what keys draw lies between these
+TILT = 0.055  # turns from upright, at most
+_FREE = 0.06  # of the picture's side that an object may be moved beyond the border
 
-def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Sample:
-    """Render one picture of a subject; the keys alone decide it, `size` only its resolution."""
+
+@dataclass(frozen=True)
+class Change:
+    """What of a scene is drawn otherwise than its keys say, all else alike; None: as they say.
+
+    `scale`: side of the object's unit square over the picture's; the object stays where it is, but
+    for what would lie farther outside the picture than objects may. `turns`: rotation, 1 = 360
+    degrees clockwise. `clutter`: shapes behind the object, the first of them the scene's own.
+    `light`: gain. `texture`: name of the body's.
+    """
+
+    scale: float | None = None
+    turns: float | None = None
+    clutter: int | None = None
+    light: float | None = None
+    texture: str | None = None
+
+
+UNCHANGED = Change()
+
+
+def render(
+    subject: Subject, size: int, *keys: int, id: str, label: int, change: Change = UNCHANGED
+) -> Sample:
+    """Render one picture of a subject; the keys alone decide it, `size` only its resolution.
+
+    change: draws the same scene with something else in it.
+    """
     colours = scheme(Stream(*keys, _COLOUR))
-    pose = _new_pose(Stream(*keys, _POSE))
+    pose = _changed(_new_pose(Stream(*keys, _POSE)), change)
     lamp = Stream(*keys, _LIGHT)
     cosine, sine = cos_sin(lamp.unit())
     direction = (cosine, sine)
@@ -28,10 +59,10 @@ def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Samp
     ground = Stream(*keys, _GROUND)
     canvas = Canvas(size, Pose(0.5, 0.5, 1.0), reach=0.5, light=direction)
     clutter.paint_ground(canvas, ground, colours)
-    count = clutter.scatter(canvas, ground, colours)
+    count = clutter.scatter(canvas, ground, colours, change.clutter)
 
     thing = Canvas(size, pose, light=_into_object(direction, pose))
-    kit, name = _new_kit(thing, colours, keys)
+    kit, name = _new_kit(thing, colours, keys, change.texture)
     subject.draw(kit)
     _sticker(thing, kit)
     _cast_shadow(canvas, thing, direction, lamp.uniform(0.15, 0.45), lamp.uniform(0.02, 0.05))
@@ -41,7 +72,8 @@ def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Samp
     count += clutter.occlude(front, Stream(*keys, _FRONT), colours, pose)
     _compose(canvas, front)
 
-    gain = lamp.uniform(0.78, 1.12)
+    gain = lamp.uniform(*LIGHT)
+    gain = gain if change.light is None else change.light
     pixels = _light(canvas.rgb, direction, gain, lamp)
     parts = kit.face.parts if subject.is_face else {}
     return Sample(
@@ -61,16 +93,27 @@ def render(subject: Subject, size: int, *keys: int, id: str, label: int) -> Samp
 
 
 def _new_pose(stream: Stream) -> Pose:
-    scale = stream.uniform(0.62, 0.86)
-    slack = 1.0 - scale + 0.06
+    scale = stream.uniform(*SCALE)
+    slack = 1.0 - scale + _FREE
     return Pose(
         u=0.5 + (stream.unit() - 0.5) * slack,
         v=0.5 + (stream.unit() - 0.5) * slack,
         scale=scale,
-        turns=(stream.unit() + stream.unit() - 1.0) * 0.055,
+        turns=(stream.unit() + stream.unit() - 1.0) * TILT,
         width=stream.uniform(0.92, 1.08),
         mirror=stream.sign(),
     )
+
+
+def _changed(pose: Pose, change: Change) -> Pose:
+    """The pose with another scale or rotation; moved inwards as far as a larger object must be."""
+    if change.turns is not None:
+        pose = replace(pose, turns=change.turns)
+    if change.scale is None:
+        return pose
+    reach = 0.5 * max(0.0, 1.0 - change.scale + _FREE)
+    u, v = (min(max(at, 0.5 - reach), 0.5 + reach) for at in (pose.u, pose.v))
+    return replace(pose, u=u, v=v, scale=change.scale)
 
 
 def _into_object(direction: Point, pose: Pose) -> Point:
@@ -80,12 +123,18 @@ def _into_object(direction: Point, pose: Pose) -> Point:
     return along * pose.mirror, direction[1] * cosine - direction[0] * sine
 
 
-def _new_kit(layer: Canvas, colours: Scheme, keys: tuple[int, ...]) -> tuple[Kit, str]:
-    """Choose textures, line and shading; return the kit and the name of the main texture."""
+def _new_kit(
+    layer: Canvas, colours: Scheme, keys: tuple[int, ...], body: str | None
+) -> tuple[Kit, str]:
+    """Choose textures, line and shading; return the kit and the name of the main texture.
+
+    body: the name of the main texture in place of the one chosen.
+    """
     stream = Stream(*keys, _TEXTURE)
     unit = layer.pixels_per_unit
     volume = stream.uniform(0.05, 0.28) if stream.chance(0.75) else 0.0
     name = stream.choice(TEXTURES)
+    name = body or name  # every texture draws the same numbers
     main = texture(name, stream, unit)
     other = texture(stream.choice(TEXTURES), stream, unit, 1.3)
     style = stream.choice((0, 1, 1, 2, 3))

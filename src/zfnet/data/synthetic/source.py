@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zfnet.data.sample import SPLITS, ClassInfo, Sample
 from zfnet.data.synthetic.classes import CLASS_SETS, PART_NAMES
-from zfnet.data.synthetic.scene import render
+from zfnet.data.synthetic.scene import UNCHANGED, Change, render
 from zfnet.errors import UserError
 
 VERSION = 1
@@ -36,13 +36,17 @@ class SyntheticSplit:
         return self.images
 
     def __getitem__(self, index: int) -> Sample:
+        return self.changed(index, UNCHANGED)
+
+    def changed(self, index: int, change: Change) -> Sample:
+        """Sample `index` with something of its scene drawn otherwise, all else alike."""
         if not 0 <= index < self.images:
             raise IndexError(f"{self.split} has {self.images} images, no index {index}")
         subjects = CLASS_SETS[self.class_set]
         label = index % len(subjects)
         keys = (self.version, self.seed, _KEYS[self.class_set, self.split], index)
         id = f"{_NAMES[self.class_set]}-v{self.version}/{self.split}/{index:06d}"
-        return render(subjects[label], self.size, *keys, id=id, label=label)
+        return render(subjects[label], self.size, *keys, id=id, label=label, change=change)
 
 
 class SyntheticSource:
