@@ -5,14 +5,17 @@ import torch
 
 from zfnet.errors import UserError
 from zfnet.methods.filters import (
+    ORDERS,
     band_areas,
     band_shares,
+    changed_shape,
     filter_rms,
     grid_energy,
     grid_masks,
     power_spectrum,
     radial_profile,
     radius,
+    smoothness,
 )
 
 EDGES = (0.125, 0.25)
@@ -125,3 +128,75 @@ def test_grids_that_cannot_be_told_are_refused():
         grid_energy(torch.ones(1, 16, 16), (1, 1), 0.05, (0.1, 0.2))
     with pytest.raises(UserError, match="too small"):
         grid_energy(torch.ones(1, 16, 16), (4, 4), 0.1, (0.15, 0.3))
+
+
+# ------------------------------------------------------------------------------------- smoothness
+def seeded(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("planes", "side"), [(1, 3), (3, 7), (64, 2)])
+def test_noise_has_a_smoothness_of_one_however_few_its_taps(planes, side):
+    found = smoothness(seeded(6000, planes, side, side)).numpy()
+    error = found.std() / math.sqrt(len(found))
+    assert abs(found.mean() - 1) < 3.5 * error + 2e-3
+    assert error < 0.004
+
+
+def test_smoothness_against_shuffling_one_filter_by_hand():
+    filters, sums = seeded(2, 3, 5, 4).cumsum(3), []
+
+    def variation(one):
+        down, across = one[:, 1:] - one[:, :-1], one[:, :, 1:] - one[:, :, :-1]
+        return float(down.abs().sum() + across.abs().sum())
+
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(ORDERS):
+        order = torch.randperm(20, generator=generator)
+        sums.append(1 / variation(filters[1].flatten(1)[:, order].view(3, 5, 4)))
+    expected = ORDERS / sum(sums) / variation(filters[1])
+    assert float(smoothness(filters, seed=7)[1]) == pytest.approx(expected, rel=1e-5)
+    assert expected > 1.1
+
+
+def test_smoothness_tells_waves_from_chessboards_and_ignores_size_and_mean():
+    wavy, chess = wave(0.1, 7)[None], wave(0.5, 7)[None]
+    assert (
+        float(smoothness(wavy)) > 1.5 > 0.8 > float(smoothness(chess + wave(0.5, 7, math.pi / 2)))
+    )
+    mixed = wavy + 0.3 * seeded(1, 3, 7, 7)
+    offset = torch.tensor([5.0, -2.0, 0.5]).view(1, 3, 1, 1)
+    same = smoothness(torch.cat([mixed, -0.01 * mixed, mixed + offset]))
+    assert torch.allclose(same, same[:1], rtol=1e-4)  # a colour blob gains nothing by its colour
+    less = [float(smoothness(wavy + size * seeded(1, 3, 7, 7))) for size in (0.0, 0.3, 1.0, 10.0)]
+    assert less == sorted(less, reverse=True)
+
+
+def test_what_has_no_space_has_no_smoothness():
+    assert smoothness(seeded(4, 8, 1, 1)).isnan().all()
+    found = smoothness(torch.cat([torch.ones(1, 3, 3, 3), seeded(1, 3, 3, 3)]))
+    assert found.isnan().tolist() == [True, False]
+    assert smoothness(seeded(4, 8, 1, 3)).isfinite().all()
+
+
+def test_smoothness_is_the_same_in_stretches(monkeypatch):
+    filters, before = seeded(9, 4, 3, 3), seeded(9, 4, 3, 3, seed=1)
+    whole = smoothness(filters), changed_shape(filters, before)
+    monkeypatch.setattr("zfnet.methods.filters.STRETCH", 80)
+    assert torch.equal(whole[0], smoothness(filters))
+    assert torch.equal(whole[1], changed_shape(filters, before))
+
+
+def test_a_shape_that_only_grew_or_shrank_has_not_changed():
+    before = seeded(5, 2, 3, 3)
+    after = before.clone()
+    after[0] *= 0.3
+    after[1] += 0.1 * seeded(2, 3, 3, seed=1)
+    after[2] = 0
+    after[3] = -after[3]
+    found = changed_shape(after, before)
+    assert found[[0, 3, 4]].max() < 1e-6
+    assert found[1] > 0.05
+    assert found[2] == 1
+    orthogonal = torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])
+    assert float(changed_shape(*orthogonal)) == pytest.approx(0.8)

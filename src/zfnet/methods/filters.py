@@ -12,10 +12,57 @@ from torch import Tensor
 
 from zfnet.errors import UserError
 
+ORDERS = 32  # of shuffled taps: their mean is then known to a few per cent of what smoothness adds
+STRETCH = 2**22  # weights worked on at a time
+
 
 def filter_rms(weights: Tensor) -> Tensor:
     """Root mean square of each filter: (C, I, k, k) → (C,)."""
     return weights.float().square().flatten(1).mean(1).sqrt()
+
+
+def smoothness(filters: Tensor, seed: int = 0) -> Tensor:
+    """Total variation of the taps in random order over the filter's own: (C, I, h, w) → (C,).
+
+    Of each kernel (h, w) the taps are shuffled within it, in ORDERS seeded orders, the same for all
+    kernels, over which the harmonic mean is taken: noise then has 1 on average however few its taps
+    are, where the plain mean of such a ratio would lie above. Above 1 neighbours are alike. Neither
+    a factor nor a kernel's mean changes it. NaN for kernels of one tap and filters of flat kernels.
+    """
+    height, width = filters.shape[2:]
+    generator = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(height * width, generator=generator) for _ in range(ORDERS)]
+    found = []
+    for part in _parts(filters):
+        taps = part.float().flatten(2)
+        shuffled = torch.stack([_variation(taps[..., o].view(part.shape)) for o in orders])
+        found.append(1 / _variation(part.float()) / (1 / shuffled).mean(0))
+    return torch.cat(found)
+
+
+def _variation(filters: Tensor) -> Tensor:
+    """Sum of the differences between neighbouring taps of each filter: (C,) float64."""
+    steps = (filters.diff(dim=axis).abs().flatten(1) for axis in (2, 3))
+    return sum((step.sum(1, dtype=torch.float64) for step in steps), torch.zeros(()))
+
+
+def _parts(filters: Tensor) -> tuple[Tensor, ...]:
+    """The filters in stretches that fit in memory several times."""
+    return filters.split(max(1, STRETCH // max(1, filters[0].numel())))
+
+
+def changed_shape(filters: Tensor, before: Tensor) -> Tensor:
+    """Share of each filter (C, …) that no multiple of itself `before` explains: (C,), 0..1.
+
+    0: only its size has changed, as decay and a limit on it do without any gradient. 1 for a filter
+    of zeros now, or before.
+    """
+    found = []
+    for part, earlier in zip(_parts(filters), _parts(before), strict=True):
+        now, then = part.double().flatten(1), earlier.double().flatten(1)
+        factor = (now * then).sum(1) / then.square().sum(1)
+        found.append((now - factor[:, None] * then).norm(dim=1) / now.norm(dim=1))
+    return torch.cat(found).nan_to_num(1.0, 1.0)
 
 
 def power_spectrum(pictures: Tensor, size: int) -> Tensor:
