@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ COLUMNS = {
     "invariance": (*PANEL, "amount", "distance", *ENDS),
     "invariance_answer": (*PANEL, "amount", "p", *ENDS),
     "probe": (*PANEL, "layer", "accuracy", *ENDS),
+    "activations": (*PANEL, "epoch", "share", *ENDS),
+    "filters": (*PANEL, "epoch", "smoothness", *ENDS),
+    "fooling": (*PANEL, "grey_levels", "share", *ENDS),
     "confusion": ("true class", "called"),
 }
 TRAINED = {
@@ -39,6 +42,13 @@ TRANSFORMS = {
     "disc": "rotation of a disc, degrees",
 }
 SERIES = {"trained": "trained net", "untrained": "untrained net", "paper": "the paper's"}
+FOOLED = {
+    "the net": {"fgsm": "along the gradient's sign", "noise": "random signs"},
+    "a linear classifier": {
+        "linear_fgsm": "along the gradient's sign",
+        "linear_noise": "random signs",
+    },
+}
 MOST_CLASSES = 30  # of a confusion matrix that can be read
 OTHERS = "other classes"
 
@@ -55,6 +65,9 @@ def write_plots(root: Path, folder: Path) -> None:
         "invariance": distances(_steps(root)),
         "invariance_answer": answers(_steps(root)),
         "probe": by_layer(root),
+        "activations": by_epoch(root, "activations", {"zeros": "zeros", "locality": "locality"}),
+        "filters": by_epoch(root, "filters", {"smoothness": "smoothness"}),
+        "fooling": by_grey_levels(root),
         "confusion": confusion(root / "models" / MAIN_NET / "final"),
     }
     for name, columns in COLUMNS.items():
@@ -117,6 +130,26 @@ def by_layer(root: Path) -> Iterator[Row]:
             for key, series in SERIES.items():
                 if row[key] is not None:
                     yield (target, f"{CLASSIFIERS[name]}, {series}", layer, *_interval(row, key))
+
+
+def by_epoch(root: Path, study: str, panels: Mapping[str, str]) -> Iterator[Row]:
+    """What a study follows over the epochs of one training, by layer; `panels`: by column."""
+    results = _results(root, study)
+    followed = results.tables.get("epochs") if results else None
+    for row in followed.records() if followed else ():
+        for column, panel in panels.items():
+            if row[column] is not None:
+                yield (panel, f"layer {row['layer']}", row["epoch"], row[column], "", "")
+
+
+def by_grey_levels(root: Path) -> Iterator[Row]:
+    """Share of answers that a change of so many grey levels changes, with 95 % intervals."""
+    results = _results(root, "fooling")
+    for row in results.tables["levels"].records() if results else ():
+        for panel, series in FOOLED.items():
+            for key, name in series.items():
+                if row.get(key) is not None:
+                    yield (panel, name, row["epsilon"], *_interval(row, key))
 
 
 def confusion(final: Path) -> Iterator[Row]:

@@ -39,8 +39,26 @@ PLOTS = {  # drawn by `dvc plots show`; the template panels lies in .dvc/plots/
         "accuracy",
         "accuracy, %",
     ),
+    "activations": (
+        "Activations: share of zeros, and how local a map's activity is, by epoch",
+        "epoch",
+        "share",
+        "share",
+    ),
+    "filters": (
+        "Filters: smoothness against shuffled taps by epoch; noise has 1",
+        "epoch",
+        "smoothness",
+        "times",
+    ),
+    "fooling": (
+        "Fooling: share of answers that a change of every pixel changes",
+        "grey_levels",
+        "share",
+        "share of answers changed",
+    ),
 }
-X_LABELS = {"amount": "amount of the transformation"}
+X_LABELS = {"amount": "amount of the transformation", "grey_levels": "grey levels of 255"}
 
 
 def main(arguments: Sequence[str], root: Path) -> int:

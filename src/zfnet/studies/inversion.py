@@ -128,7 +128,7 @@ def study(inputs: Inputs, cfg: Inversion, *, leads: bool = True) -> Measurement:
 
 # -------------------------------------------------------------------------------- what is alike
 @dataclass(frozen=True)
-class Likeness:
+class Correlation:
     """Correlation with one kind of map (C, H, W) of images, less what all have in common.
 
     mean (C, H, W): of the references; parts (R, D): their own, see `own_part`.
@@ -138,10 +138,10 @@ class Likeness:
     parts: Tensor
 
     @staticmethod
-    def of(references: Tensor) -> Likeness:
+    def of(references: Tensor) -> Correlation:
         """To maps (R, C, H, W)."""
         mean = references.mean(0)
-        return Likeness(mean, own_part(references, mean))
+        return Correlation(mean, own_part(references, mean))
 
     def own(self, pictures: Tensor, images: Tensor) -> np.ndarray:
         """With the image of each, both (n, C, H, W): (n,), NaN where a picture is not known."""
@@ -165,8 +165,8 @@ class Yardstick:
 
     rows: np.ndarray
     unit: float
-    colours: Likeness
-    edges: Likeness
+    colours: Correlation
+    edges: Correlation
 
     @staticmethod
     def of(inputs: Inputs, seed: int) -> Yardstick:
@@ -178,8 +178,8 @@ class Yardstick:
         return Yardstick(
             rows,
             float(apart.double().mean()),
-            Likeness.of(pixels),
-            Likeness.of(edge_energy(pixels)[:, None]),
+            Correlation.of(pixels),
+            Correlation.of(edge_energy(pixels)[:, None]),
         )
 
     def apart(self, one: Tensor, other: Tensor) -> np.ndarray:

@@ -30,7 +30,7 @@ from zfnet.stats.trainings import over_trainings
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
-    from zfnet.pipeline.studies import Study
+    from zfnet.pipeline.study import Study
 
 SAME, DEALT, REDRAWN = "same", "dealt", "redrawn"  # see `pipeline.studies.Study.images`
 P_VALUE = "p"  # a column's name, or ends a key: of several trainings there is no mean
