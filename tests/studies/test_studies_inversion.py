@@ -18,7 +18,7 @@ from zfnet.results import Results, save
 from zfnet.stats.estimate import Estimate, text
 from zfnet.studies import inversion
 from zfnet.studies.base import Inputs
-from zfnet.studies.inversion import Likeness, Yardstick, own_part, study
+from zfnet.studies.inversion import Correlation, Yardstick, own_part, study
 
 PX = 16
 SMALL = Inversion(layers=(1, 2), images=3, steps=60)
@@ -96,7 +96,7 @@ def test_errors_are_in_units_of_the_distance_between_images(photos):
 def test_likeness_is_pearson_s_of_what_is_beyond_the_mean_and_a_tint():
     rng = torch.Generator().manual_seed(0)
     images, made = (torch.rand(5, 3, 4, 4, generator=rng).double() for _ in range(2))
-    like = Likeness.of(images)
+    like = Correlation.of(images)
     own = like.own(made, images)
     none = np.zeros((5, 5), bool)
     table = like.others(made, none)
@@ -115,7 +115,7 @@ def test_likeness_is_pearson_s_of_what_is_beyond_the_mean_and_a_tint():
 
 def test_what_has_nothing_of_its_own_correlates_with_nothing():
     images = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    like = Likeness.of(images)
+    like = Correlation.of(images)
     pictures = torch.stack([like.mean, like.mean + 7, torch.full((3, 4, 4), torch.nan)])
     own = like.own(pictures, images[:3])
     assert own[:2].tolist() == [0, 0]

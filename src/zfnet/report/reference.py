@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from zfnet.errors import UserError
@@ -18,7 +19,7 @@ from zfnet.pipeline.origin import KEYS
 from zfnet.pipeline.registry import NETS, SOURCES, title_of
 from zfnet.results import read_metrics
 from zfnet.stats.estimate import from_dict, text
-from zfnet.verdicts.claims import read_claims
+from zfnet.verdicts.claims import Work, read_claims
 from zfnet.verdicts.evidence import SEEDS, TRAINING
 from zfnet.verdicts.verdict import NOT_MEASURED
 
@@ -89,11 +90,12 @@ def _nets(nets: Mapping[str, int]) -> str:
     return ", ".join(f"{title_of(net)} {count}" for net, count in nets.items())
 
 
-def claims_table(folder: Path, root: Path) -> str:
-    """Every claim that was measured, with its number, the paper's and the verdict."""
+def claims_table(folder: Path, root: Path, work: Work = "paper") -> str:
+    """Every claim of a work that was measured, with its number, the source's and the verdict."""
     judged, rows = read_json(folder / "metrics" / "claims.json")["claims"], []
     absent = []
-    for name, claim in read_claims(root).claims.items():
+    claims = read_claims(root).claims.items()
+    for name, claim in (each for each in claims if each[1].work == work):
         one = judged.get(name, {"verdict": NOT_MEASURED})
         if one["verdict"] == NOT_MEASURED:
             absent.append(name)
@@ -102,7 +104,14 @@ def claims_table(folder: Path, root: Path) -> str:
         trainings = str(one.get("trainings", ""))
         said = f"`{name}` {claim.claim}"
         rows.append([claim.place, said, number, trainings, claim.paper.text, one["verdict"]])
-    heads = ["place", "claim", "measured [95 %]", "trainings", "paper", "verdict"]
+    heads = [
+        "place",
+        "claim",
+        "measured [95 %]",
+        "trainings",
+        "source" if work == "survey" else "paper",
+        "verdict",
+    ]
     missing = f"\n\nNot measured in this run: {', '.join(absent)}." if absent else ""
     return _table(heads, rows) + missing
 
@@ -141,6 +150,7 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 TABLES: Mapping[str, Callable[[Path, Path], str]] = {
     "run": run_table,
     "claims": claims_table,
+    "survey": partial(claims_table, work="survey"),
     "errors": errors_table,
     "stability": stability_table,
 }

@@ -40,6 +40,7 @@ def load_study(name: str, root: Path) -> dict[str, Any]:
         "study": name,
         "title": row.title,
         "paper": row.place,
+        "work": row.work,
         "answer": answer.strip(),
         "text": method.strip(),
         "trainings": trainings_sentence(found),
