@@ -10,7 +10,10 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +50,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which, in what order (default 0)")
     parser.add_argument("--out", default="label.html", help="page to write (default label.html)")
     given = parser.parse_args(argv)
-    out = Path(given.out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the page is HTML; end its name in .html")
+    out = page_file(given.out)
     if given.n < answers.LEAST:
         raise UserError(
             f"--n {given.n}: at least {answers.LEAST}; of fewer pictures an error rate says little"
@@ -59,9 +60,27 @@ def main(argv: Sequence[str]) -> int:
     _, prepared, px = _checkout()
     document = page(prepared, px, given.n, given.seed)
     size = write(document, out)
-    print(f"wrote {out} ({size / 1e6:.1f} MB): {len(document['test'])} pictures at {px} px")
+    shown = len(document["test"])
+    few = f", all that there are of {given.n}" if shown < given.n else ""
+    print(f"wrote {out} ({size / 1e6:.1f} MB): {shown} pictures at {px} px{few}")
     print("open it in a browser; then: zfnet humans add FILE.csv")
     return 0
+
+
+def page_file(given: str) -> Path:
+    """The page that `--out` names, in a folder that is there. UserError: it cannot be written."""
+    out = Path(given)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: the page is HTML; end its name in .html")
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written there ({error.strerror})") from error
+    return out
 
 
 def add(argv: Sequence[str]) -> int:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zfnet.errors import UserError
-from zfnet.show import DEFAULT_MODEL, find_net, read_pixels
+from zfnet.label import page_file
+from zfnet.show import find_net, net_arguments, read_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,17 @@ class Look:
     maps: dict[int, list[int]] = field(default_factory=dict)  # a layer's strongest maps
 
     @property
+    def scores(self) -> str | None:
+        """The module that gives the classes' scores: the library's other nets have no layer 8."""
+        from torch.nn import Linear
+
+        last = ""
+        for name, each in self.net.model.named_modules():
+            if isinstance(each, Linear) and each.out_features == len(self.net.classes):
+                last = name
+        return self.net.taps.get("8.out", last or None)
+
+    @property
     def layers(self) -> list[int]:
         """The numbers of the layers with maps."""
         return [n for n in range(1, 6) if f"{n}.relu" in self.net.taps]
@@ -79,10 +91,8 @@ def main(argv: Sequence[str]) -> int:
     photo = Path(given.photo)
     if not photo.is_file():
         raise UserError(f"{photo}: no such image file")
-    out = Path(given.out or f"{photo.stem}_lens.html")
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the page is HTML; end its name in .html")
     steps = _steps(given.steps)
+    out = page_file(given.out or f"{photo.stem}_lens.html")
     net = find_net(given.model, given.weights, given.device)
     weights = given.weights or ("random" if given.model.startswith("torchvision/") else given.model)
     document = look(photo, net, weights, steps)
@@ -99,14 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("photo", metavar="PHOTO", help="any image file; its centre square is used")
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL,
-        help=f"folder of a trained net, or torchvision/NAME (default {DEFAULT_MODEL})",
-    )  # fmt: skip
-    parser.add_argument("--weights", help="torchvision models: a file, or torchvision's name")
+    net_arguments(parser)
     parser.add_argument("--out", help="page to write (default: PHOTO_lens.html, here)")
     parser.add_argument("--steps", help=f"these parts alone, of {','.join(STEPS_OF)}")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
 
 
@@ -284,11 +289,13 @@ def _projections(seen: Look) -> dict[str, Any]:
     from zfnet.methods import UnsupportedModel, gradients
 
     net = seen.net
-    kinds: dict[str, list[int]] = {
-        "8": [int(i) for i in seen.probability.argsort()[::-1][:PROJECTED]]
-    }
+    kinds: dict[str, list[int]] = {}
+    if seen.scores is not None:
+        kinds["8"] = [int(i) for i in seen.probability.argsort()[::-1][:PROJECTED]]
     for number in seen.layers:
         kinds[str(number)] = seen.maps.get(number, _by_strength(seen, number))[:PROJECTED]
+    if not kinds:
+        raise UserError(f"{net.name} has no layers that are known by the paper's numbers")
     methods = {
         "deconvnet": gradients.deconvnet,
         "guided": gradients.guided_backprop,
@@ -296,7 +303,7 @@ def _projections(seen: Look) -> dict[str, Any]:
     }
     items, refused = [], ""
     for layer, units in kinds.items():
-        path = net.tap(layer, "out" if layer == "8" else "relu")
+        path = (seen.scores or "") if layer == "8" else net.tap(layer, "relu")
         pictures: dict[str, list[str]] = {}
         for name, method in methods.items():
             try:
@@ -434,10 +441,11 @@ def _neighbours(seen: Look) -> dict[str, Any]:
     layer = max((n for n in range(1, 8) if f"{n}.out" in net.taps), default=None)
     if layer is None:
         raise UserError(f"{net.name} has no layers that are known by the paper's numbers")
-    paths = [net.tap(layer, "out"), net.tap(8, "out")]
+    paths = [net.tap(layer, "out"), *([seen.scores] if seen.scores else [])]
 
     def told(x: Tensor) -> tuple[Tensor, Tensor]:
-        code, scores = (_outputs(net, paths, x)[path].flatten(1) for path in paths)
+        found = _outputs(net, paths, x)
+        code, scores = (found[path].flatten(1) for path in (paths[0], paths[-1]))
         return torch.nn.functional.normalize(code), scores.amax(1)
 
     each = [told(batch) for batch, _ in inputs.batches(inputs.rows, BATCH)]
@@ -446,7 +454,7 @@ def _neighbours(seen: Look) -> dict[str, Any]:
     alike = (codes @ own[0]).numpy()
     order = alike.argsort(kind="stable")[::-1][:NEAR]
     names = [inputs.class_names[i] for i in inputs.labels[inputs.rows[order]].tolist()]
-    known = bool((inputs.outputs(inputs.rows) >= 0).all())
+    known = seen.scores is not None and bool((inputs.outputs(inputs.rows) >= 0).all())
     return {
         "layer": layer,
         "of": len(codes),

@@ -56,19 +56,24 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("image", metavar="IMAGE", help="any image file; its centre square is used")
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL,
-        help=f"folder of a trained net, or torchvision/NAME (default {DEFAULT_MODEL})",
-    )  # fmt: skip
-    parser.add_argument("--weights", help="torchvision models: a file, or torchvision's name")
+    net_arguments(parser)
     parser.add_argument(
         "--layer", default="5", help='layer of the paper (1 to 8), a tap ("5.out"), or a module'
     )
     parser.add_argument("--unit", type=int, help="number of the map (default: the strongest)")
     parser.add_argument("--method", choices=METHODS, default="deconvnet")
     parser.add_argument("--out", help="PNG to write (default: in the current folder)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
+
+
+def net_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which net, and where it computes: what `find_net` takes."""
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL,
+        help=f"folder of a trained net, or torchvision/NAME (default {DEFAULT_MODEL})",
+    )  # fmt: skip
+    parser.add_argument("--weights", help="torchvision models: a file, or torchvision's name")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def find_net(model: str, weights: str | None, device: str = "auto") -> Net:

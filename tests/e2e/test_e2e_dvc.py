@@ -99,7 +99,7 @@ def _edit(file: Path, before: str, after: str) -> None:
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            *("conf/data/synthetic.yaml", "store: raw", "store: jpeg", {"prepare"}),
+            *("conf/data/synthetic.yaml", "store: raw", "store: jpeg", {"prepare", "attributes"}),
             marks=pytest.mark.slow,
         ),
         pytest.param(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zfnet.figures.plots import COLUMNS
 from zfnet.pipeline.registry import NETS
 
 from .conftest import Run, copy_checkout, environment, site_problems
@@ -129,7 +130,7 @@ def test_dvc_draws_its_plots_and_compares_few_numbers(done: tuple[Path, Run]) ->
     document = json.loads(shown.stdout)
     assert not document.get("errors")
     drawn = {name: plot[0]["content"] for name, plot in document["data"].items()}
-    assert set(drawn) == {"training", "invariance", "invariance_answer", "probe", "confusion"}
+    assert set(drawn) == set(COLUMNS)
     for name, content in drawn.items():
         spec = json.loads(content) if isinstance(content, str) else content
         assert spec["data"]["values"], name
@@ -279,8 +280,8 @@ class Brightness(StudyOptions):
 _TARGET = """,
         ),
         (
-            "STUDIES: Mapping[str, Study] = {\n",
-            """STUDIES: Mapping[str, Study] = {
+            "PAPER: Mapping[str, Study] = {\n",
+            """PAPER: Mapping[str, Study] = {
     "brightness": Study(
         title="Brightness",
         place="",

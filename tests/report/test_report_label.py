@@ -113,6 +113,7 @@ def test_a_page_that_browsers_could_not_open_is_refused(document, tmp_path, monk
         (["label", "--n", "29"], "--n 29"),
         (["label", "--seed", "-1"], "--seed -1"),
         (["label", "--out", "page.pdf"], "page.pdf"),
+        (["label", "--out", "/dev/null/page.html"], "cannot be written"),
         (["humans", "add", "nowhere.csv"], "nowhere.csv"),
     ],
 )

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import browser
 import fabricate_explorers as made
@@ -14,10 +15,12 @@ import torch
 from PIL import Image
 
 from zfnet import lens
+from zfnet.data.sample import ClassInfo
 from zfnet.errors import UserError
 from zfnet.figures.features import LayerPictures
 from zfnet.models.checkpoint import save_net
 from zfnet.models.convnet import ConvNet, init_weights
+from zfnet.models.foreign import torchvision_net
 from zfnet.models.net import convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.results import Results
@@ -131,6 +134,26 @@ def test_parts_that_cannot_be_made_say_why_and_others_stand(document, photo, net
     assert document["inversion"]["items"]
 
 
+def test_a_net_of_the_library_which_numbers_no_layer_8_has_every_part(photo, monkeypatch):
+    infos = [ClassInfo(i, name, name) for i, name in enumerate(CLASSES)]
+    foreign = torchvision_net("torchvision/resnet18", "random", infos, input_px=64)
+    pixels = lens.read_pixels(photo, foreign)
+    inputs = SimpleNamespace(
+        rows=np.arange(2),
+        labels=np.array([0, 1]),
+        class_names=CLASSES,
+        batches=lambda rows, size: [(foreign.normalise(pixels.expand(2, -1, -1, -1)), rows)],
+        outputs=lambda rows: rows,
+        display=lambda rows: pixels.expand(len(rows), -1, -1, -1).permute(0, 2, 3, 1).numpy(),
+    )
+    monkeypatch.setattr(lens, "_of_the_run", lambda *_: (inputs, None))
+    found = lens.look(photo, foreign, "random", ["projections", "neighbours"])
+    titles = {each["title"] for each in found["projections"]["items"] if each["layer"] == "8"}
+    assert titles == {f"class {name}" for name in CLASSES}
+    assert found["neighbours"]["items"][0]["alike"] == pytest.approx(1, abs=1e-4)
+    assert found["neighbours"]["lower"] is not None
+
+
 def test_a_map_leads_to_its_strongest_images_of_the_run(tmp_path, net, monkeypatch):
     root = made.tree(tmp_path / "run")
     monkeypatch.setattr(LayerPictures, "note", lambda _, number, letters: f"{number} owls")
@@ -149,6 +172,7 @@ def test_a_map_leads_to_its_strongest_images_of_the_run(tmp_path, net, monkeypat
         (["{photo}", "--steps", "occlusion,inverse"], "inverse"),
         (["{photo}", "--steps", ","], "nothing"),
         (["{photo}", "--out", "page.pdf"], "page.pdf"),
+        (["{photo}", "--out", "{photo}/page.html"], "cannot be written"),
         (["{photo}", "--model", "nowhere"], "nowhere"),
     ],
 )
