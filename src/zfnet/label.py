@@ -10,10 +10,7 @@ import base64
 import io
 import re
 from collections.abc import Sequence
-from errno import EISDIR
-from os import strerror
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from zfnet import MAIN_NET
 from zfnet.data import answers
 from zfnet.errors import UserError
 from zfnet.files import read_json, write_text, write_whole
+from zfnet.show import writable
 
 if TYPE_CHECKING:
     from zfnet.data.store import Prepared
@@ -50,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which, in what order (default 0)")
     parser.add_argument("--out", default="label.html", help="page to write (default label.html)")
     given = parser.parse_args(argv)
-    out = page_file(given.out)
+    out = writable(given.out, "page", ".html", ".htm")
     if given.n < answers.LEAST:
         raise UserError(
             f"--n {given.n}: at least {answers.LEAST}; of fewer pictures an error rate says little"
@@ -65,22 +63,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"wrote {out} ({size / 1e6:.1f} MB): {shown} pictures at {px} px{few}")
     print("open it in a browser; then: zfnet humans add FILE.csv")
     return 0
-
-
-def page_file(given: str) -> Path:
-    """The page that `--out` names, in a folder that is there. UserError: it cannot be written."""
-    out = Path(given)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the page is HTML; end its name in .html")
-    try:
-        if out.is_dir():
-            raise IsADirectoryError(EISDIR, strerror(EISDIR))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written there ({error.strerror})") from error
-    return out
 
 
 def add(argv: Sequence[str]) -> int:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zfnet.errors import UserError
-from zfnet.label import page_file
-from zfnet.show import find_net, net_arguments, read_pixels
+from zfnet.show import find_net, net_arguments, read_pixels, writable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     if not photo.is_file():
         raise UserError(f"{photo}: no such image file")
     steps = _steps(given.steps)
-    out = page_file(given.out or f"{photo.stem}_lens.html")
+    out = writable(given.out or f"{photo.stem}_lens.html", "page", ".html", ".htm")
     net = find_net(given.model, given.weights, given.device)
     weights = given.weights or ("random" if given.model.startswith("torchvision/") else given.model)
     document = look(photo, net, weights, steps)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from zfnet.errors import UserError
@@ -42,8 +45,7 @@ def main(argv: Sequence[str]) -> int:
     if not image.is_file():
         raise UserError(f"{image}: no such image file")
     out = Path(given.out or f"{image.stem}_{given.method}_layer{given.layer}.png".replace("/", "_"))
-    if out.suffix.lower() != ".png":
-        raise UserError(f"--out {out}: the picture is a PNG; end its name in .png")
+    writable(out, "picture", ".png")
     net = find_net(given.model, given.weights, given.device)
     for line in show(image, net, given.method, given.layer, given.unit, out):
         print(line)
@@ -74,6 +76,26 @@ def net_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--weights", help="torchvision models: a file, or torchvision's name")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def writable(given: str | Path, what: str, *endings: str) -> Path:
+    """The file that `--out` names, in a folder that is there: known before anything is computed.
+
+    what: a page or a picture, whose name has one of `endings`. Raises UserError.
+    """
+    out = Path(given)
+    if out.suffix.lower() not in endings:
+        kind = endings[0][1:].upper()
+        raise UserError(f"--out {out}: the {what} is {kind}; end its name in {endings[0]}")
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written there ({error.strerror})") from error
+    return out
 
 
 def find_net(model: str, weights: str | None, device: str = "auto") -> Net:

@@ -37,7 +37,7 @@ FLOOR = {
     "verdicts": 6,
     "report": 7,
     "show": 8,
-    "label": 8,
+    "label": 9,
     "lens": 9,
     "doctor": 8,
     "cli": 10,

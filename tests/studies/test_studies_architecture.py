@@ -8,6 +8,7 @@ from answered import read_back
 from torch import nn
 
 from zfnet.figures import architecture as telling
+from zfnet.methods.filters import SMOOTH, relative_roughness, roughness
 from zfnet.models.checkpoint import draw_anew
 from zfnet.models.net import Net, Normalise
 from zfnet.models.spec import build_spec
@@ -17,7 +18,6 @@ from zfnet.stats.bootstrap import mean
 from zfnet.studies import architecture
 from zfnet.studies.architecture import (
     NOISE,
-    SMOOTH,
     BankSample,
     compared,
     dominance,
@@ -28,8 +28,6 @@ from zfnet.studies.architecture import (
     log_mean,
     measure,
     noise,
-    relative_roughness,
-    roughness,
 )
 from zfnet.studies.base import Inputs, first_filters
 

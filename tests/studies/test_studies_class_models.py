@@ -222,7 +222,7 @@ def test_where_the_score_is_flat_there_are_no_pictures(boxed, probe, root, tmp_p
 
 # ------------------------------------------------------------------------------ saliency and maps
 def test_saliency_lies_at_the_mark_and_no_net_beats_itself(boxed, probe, monkeypatch):
-    monkeypatch.setattr(class_models, "first_model", lambda net, seed: net.model)
+    monkeypatch.setattr(class_models, "untrained", lambda net, seed: net)
     found = study(probe, boxed).estimates
     assert found["saliency_in_box"].value == pytest.approx(1)
     assert found["box_area"].value == pytest.approx(25 / 256)
@@ -241,7 +241,7 @@ def test_an_untrained_net_is_no_better_than_its_likes(boxed, probe, monkeypatch)
             nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 256, 3)
         ).eval()
 
-    monkeypatch.setattr(class_models, "first_model", lambda net, seed: drawn(1))
+    monkeypatch.setattr(class_models, "untrained", lambda net, seed: replace(net, model=drawn(1)))
     gaps = study(made_net(drawn(0), probe), boxed).estimates["saliency_minus_untrained"]
     assert abs(gaps.value) < 0.03
     assert gaps.n == 30
@@ -350,7 +350,7 @@ def test_a_centred_box_is_as_large_as_the_salient_one():
 # --------------------------------------------------------------------------------------- telling
 @pytest.fixture
 def measured(boxed, probe, monkeypatch):
-    monkeypatch.setattr(class_models, "first_model", lambda net, seed: net.model)
+    monkeypatch.setattr(class_models, "untrained", lambda net, seed: net)
     torch.manual_seed(2)
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(),

@@ -22,7 +22,8 @@ from zfnet.models.net import Net, convnet_net
 from zfnet.models.spec import build_spec
 from zfnet.pipeline.studies import Codes
 from zfnet.studies import codes as stage
-from zfnet.studies.codes import LAYERS, layers_of, untrained, write_features
+from zfnet.studies.base import untrained
+from zfnet.studies.codes import LAYERS, _control, layers_of, write_features
 from zfnet.studies.feature_store import FeatureStore
 
 SIZE, PX = 72, 64
@@ -176,8 +177,8 @@ def test_the_untrained_net_is_the_one_that_training_began_with(net: Net) -> None
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     alien = Net(torch.nn.Linear(2, 2), PX, net.normalise, ["a"], "alien", "alien", {"7.out": ""})
-    with pytest.raises(UserError, match=r"study\.codes\.untrained=false"):
-        untrained(alien, 0)
+    with pytest.raises(UserError, match=r"cannot be built anew.*study\.codes\.untrained=false"):
+        _control(alien, 0)
 
 
 def test_layers_that_the_net_lacks() -> None:

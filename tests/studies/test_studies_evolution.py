@@ -33,7 +33,6 @@ from zfnet.studies.evolution import (
     RULES,
     difference,
     measure,
-    measured_epochs,
     scaled_epochs,
 )
 
@@ -117,9 +116,9 @@ def test_the_papers_epochs_are_scaled_to_the_run(length, columns):
 
 def test_long_runs_are_measured_at_evenly_spaced_epochs_and_the_columns(monkeypatch):
     kept = tuple(range(1, 71))
-    assert measured_epochs(kept[:24], (1, 2, 24)) == kept[:24]
-    monkeypatch.setattr(evolution, "MAX_EPOCHS", 4)
-    assert measured_epochs(kept, (1, 2, 70)) == (1, 2, 24, 47, 70)
+    assert convergence.measured_epochs(kept[:24], (1, 2, 24)) == kept[:24]
+    monkeypatch.setattr(convergence, "MAX_EPOCHS", 4)
+    assert convergence.measured_epochs(kept, (1, 2, 70)) == (1, 2, 24, 47, 70)
 
 
 def test_snapshots_are_read_and_faults_named(tmp_path):

@@ -199,7 +199,12 @@ def decode_jpeg(content: bytes | memoryview) -> np.ndarray:
     return np.asarray(simplejpeg.decode_jpeg(content, "RGB"))
 
 
+def fit_array(pixels: np.ndarray, size: int) -> np.ndarray:
+    """`fit_square` of pixels (H, W, 3) uint8."""
+    return fit_square(Image.fromarray(np.ascontiguousarray(pixels)), size)
+
+
 def as_stored(pixels: np.ndarray, size: int, store: str) -> np.ndarray:
     """Pixels (H, W, 3) uint8 as a prepared set of `size` and `store` gives them back."""
-    square = fit_square(Image.fromarray(np.ascontiguousarray(pixels)), size)
+    square = fit_array(pixels, size)
     return decode_jpeg(encode_jpeg(square)) if store == "jpeg" else square

@@ -11,18 +11,17 @@ import numpy as np
 from PIL import Image
 
 from zfnet.figures.kit import trainings
-from zfnet.figures.kit.dots import DotPanel, Dots, dot_chart, points
+from zfnet.figures.kit.dots import DotPanel, Dots, dot_chart, epoch_curves, points
 from zfnet.figures.kit.grid import image_grid, paste
 from zfnet.figures.kit.maps import shorten
 from zfnet.figures.kit.show import Figure, Shown, all_columns
-from zfnet.figures.kit.style import CATEGORICAL, FAINT, INK, figure, sheet, tidy, write
+from zfnet.figures.kit.style import CATEGORICAL, FAINT, INK, figure, sheet, write
 from zfnet.results import Results, Table
 
 CARD = "activations_1"
 WIDTH, COLUMNS, TILE_GAP, LETTERS, HEAD_ROW = 1584, 12, 8, 22, 46
 PICTURE = 260  # px of the picture itself
 TEXT, TITLE = 10.5, 12
-CURVES = tuple(colour for i, colour in enumerate(CATEGORICAL) if i != 6)  # no yellow on white
 SHARES = {"zeros": "Share of zeros", "locality": "Locality"}
 HEADINGS = {
     "places": "places a map",
@@ -196,23 +195,10 @@ def _epochs(results: Results) -> Figure:
 
 def _draw_epochs(table: Table) -> Any:
     drawn = figure(8.6, 3.9)
-    numbers = list(dict.fromkeys(table.column("layer")))
     axes = drawn.subplots(1, 2, sharex=True)
     for axis, (key, title) in zip(axes, SHARES.items(), strict=True):
-        for i, number in enumerate(numbers):
-            own = [r for r in table.records() if r["layer"] == number and r[key] is not None]
-            axis.plot(
-                [row["epoch"] for row in own],
-                [row[key] for row in own],
-                label=f"layer {number}",
-                color=CURVES[i % len(CURVES)], marker="osD^vPX"[i % 7], markersize=4.5,
-                linewidth=1.6,
-            )  # fmt: skip
-        axis.set_title(title, fontsize=TITLE, loc="left")
-        axis.set_xlabel("epoch", fontsize=TEXT)
+        epoch_curves(axis, table, key, title)
         axis.set_ylim(0, 1)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        tidy(axis, TEXT - 0.5, "y")
     handles, labels = axes[0].get_legend_handles_labels()
     drawn.legend(
         handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=TEXT - 1,

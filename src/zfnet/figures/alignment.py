@@ -17,6 +17,7 @@ CARD = "pairs"
 POINTS = 10.5
 TILE = 1.72  # inches a picture
 MARKERS = "os^Dv*PX"
+NAMED = 8  # keypoints that a legend names; the objects of many classes have a hundred
 # Of the methods beside the layers: name, colour, line.
 CONTROLS = {
     "copied_box": ("place in the box copied", CATEGORICAL[7], (0, (1, 1))),
@@ -83,9 +84,10 @@ def tables(results: Results) -> dict[str, Shown]:
 def _pairs(results: Results) -> Figure:
     facts = results.facts
     parts = ", ".join(part.replace("_", " ") for part in facts["parts"])
+    named = f" ({parts})" if len(facts["parts"]) <= NAMED else ""
     return Figure(
         "pairs",
-        f"Left: the first picture of a pair with its keypoints ({parts}). Then the second, which "
+        f"Left: the first picture of a pair with its keypoints{named}. Then the second, which "
         "was enlarged and shifted: filled marks are where each method puts them, lines lead from "
         "there to the true place. A circle is what counts as found: 0.1 of the longer side of "
         "the object's box. Below each picture: how many are found.",
@@ -124,6 +126,8 @@ def _draw_pairs(results: Results) -> Any:
             places = results.array(f"places_{key}")[i]
             near = np.hypot(*(places - points[i, 1]).T) <= limits[i]
             for (y, x), (v, u), look in zip(points[i, 1], places, looks, strict=True):
+                if np.isnan([y, v]).any():  # not known in both pictures
+                    continue
                 for width, colour in ((2.6, "black"), (1.5, look["color"])):
                     axis.add_patch(
                         Circle((x, y), limits[i], fill=False, color=colour, linewidth=width)
@@ -131,12 +135,14 @@ def _draw_pairs(results: Results) -> Any:
                     axis.plot([x, u], [y, v], color=colour, linewidth=width)
                 # copies may lie outside the picture: they are drawn where they are, at its border
                 axis.plot(u, v, linestyle="none", clip_on=False, zorder=5, **look, **edge)
-            axis.set_xlabel(f"{int(near.sum())} of {len(near)}", fontsize=POINTS - 0.5, labelpad=3)
+            sought = int((~np.isnan(places - points[i, 1])).all(1).sum())
+            axis.set_xlabel(f"{int(near.sum())} of {sought}", fontsize=POINTS - 0.5, labelpad=3)
     for axis, name in zip(axes[0], ("first picture", *methods.values()), strict=True):
         axis.set_title(name, fontsize=POINTS, pad=5)
     handles = [
         Line2D([], [], linestyle="none", label=part.replace("_", " "), **look, **edge)
         for part, look in zip(facts["parts"], looks, strict=True)
+        if len(facts["parts"]) <= NAMED
     ]
     drawn.legend(
         handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=POINTS,

@@ -11,10 +11,10 @@ from PIL import Image
 
 from zfnet.data.signed import signed_to_rgb
 from zfnet.figures.kit import trainings
-from zfnet.figures.kit.dots import DotPanel, Dots, dot_chart, points
+from zfnet.figures.kit.dots import DotPanel, Dots, dot_chart, epoch_curves, points
 from zfnet.figures.kit.grid import even_columns, image_grid, paste
 from zfnet.figures.kit.show import Figure, Shown, all_columns
-from zfnet.figures.kit.style import CATEGORICAL, FAINT, figure, heading, sheet, tidy, write
+from zfnet.figures.kit.style import CATEGORICAL, FAINT, figure, heading, sheet, write
 from zfnet.results import Results, Table
 from zfnet.stats.estimate import in_words
 
@@ -22,7 +22,6 @@ CARD = "layer1"
 WIDTH, APART, HEAD = 1584, 48, 92
 LABEL, HEAD_ROW = 92, 46  # px for a filter's number, and above a layer
 TEXT, TITLE = 10.5, 12
-CURVES = tuple(colour for i, colour in enumerate(CATEGORICAL) if i != 6)  # no yellow on white
 HEADINGS = {
     "smoothness_start": "first weights",
     "smoothness_gain": "gain",
@@ -211,19 +210,9 @@ def _epochs(results: Results) -> Figure:
 def _draw_epochs(table: Table) -> Any:
     drawn = figure(7.2, 3.9)
     axis = drawn.subplots()
-    for i, number in enumerate(dict.fromkeys(table.column("layer"))):
-        own = [row for row in table.records() if row["layer"] == number]
-        axis.plot(
-            [row["epoch"] for row in own], [row["smoothness"] for row in own],
-            label=f"layer {number}", color=CURVES[i % len(CURVES)], marker="osD^vPX"[i % 7],
-            markersize=5, linewidth=1.6,
-        )  # fmt: skip
+    epoch_curves(axis, table, "smoothness", "Smoothness of the filters")
     axis.axhline(1, color="#777777", linewidth=1.1, linestyle="--", zorder=1)
-    axis.set_title("Smoothness of the filters", fontsize=TITLE, loc="left")
-    axis.set_xlabel("epoch", fontsize=TEXT)
     axis.set_ylabel("shuffled taps over own", fontsize=TEXT)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    tidy(axis, TEXT - 0.5, "y")
     axis.legend(frameon=False, fontsize=TEXT - 0.5, loc="center left", bbox_to_anchor=(1, 0.5))
     drawn.tight_layout()
     return drawn

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zfnet.errors import UserError
+
+# Mean roughness up to which a layer counts as learned: in a filter that is the noise of its start
+# and something smooth, the noise's share of the energy is the roughness, or less. The mean lets a
+# bank of smooth filters hold some clean gratings finer than 4 px, which are as rough as that.
+SMOOTH = 0.5
 
 ORDERS = 32  # of shuffled taps: their mean is then known to a few per cent of what smoothness adds
 STRETCH = 2**22  # weights worked on at a time
@@ -174,3 +180,19 @@ def grid_masks(
     at = (away <= within + slack) & ~zero
     around = (away > ring[0] + slack) & (away <= end + slack) & ~zero
     return at, around
+
+
+def roughness(filters: Tensor) -> np.ndarray:
+    """Mean squared difference of neighbouring weights over twice their mean square: (C,).
+
+    About 1 for white noise and 0 for a flat filter; NaN for one of zeros. After von Neumann (1941),
+    but about zero: the mean is a filter's slowest frequency.
+    """
+    w = filters.double()
+    steps = [w.diff(dim=axis).square().flatten(1) for axis in (2, 3)]
+    return (torch.cat(steps, 1).mean(1) / 2 / w.square().flatten(1).mean(1)).numpy()
+
+
+def relative_roughness(filters: Tensor, first: Tensor) -> np.ndarray:
+    """Roughness (C,) over the mean of that of `first`, the weights before training."""
+    return np.asarray(roughness(filters) / (roughness(first).mean() if len(first) else 1.0))

@@ -44,6 +44,7 @@ MACHINE_KEYS = (  # keys that may name a file of this machine
     "nets.*.weights",
     "targets.*.path",
     "study.correspondence.photos",
+    "study.alignment.photos",
 )
 
 

@@ -66,7 +66,8 @@ class Alignment(StudyOptions):
     seed: Seed = 0
     device: Device = "auto"
     layers: Layers = (1, 2, 3, 4, 5)
-    photos: str | None = None  # JSON list of photos with parts, below <data root>/raw
+    photos: str | None = None  # below <data root>/raw: JSON list of photos with parts, or a folder
+    # of Berkeley's VOC keypoints
     max_pairs: Annotated[int, Field(ge=4)] = 200  # a training
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from zfnet.data.store import Prepared
 from zfnet.data.views import NetView
-from zfnet.errors import UserError
 from zfnet.figures.embedding import SPACES
 from zfnet.report.explore_sheets import (
     Sheets,
@@ -38,17 +37,10 @@ def write(study: dict[str, Any], prepared: Prepared, site: Path) -> dict[str, An
     split, px, layer = (fact(results, name) for name in ("split", "input_px", "layer"))
     view = NetView(prepared, split, px)
     rows, labels = (load_array(study, name) for name in ("images", "labels"))
-    check_rows(rows, view, "embedding")
     if "images" not in results.tables:
         raise lacking(results, "table images")
     listed = results.tables["images"].records()
-    for own, row in zip(listed, rows.tolist(), strict=True):
-        if view.split.ids[row] != own["image"]:
-            raise UserError(
-                f"results/embedding calls image {row} {own['image']}, the prepared split {split} "
-                f"calls it {view.split.ids[row]}: it belongs to other data. Run `uv run dvc repro "
-                "embedding`."
-            )
+    check_rows(rows, view, "embedding", [own["image"] for own in listed])
     spaces = [name for name in SPACES if results.has(f"points_{name}")]
     if not spaces:
         raise lacking(results, "embedding")

@@ -9,7 +9,6 @@ import numpy as np
 
 from zfnet.data.store import Prepared
 from zfnet.data.views import NetView
-from zfnet.errors import UserError
 from zfnet.report.explore_sheets import (
     Sheets,
     check_rows,
@@ -40,11 +39,10 @@ def write(study: dict[str, Any], prepared: Prepared, site: Path) -> dict[str, An
     layer, drawn = results.tap.partition(".")[0], fact(results, "drawn")
     view = NetView(prepared, split, px)
     rows = load_array(study, "images")
-    check_rows(rows, view, "occlusion")
     if "images" not in results.tables:
         raise lacking(results, "table images")
     listed = results.tables["images"].records()
-    _check_ids([own["image"] for own in listed], rows, view)
+    check_rows(rows, view, "occlusion", [own["image"] for own in listed])
     with Sheets(site) as sheets:
         places, images = image_sheets(
             sheets, view, rows.tolist(), FOLDER, px=IMAGE_PX, a_sheet=IMAGES_A_SHEET
@@ -76,16 +74,6 @@ def write(study: dict[str, Any], prepared: Prepared, site: Path) -> dict[str, An
         "projected": bool(projections),
         "meta": f"{FOLDER}/meta.js",
     }
-
-
-def _check_ids(ids: list[str], rows: np.ndarray, view: NetView) -> None:
-    for name, row in zip(ids, rows.tolist(), strict=True):
-        if view.split.ids[row] != name:
-            raise UserError(
-                f"results/occlusion calls image {row} {name}, the prepared split "
-                f"{view.split.name} calls it {view.split.ids[row]}: it belongs to other data. Run "
-                "`uv run dvc repro occlusion`."
-            )
 
 
 def _projection_sheets(sheets: Sheets, study: dict[str, Any]) -> list[dict[str, Any]]:

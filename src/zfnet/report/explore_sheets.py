@@ -133,13 +133,25 @@ def load_array(study: dict[str, Any], name: str) -> np.ndarray:
     return loaded
 
 
-def check_rows(rows: np.ndarray, view: NetView, study: str) -> None:
-    """UserError where a study speaks of images that the prepared split does not hold."""
+def check_rows(
+    rows: np.ndarray, view: NetView, study: str, ids: Sequence[str] | None = None
+) -> None:
+    """UserError where a study speaks of images that the prepared split does not hold.
+
+    ids: what the study calls each, where it says so.
+    """
     if rows.size and int(rows.max()) >= len(view):
         raise UserError(
             f"results/{study} names image {int(rows.max())} of the split {view.split.name}, which "
             f"holds {len(view)}: it belongs to other data. Run `uv run dvc repro {study}`."
         )
+    for name, row in zip(ids, rows.tolist(), strict=True) if ids is not None else ():
+        if view.split.ids[row] != name:
+            raise UserError(
+                f"results/{study} calls image {row} {name}, the prepared split {view.split.name} "
+                f"calls it {view.split.ids[row]}: it belongs to other data. Run `uv run dvc repro "
+                f"{study}`."
+            )
 
 
 def rounded(values: np.ndarray | Iterable[float], digits: int = 4) -> list[float | None]:

@@ -113,10 +113,17 @@ def two_sided_p(estimate: Estimate) -> float:
 
     1 where there is no interval, or none with a width: how the value varies is not known then.
     """
-    from scipy.special import stdtr
-
     value, end = estimate.value, estimate.low if estimate.value > 0 else estimate.high
     if end is None or not abs(value - end) > 0:
         return 1.0
-    t = abs(value) / abs(value - end) * critical(0.05, estimate.freedom)
-    return 2 * float(stdtr(estimate.freedom, -t))
+    return tail_p(abs(value), abs(value - end), estimate.freedom)
+
+
+def tail_p(distance: float, half: float, freedom: float) -> float:
+    """Two-sided p of what lies `distance` away, where the 95 % interval reaches `half` (above 0).
+
+    Student's t at which the interval, widened or narrowed, would just touch it.
+    """
+    from scipy.special import stdtr
+
+    return 2 * float(stdtr(freedom, -distance / half * critical(0.05, freedom)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,14 @@ from torch import Tensor
 from zfnet.errors import UserError
 from zfnet.methods._forward import UnsupportedModel, listening, undisturbed
 from zfnet.methods.activations import Activity, activity, upper_bounds
-from zfnet.models.checkpoint import first_model, load_weights
+from zfnet.models.checkpoint import load_weights
 from zfnet.models.convnet import ConvNet
 from zfnet.models.net import Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import MAPS, Estimate
 from zfnet.stats.intervals import student_mean
-from zfnet.studies.base import BATCH, Inputs, to_device, turns, when_it_fits, with_ends
-from zfnet.studies.convergence import read_snapshots
-from zfnet.studies.evolution import measured_epochs
+from zfnet.studies.base import BATCH, Inputs, turns, untrained, when_it_fits, with_ends
+from zfnet.studies.convergence import measured_epochs, read_snapshots
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -100,12 +98,11 @@ def watch(inputs: Inputs, net: Net, paths: Sequence[str], rows: np.ndarray) -> d
 
 
 def begun(net: Net, seed: int) -> Net | None:
-    """The net with its first weights, see `first_model`; None where it cannot be built anew."""
+    """The net with its first weights; None where it cannot be built anew."""
     try:
-        first = replace(net, model=first_model(net, seed).eval())
+        return untrained(net, seed)
     except UserError:
         return None
-    return to_device(first, next(net.model.parameters()).device)
 
 
 def dead_by_weights(net: Net) -> dict[str, Tensor]:

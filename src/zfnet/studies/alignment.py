@@ -46,8 +46,7 @@ from zfnet.studies.alignment_pairs import (
     mirrored,
     some,
 )
-from zfnet.studies.base import BATCH, Inputs, turns, when_it_fits, with_ends
-from zfnet.studies.codes import untrained
+from zfnet.studies.base import BATCH, Inputs, turns, untrained, when_it_fits, with_ends
 from zfnet.studies.faces import (
     Faces,
     faces_of_photos,
@@ -56,6 +55,7 @@ from zfnet.studies.faces import (
     in_training,
     read_photos,
 )
+from zfnet.studies.voc_keypoints import faces_of_objects, read_objects
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -80,14 +80,17 @@ Reader = Callable[[Tensor], Columns]  # of pixels (n, 3, px, px) uint8
 
 
 def run(cfg: Alignment, paths: Paths) -> Measurement:
-    """The stage: on the validation images whose parts the data know, or on the photos listed."""
+    """The stage: on validation images whose parts the data know, photos listed, or VOC objects."""
     inputs = Inputs.of_stage(cfg, paths, SPLIT)
     if cfg.photos is None:
         parts = tuple(inputs.split.parts)
         trained = None if inputs.adopted else False
         faces = faces_of_split(inputs, parts, None, trained) if parts else None
         return study(cfg, inputs, faces, parts, paths.share)
-    file = find_photos(paths.data_root, cfg.photos, "study.alignment.photos")
+    file = find_photos(paths.data_root, cfg.photos, "study.alignment.photos", folders=True)
+    if file.is_dir():
+        faces, names = faces_of_objects(read_objects(file), inputs)
+        return study(cfg, inputs, faces, names, paths.share, {"photos": f"{file.name}/"})
     photos, note = read_photos(file, PHOTO_PARTS)
     faces = faces_of_photos(file, photos, inputs)
     train = Prepared.open(paths.prepared).split("train")
@@ -143,8 +146,9 @@ def study(
     if boxed:  # boxes made of the keypoints would tell where these are
         found[COPIED_BOX] = Carried(pairs.copies(boxes=True))
     named = {name: found[name] for name in found if "@" not in name}
+    known = torch.stack(pairs.parts).isfinite().all(-1).numpy()
     read = {
-        name: readout(each.values, pairs.groups)
+        name: readout(each.values, pairs.groups, known)
         for name, each in named.items()
         if each.values is not None
     }
@@ -157,8 +161,8 @@ def study(
         "grids": grids,
         "step_px": step,
         "classes": dict(sorted(Counter(pairs.groups).items())),
-        "held_out": "classes" if len(set(pairs.groups)) > 1 else "images",
-        "moved": float(pairs.moved().mean()),
+        "held_out": "classes" if by_class(pairs.groups, known) else "images",
+        "moved": float(np.nanmean(pairs.moved())),
         "enlarged": [float(f(pairs.factor)) for f in (np.min, np.mean, np.max)],
         "mirrored": mirrored(parts) != list(range(len(parts))),
     }
@@ -198,7 +202,7 @@ def carry(reader: Reader, pairs: FacePairs) -> Carried:
         points = [parts[part].to(grids[0].rows) for parts in pairs.parts]
         there = [transfer_keypoints(grids[i], grids[1 - i], points[i])[0] for i in (0, 1)]
         places.append(torch.stack(there).cpu())
-        read = [grid.at(own)[0] for grid, own in zip(grids, points, strict=True)]
+        read = [grid.at(own.nan_to_num())[0] for grid, own in zip(grids, points, strict=True)]
         values.append(torch.stack(read).cpu().float())
     return Carried(torch.cat(places, 1), torch.cat(values, 1))
 
@@ -213,7 +217,7 @@ def net_readers(
     net, px = inputs.net, inputs.net.input_px
     models = {"": net.model}
     if "kind" in net.rebuild:
-        models["_untrained"] = untrained(net, cfg.seed).to(inputs.device).model
+        models["_untrained"] = untrained(net, cfg.seed).model
     readers: dict[str, Reader] = {}
     refused: dict[str, str] = {}
     grids: dict[str, list[float]] = {}
@@ -287,32 +291,43 @@ def _centred(grid: Columns, edge: int) -> Columns:
 
 
 # -------------------------------------------------------------------------------- which part is it
-def readout(values: Tensor, groups: Sequence[str]) -> np.ndarray:
+def by_class(groups: Sequence[str], known: np.ndarray) -> bool:
+    """Whether classes can be held out: there are two or more, and all have the same keypoints."""
+    return len(set(groups)) > 1 and bool(known.all())
+
+
+def readout(values: Tensor, groups: Sequence[str], known: np.ndarray | None = None) -> np.ndarray:
     """Share of each image's keypoints (2 · n,) that a linear classifier names from one column.
 
-    values (2, n, K, C), of the first and second of n pairs of the classes `groups`. Each class is
-    held out in turn, or of one class each of FOLDS parts of the pairs; with too few, NaN.
+    values (2, n, K, C), of the first and second of n pairs of the classes `groups`; known (2, n, K)
+    bool: which keypoints there are. Each class is held out in turn, or, of one class or of classes
+    with other keypoints, each of FOLDS parts of the pairs; with too few, NaN.
     """
     kinds, n, count = values.shape[:3]
-    flat = F.normalize(values.reshape(kinds * n * count, -1).double(), dim=1).numpy()
-    names = np.array(groups)
-    part = np.unique(names, return_inverse=True)[1]
-    if len(np.unique(part)) < 2:
+    there = np.ones((kinds, n, count), bool) if known is None else known
+    part = np.unique(np.array(groups), return_inverse=True)[1]
+    if not by_class(groups, there):
         part = np.arange(n) % FOLDS
-    part = np.broadcast_to(part[None, :, None], (kinds, n, count)).ravel()
-    labels = np.broadcast_to(np.arange(count), (kinds, n, count)).ravel()
+    kept = there.ravel()
+    flat = values.reshape(kinds * n * count, -1)[torch.from_numpy(kept)].double()
+    products = gram(F.normalize(flat, dim=1).numpy())
+    part = np.broadcast_to(part[None, :, None], (kinds, n, count)).ravel()[kept]
+    labels = np.broadcast_to(np.arange(count), (kinds, n, count)).ravel()[kept]
     right = np.full(len(labels), np.nan)
-    products = gram(flat)
     for number in np.unique(part) if len(np.unique(part)) > 1 and count > 1 else ():
         train, test = np.flatnonzero(part != number), np.flatnonzero(part == number)
         span = Span.of(products, train)
+        if len(np.unique(labels[train])) < 2:
+            continue
         if span.train.shape[1]:  # else no column says anything
             fit = LinearSVM(PENALTY).fit(span.train, labels[train])
             right[test] = fit.predict(span.project(products, test)) == labels[test]
         else:
             right[test] = 1 / count
-    shares: np.ndarray = right.reshape(kinds * n, count).mean(1)
-    return shares
+    every = np.full(kinds * n * count, np.nan)
+    every[kept] = right
+    shares: np.ndarray = np.ma.masked_invalid(every.reshape(kinds * n, count)).mean(1)
+    return np.ma.filled(shares, np.nan)
 
 
 # ------------------------------------------------------------------------------------- summing up
@@ -335,7 +350,7 @@ def _estimates(
         if name.startswith("layer"):
             one = student_mean(read[name], note="image by image", limits=SHARE)
             estimates[f"{layer}_keypoint{blank}"] = one
-    count = pairs.parts[0].shape[1]
+    count = int(torch.stack(pairs.parts).isfinite().all(-1).any((0, 1)).sum())
     estimates["keypoint_chance"] = Estimate(1 / count, note="one of so many parts")
     if judged is None:
         return estimates

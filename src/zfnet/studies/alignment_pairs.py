@@ -34,17 +34,20 @@ def some(faces: Faces, rows: np.ndarray) -> Faces:
 
 
 def couple(faces: Faces, px: int, seed: int) -> np.ndarray:
-    """Disjoint pairs (n, 2) of faces of one class.
+    """Disjoint pairs (n, 2) of faces of one class with a keypoint in common.
 
-    All keypoints lie in the net's view of `px`. In a seeded random order, classes taking turns.
+    All known keypoints lie in the net's view of `px`. In a seeded random order, classes taking
+    turns.
     """
-    whole = ((faces.parts >= 0) & (faces.parts < px)).all((1, 2))
+    known = ~np.isnan(faces.parts)
+    whole = (~known | ((faces.parts >= 0) & (faces.parts < px))).all((1, 2)) & known.any((1, 2))
     groups, rng = np.array(faces.groups), np.random.default_rng([seed, 17])
     found = []
     for name in np.unique(groups):
         own = rng.permutation(np.flatnonzero(whole & (groups == name)))
         found.append(own[: len(own) // 2 * 2].reshape(-1, 2))
     every = np.concatenate([*found, np.zeros((0, 2), np.int64)]).astype(np.int64)
+    every = every[(known[every[:, 0]] & known[every[:, 1]]).any((1, 2))]
     every = every[rng.permutation(len(every))]
     return every[np.argsort(turns(groups[every[:, 0]]), kind="stable")]
 
@@ -54,7 +57,8 @@ class FacePairs:
     """n pairs of pictures, the first as it is, the second cut and enlarged.
 
     ids (n) pairs, groups n names; of the first and of the second: pixels (n, 3, px, px) uint8,
-    parts (n, K, 2) and boxes (n, 4), float64, in their own px. factor (n,): of the enlargement.
+    parts (n, K, 2), NaN for keypoints that a picture lacks, and boxes (n, 4), float64, in their own
+    px. factor (n,): of the enlargement.
     """
 
     ids: list[tuple[str, str]]
@@ -123,20 +127,22 @@ class FacePairs:
 
         mirror (K,): which part is each one's mirror image, by `mirrored`.
         """
-        either, other = [], []
+        either: list[np.ndarray] = []
+        other: list[np.ndarray] = []
         for way in (0, 1):
             true, boxes = self.parts[1 - way], self.boxes[1 - way]
-            own = relative_errors(places[way], true, boxes).numpy() <= THRESHOLDS[1]
+            errors = relative_errors(places[way], true, boxes).numpy()
+            own, unknown = errors <= THRESHOLDS[1], np.isnan(errors)
             there = relative_errors(places[way], true[:, list(mirror)], boxes).numpy()
             swapped = (there <= THRESHOLDS[1]) & ~own
-            either.append((own | swapped).mean(1))
-            other.append(swapped.mean(1))
+            for found, each in ((either, own | swapped), (other, swapped)):
+                found.append(np.ma.MaskedArray(each, unknown).mean(1).filled(np.nan))
         return np.mean(either, 0), np.mean(other, 0)
 
 
 def boxes_of_parts(parts: np.ndarray) -> np.ndarray:
     """Boxes (n, 4) about the keypoints (n, K, 2), BOX_OF_PARTS times their extent, square."""
-    low, high = parts.min(1), parts.max(1)
+    low, high = np.nanmin(parts, 1), np.nanmax(parts, 1)
     half = BOX_OF_PARTS / 2 * np.maximum((high - low).max(1, keepdims=True), 1.0)
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], 1)
 
@@ -150,8 +156,8 @@ def cut_of(
     among those that leave MARGIN around them, as far as the picture goes.
     """
     margin = MARGIN * max(box[2] - box[0], box[3] - box[1])
-    low = np.clip(np.floor(parts.min(0) - margin), 0, px)
-    high = np.clip(np.ceil(parts.max(0) + margin), 0, px)
+    low = np.clip(np.floor(np.nanmin(parts, 0) - margin), 0, px)
+    high = np.clip(np.ceil(np.nanmax(parts, 0) + margin), 0, px)
     drawn = round(px * rng.uniform(*WINDOW))
     side = int(max(drawn, *(high - low)))
     first, last = np.maximum(high - side, 0), np.minimum(low, px - side)

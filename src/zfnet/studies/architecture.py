@@ -29,6 +29,7 @@ from zfnet.data.store import Prepared
 from zfnet.errors import UserError
 from zfnet.machine import pick_device
 from zfnet.methods.filters import (
+    SMOOTH,
     GridEnergy,
     band_areas,
     band_shares,
@@ -36,6 +37,7 @@ from zfnet.methods.filters import (
     grid_energy,
     power_spectrum,
     radial_profile,
+    relative_roughness,
 )
 from zfnet.methods.top_activations import TopActivations
 from zfnet.models.checkpoint import first_model, load_net
@@ -68,10 +70,6 @@ SHOWN_MAPS = 36  # of layer 2; the paper does not say how it chose its maps
 TOP_K = 4  # strongest activations a map, projected and measured together
 BANDS = (0.125, 0.25)  # edges of low, mid, high, cycles per px: what strides 4 and 2 can carry
 WEAK = 0.1  # filters below this share of the layer's median RMS are called weak
-# Mean roughness up to which a layer counts as learned: in a filter that is the noise of its start
-# and something smooth, the noise's share of the energy is the roughness, or less. The mean lets a
-# bank of smooth filters hold some clean gratings finer than 4 px, which are as rough as that.
-SMOOTH = 0.5
 NOISE = "first-layer filters are mostly noise"
 # Distance up to which a frequency counts as the grid's, in units of 1 / receptive field, the finest
 # that a projection can resolve; and where its neighbours lie, in units of that distance.
@@ -281,22 +279,6 @@ def first_weights(net: Net, seed: int) -> Tensor:
         shape = first_filters(net)[0].shape
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return first_filters(replace(net, model=first_model(net, seed)))[0]
-
-
-def roughness(filters: Tensor) -> np.ndarray:
-    """Mean squared difference of neighbouring weights over twice their mean square: (C,).
-
-    About 1 for white noise and 0 for a flat filter; NaN for one of zeros. After von Neumann (1941),
-    but about zero: the mean is a filter's slowest frequency.
-    """
-    w = filters.double()
-    steps = [w.diff(dim=axis).square().flatten(1) for axis in (2, 3)]
-    return (torch.cat(steps, 1).mean(1) / 2 / w.square().flatten(1).mean(1)).numpy()
-
-
-def relative_roughness(filters: Tensor, first: Tensor) -> np.ndarray:
-    """Roughness (C,) over the mean of that of `first`, the weights before training."""
-    return np.asarray(roughness(filters) / (roughness(first).mean() if len(first) else 1.0))
 
 
 def noise(rough: np.ndarray) -> str:

@@ -29,12 +29,11 @@ from zfnet.data.synthetic.scene import LIGHT, SCALE, TILT, UNCHANGED, Change
 from zfnet.data.synthetic.source import SyntheticSplit
 from zfnet.data.synthetic.textures import TEXTURES
 from zfnet.errors import UserError
-from zfnet.models.checkpoint import first_model
 from zfnet.progress import progress
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import rate, student_mean, two_sided_p
-from zfnet.studies.base import BATCH, Inputs, turns, when_it_fits, with_ends
+from zfnet.studies.base import BATCH, Inputs, turns, untrained, when_it_fits, with_ends
 from zfnet.studies.looks import LOOKS, darkened, look, rank_correlation
 
 if TYPE_CHECKING:
@@ -246,7 +245,7 @@ def intervene(
             dim = np.stack([answers(inputs, each, outputs, model)[0] for each in dimmed])
             estimates["scale_minus_light"] = student_mean((dim - p[:half]).mean(0))
             control = _control(own, changed[:half], dimmed, p[:half], dim)
-            estimates |= untrained(cfg, inputs, changed, outputs)
+            estimates |= before_training(cfg, inputs, changed, outputs)
     drawn = torch.stack(pictures).permute(0, 2, 3, 1).contiguous().numpy()
     facts = {
         "shown_class": inputs.class_names[inputs.labels[scenes.rows[shown]]],
@@ -340,14 +339,13 @@ def _control(
     )
 
 
-def untrained(
+def before_training(
     cfg: Attributes, inputs: Inputs, changed: list[Tensor], outputs: np.ndarray
 ) -> dict[str, Estimate]:
     """The effect of scale on the net as its training began; nothing where it cannot be built."""
     try:
-        model = first_model(inputs.net, cfg.seed).to(inputs.device).eval()
+        model = untrained(inputs.net, cfg.seed).model
     except UserError:
         return {}
-    model.to(memory_format=torch.channels_last)
     p = np.stack([answers(inputs, each, outputs, model)[0] for each in changed])
     return {"scale_untrained": student_mean(contrast("scale", p))}

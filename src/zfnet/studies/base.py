@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from zfnet.machine import pick_device
 from zfnet.methods.gradients import deconvnet
 from zfnet.methods.receptive_field import ReceptiveField, receptive_field
 from zfnet.methods.top_activations import TopActivations, top_activations
-from zfnet.models.checkpoint import load_net
+from zfnet.models.checkpoint import first_model, load_net
 from zfnet.models.net import Net
 from zfnet.progress import progress
 from zfnet.stats.estimate import Estimate
@@ -38,6 +39,25 @@ def to_device(net: Net, device: torch.device) -> Net:
     net.model.to(memory_format=torch.channels_last)
     net.model.eval()
     return net
+
+
+def untrained(net: Net, seed: int) -> Net:
+    """The same net with the weights that its training began with, beside it on its device.
+
+    See `first_model`. Raises UserError for a model that cannot be built anew.
+    """
+    if "kind" not in net.rebuild:
+        raise UserError(
+            f"{net.name} ({net.arch}) cannot be built anew, which the untrained control needs"
+        )
+    device = next((each.device for each in net.model.parameters()), torch.device("cpu"))
+    begun = replace(
+        net,
+        model=first_model(net, seed),
+        normalise=copy.deepcopy(net.normalise),
+        name=f"{net.name}, untrained",
+    )
+    return to_device(begun, device)
 
 
 class Inputs:

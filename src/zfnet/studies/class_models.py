@@ -30,13 +30,13 @@ from zfnet.methods import UnsupportedModel, saliency
 from zfnet.methods import project as project_by
 from zfnet.methods.class_models import centre_prior, class_model, edge_energy, share_in_box
 from zfnet.methods.rules import Rule
-from zfnet.models.checkpoint import first_model, load_net
+from zfnet.models.checkpoint import load_net
 from zfnet.models.net import STANDARDISE, Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import rate, rate_difference, student_mean
 from zfnet.studies.agreement import correlations, ranks
-from zfnet.studies.base import BATCH, Inputs, to_device, turns, when_it_fits, with_ends
+from zfnet.studies.base import BATCH, Inputs, to_device, turns, untrained, when_it_fits, with_ends
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -294,7 +294,7 @@ def _maps(cfg: ClassAscent, inputs: Inputs) -> tuple[Scan, dict[str, Any]]:
     rng = np.random.default_rng([cfg.seed, 32])
     other = (watched + rng.integers(1, max(2, count), len(rows))) % count
     try:
-        blank: nn.Module | None = first_model(net, cfg.seed).to(inputs.device).eval()
+        blank: nn.Module | None = untrained(net, cfg.seed).model
     except UserError as error:
         blank, facts["no_untrained"] = None, str(error)
     rules = list(RULES)

@@ -8,11 +8,9 @@ anything is made, and too little free space is refused then.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +23,10 @@ from zfnet.errors import UserError
 from zfnet.files import write_json
 from zfnet.machine import pick_device
 from zfnet.methods._forward import listening, run_until_heard, undisturbed
-from zfnet.models.checkpoint import first_model, load_net
+from zfnet.models.checkpoint import load_net
 from zfnet.models.net import Net
 from zfnet.progress import progress
-from zfnet.studies.base import Inputs
+from zfnet.studies.base import Inputs, untrained
 from zfnet.studies.feature_store import FORMAT, INDEX, TRAINED, UNTRAINED
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ def write_features(
     else:
         layers = layers_of(net, cfg.layers)
         dims = dimensions(net, layers, device)
-        nets |= {UNTRAINED: untrained(net, cfg.seed)} if cfg.untrained else {}
+        nets |= {UNTRAINED: _control(net, cfg.seed)} if cfg.untrained else {}
     folder.parent.mkdir(parents=True, exist_ok=True)
     size = check_disk(targets, dims, len(nets), folder.parent)
     draft = folder.parent / f".{folder.name}.draft"
@@ -176,21 +174,6 @@ def check_disk(
     )
 
 
-def untrained(net: Net, seed: int) -> Net:
-    """A net of the same architecture with random weights, in evaluation mode on the CPU.
-
-    See `first_model`. Raises UserError for a model that cannot be built anew.
-    """
-    if "kind" not in net.rebuild:
-        raise UserError(
-            f"{net.name} ({net.arch}) cannot be built anew, which the untrained control needs; "
-            "set study.codes.untrained=false"
-        )
-    model = first_model(net, seed)
-    normalise = copy.deepcopy(net.normalise).cpu()
-    return replace(net, model=model.eval(), normalise=normalise, name=f"{net.name}, untrained")
-
-
 def _write_split(
     net: Net, inputs: Inputs, layers: Sequence[int], dims: Mapping[int, int], folder: Path
 ) -> None:
@@ -210,3 +193,10 @@ def _write_split(
             files[layer][rows.numpy()] = values.cpu().numpy()
     for file in files.values():
         file.flush()
+
+
+def _control(net: Net, seed: int) -> Net:
+    try:
+        return untrained(net, seed)
+    except UserError as error:
+        raise UserError(f"{error}; set study.codes.untrained=false") from error

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 CONTRAST = 0.98  # quantile at which pictures saturate; the paper boosts the contrast here as well
 KEPT_BYTES = 2**28  # of a layer's pictures; where all would take more, only those drawn are kept
 SHIFT = 0.1  # share of the field's side by which an epoch's own projection may be displaced
+MAX_EPOCHS = 24  # about so many snapshots are measured: a pass over the images each
 THRESHOLD = 0.7  # cosine from which a projection is similar; its square is the energy in common
+
+
+def measured_epochs(kept: Sequence[int], columns: Sequence[int]) -> tuple[int, ...]:
+    """Which snapshots are measured: all, or about MAX_EPOCHS evenly spaced ones and the columns."""
+    if len(kept) <= MAX_EPOCHS:
+        return tuple(kept)
+    spaced = np.linspace(0, len(kept) - 1, MAX_EPOCHS).round().astype(int)
+    return tuple(sorted({kept[i] for i in spaced} | set(columns)))
 
 
 def read_snapshots(folder: Path) -> dict[int, Path]:

@@ -30,8 +30,7 @@ from zfnet.models.net import Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import student_mean
-from zfnet.studies.base import BATCH, Inputs, when_it_fits, with_ends
-from zfnet.studies.codes import untrained
+from zfnet.studies.base import BATCH, Inputs, untrained, when_it_fits, with_ends
 from zfnet.studies.embedding_grid import GAP, PERMUTATIONS, SHARE, Laid, lay
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def read_all(
     after, before, answers = read(inputs, rows, net.tap(layer, "relu"))
     found = {CODES: after, PIXELS: inputs.pixels(rows).flatten(1).numpy()}
     if "kind" in net.rebuild:
-        inputs.net = untrained(net, seed).to(inputs.device)
+        inputs.net = untrained(net, seed)
         try:
             found[UNTRAINED] = read(inputs, rows, inputs.net.tap(layer, "relu"))[0]
         finally:

@@ -45,6 +45,7 @@ from zfnet.studies.convergence import (
     Trace,
     convergence_index,
     follow,
+    measured_epochs,
     read_snapshots,
 )
 
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 SPLIT = "train"  # as in the paper
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)  # the columns of the paper's figure …
 PAPER_LENGTH = 70  # … of so many epochs
-MAX_EPOCHS = 24  # about so many snapshots are measured: a pass over the images each
 LOWER, UPPER = (1, 2), (4, 5)  # the layers that are compared …
 LEFT_LEAST = 0.5  # … where so many maps left their start: of fewer the typical map has no epoch
 THRESHOLDS = (0.5, 0.9)  # others than the chosen one, in the table of sensitivity
@@ -128,14 +128,6 @@ def scaled_epochs(kept: Sequence[int]) -> tuple[int, ...]:
     scaled = [min(last, max(1, -(-epoch * last // PAPER_LENGTH))) for epoch in PAPER_EPOCHS]
     nearest = {min(kept, key=lambda have: (abs(have - epoch), have)) for epoch in scaled}
     return tuple(sorted(nearest | {last}))
-
-
-def measured_epochs(kept: Sequence[int], columns: Sequence[int]) -> tuple[int, ...]:
-    """Which snapshots are measured: all, or about MAX_EPOCHS evenly spaced ones and the columns."""
-    if len(kept) <= MAX_EPOCHS:
-        return tuple(kept)
-    spaced = np.linspace(0, len(kept) - 1, MAX_EPOCHS).round().astype(int)
-    return tuple(sorted({kept[i] for i in spaced} | set(columns)))
 
 
 # --------------------------------------------------------------------------------------- estimates

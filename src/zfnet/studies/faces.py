@@ -109,15 +109,15 @@ class Photo:
     places: tuple[tuple[float, float], ...]
 
 
-def find_photos(data_root: Path, name: str, option: str = KEY) -> Path:
+def find_photos(data_root: Path, name: str, option: str = KEY, *, folders: bool = False) -> Path:
     """The JSON file `name`: absolute, or under the data folder's raw/, or under the data folder.
 
-    Raises UserError that names the `option` where there is none.
+    folders: a folder will do too. Raises UserError that names the `option` where there is none.
     """
     given = Path(name).expanduser()
     places = [given] if given.is_absolute() else [data_root / "raw" / given, data_root / given]
     for place in places:
-        if place.is_file():
+        if place.is_file() or (folders and place.is_dir()):
             return place
     raise UserError(f"{option}={name}: no such file; looked for {' and '.join(map(str, places))}")
 

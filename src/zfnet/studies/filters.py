@@ -28,17 +28,21 @@ from torch import Tensor, nn
 
 from zfnet.errors import UserError
 from zfnet.methods._forward import find_layer
-from zfnet.methods.filters import changed_shape, filter_rms, smoothness
+from zfnet.methods.filters import (
+    SMOOTH,
+    changed_shape,
+    filter_rms,
+    relative_roughness,
+    smoothness,
+)
 from zfnet.models.checkpoint import first_model, load_net, read_state
 from zfnet.models.hooks import hooked
 from zfnet.models.net import Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.bootstrap import bootstrap_mean
 from zfnet.stats.estimate import MAPS, Estimate
-from zfnet.studies.architecture import SMOOTH, relative_roughness
 from zfnet.studies.base import with_ends
-from zfnet.studies.convergence import read_snapshots
-from zfnet.studies.evolution import measured_epochs
+from zfnet.studies.convergence import measured_epochs, read_snapshots
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths

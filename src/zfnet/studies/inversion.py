@@ -32,8 +32,7 @@ from zfnet.models.net import STANDARDISE, Net
 from zfnet.results import Measurement, Table
 from zfnet.stats.estimate import Estimate
 from zfnet.stats.intervals import student_mean
-from zfnet.studies.base import BATCH, Inputs, when_it_fits, with_ends
-from zfnet.studies.codes import untrained
+from zfnet.studies.base import BATCH, Inputs, untrained, when_it_fits, with_ends
 
 if TYPE_CHECKING:
     from zfnet.pipeline.paths import Paths
@@ -43,7 +42,7 @@ SPLIT = "val"  # images that the net was not trained on
 TAP = "out"
 TOLERANCE = 0.04  # of the objective in the last tenth of the passes; the claims allow 0.05
 REFERENCES = 128  # images of the split that say how far images are apart, and what all share
-AGAIN = 1  # images, the first, that are made from a second start too
+CONTROLLED = 1  # images, the first, made from a second start and by the untrained net too, for time
 DRAWN = 4
 FLAT = 1e-3  # RMS grey levels below which nothing is left to correlate
 SIGNED, GAP = (-1, 1), (-2, 2)  # where means lie
@@ -78,17 +77,17 @@ def study(inputs: Inputs, cfg: Inversion, *, leads: bool = True) -> Measurement:
     if not layers:
         net.tap(cfg.layers[0], TAP)  # says what there is
     yard = Yardstick.of(inputs, cfg.seed)
-    random = untrained(net, cfg.seed).to(inputs.device) if "kind" in net.rebuild else None
+    random = untrained(net, cfg.seed) if "kind" in net.rebuild else None
     found: dict[int, Numbers] = {}
     made: dict[str, list[Tensor]] = {name: [] for name in ("pictures", "again", "untrained")}
     maker = Maker(inputs, yard, cfg)
     alone = maker.without_code(layers[0])
     for layer in layers:
-        numbers, pictures, again = maker.of(net, layer, AGAIN)
-        numbers["starts_apart"] = yard.apart(pictures[:AGAIN], again)
+        numbers, pictures, again = maker.of(net, layer, rows, CONTROLLED)
+        numbers["starts_apart"] = yard.apart(pictures[:CONTROLLED], again)
         numbers["own_minus_prior"] = numbers["own"] - alone["own"]
         if random is not None:
-            before, others, _ = maker.of(random, layer)
+            before, others, _ = maker.of(random, layer, rows[:CONTROLLED])
             numbers |= {f"{name}_untrained": before[name] for name in UNTRAINED}
             made["untrained"].append(others)
         found[layer] = numbers
@@ -229,12 +228,13 @@ class Maker:
     yard: Yardstick
     cfg: Inversion
 
-    def of(self, net: Net, layer: int, again: int = 0) -> tuple[Numbers, Tensor, Tensor]:
-        """Numbers (n,) by name and pictures (n, 3, px, px) of the images of `inputs`.
+    def of(
+        self, net: Net, layer: int, rows: np.ndarray, again: int = 0
+    ) -> tuple[Numbers, Tensor, Tensor]:
+        """Numbers (n,) by name and pictures (n, 3, px, px) of the images `rows`.
 
         Last: pictures of the first `again` of them from another start each.
         """
-        rows = self.inputs.rows
         # All together, as one batch takes less time; each place in it has noise of its own.
         pictures, told = self.pictures(net, layer, np.concatenate([rows, rows[:again]]))
         pictures, others = pictures[: len(rows)], pictures[len(rows) :]

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from zfnet.paper import Words
 from zfnet.pipeline.options import Section
 from zfnet.stats.estimate import LESS, MINUS, TRAININGS, Estimate
-from zfnet.stats.intervals import critical
+from zfnet.stats.intervals import critical, tail_p
 
 LEVEL = 0.05
 NARROW = 0.0499  # p of an interval without width that excludes a bound: below LEVEL, no more said
@@ -166,14 +166,11 @@ def check(measured: Estimate, region: tuple[float, float], name: str = "") -> Ch
 
 def _bound(distance: float, half: float, freedom: float) -> tuple[float, float, float]:
     """Two-sided p of a bound so far away, with what it comes from."""
-    from scipy.special import stdtr
-
     if distance == 0:
         return 1.0, distance, half
     if half == 0:  # it excludes the bound and says no more: how fast it would widen is not known
         return NARROW, distance, half
-    t = distance / half * critical(LEVEL, freedom)
-    return 2 * float(stdtr(freedom, -t)), distance, half
+    return tail_p(distance, half, freedom), distance, half
 
 
 @dataclass(frozen=True)

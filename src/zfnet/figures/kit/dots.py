@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from zfnet.figures.kit.style import FAINT, MARK, figure
+from zfnet.figures.kit.style import CATEGORICAL, FAINT, MARK, figure
+from zfnet.results import Table
 
 TEXT_POINTS = 11
+CURVES = tuple(colour for i, colour in enumerate(CATEGORICAL) if i != 6)  # no yellow on white
 FAINT_HEX = "#{:02x}{:02x}{:02x}".format(*FAINT)
 
 
@@ -115,6 +117,20 @@ def curve(axis: Any, x: Sequence[float], points: Sequence[Sequence[Any]], **look
     axis.plot(x, value, **{"zorder": 3, "linewidth": 1.6, "markersize": 6.5} | look)
     ends = np.array([low, high], float)
     axis.vlines(x, *ends, color=look["color"], linewidth=3, alpha=0.5, zorder=2)
+
+
+def epoch_curves(axis: Any, table: Table, key: str, title: str) -> None:
+    """The column `key` of a table over its column epoch, a curve for each value of layer."""
+    for i, number in enumerate(dict.fromkeys(table.column("layer"))):
+        own = [r for r in table.records() if r["layer"] == number and r[key] is not None]
+        axis.plot(
+            [row["epoch"] for row in own], [row[key] for row in own], label=f"layer {number}",
+            color=CURVES[i % len(CURVES)], marker="osD^vPX"[i % 7], markersize=4.5, linewidth=1.6,
+        )  # fmt: skip
+    axis.set_title(title, fontsize=12, loc="left")
+    axis.set_xlabel("epoch", fontsize=TEXT_POINTS)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    tidy(axis, "y")
 
 
 def accuracy_axes(axis: Any, guess: float, x: str) -> None:
