@@ -68,3 +68,11 @@ def test_a_result_of_another_version_is_named(drawing: SimpleNamespace) -> None:
     save(Measurement("zfnet", "", tables=tables), drawing.results, drawing.root / "metrics.json")
     with pytest.raises(UserError, match="run the stage probe again"):
         drawing.draw()
+
+
+def test_what_several_processes_cannot_draw_is_named(tmp_path: Path) -> None:
+    """Two studies are drawn at the same time; what one of them lacks ends the stage."""
+    for name in ("overlap", "probe"):
+        save(Measurement("zfnet", ""), tmp_path / "results" / name, tmp_path / f"{name}.json")
+    with pytest.raises(UserError, match=r"overlap lacks .*run the stage overlap again"):
+        stage.run(None, SimpleNamespace(results=tmp_path / "results/figures", root=tmp_path))

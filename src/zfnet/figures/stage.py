@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,7 @@ from zfnet.figures.kit import trainings
 from zfnet.figures.kit.show import WEBP_QUALITY, Figure, to_image
 from zfnet.figures.plots import write_plots
 from zfnet.files import read_json, write_json, write_whole
+from zfnet.machine import cores, end_with
 from zfnet.pipeline.closure import closure_hash
 from zfnet.results import FILE, Results
 
@@ -38,10 +44,30 @@ def run(cfg: Any, paths: Any) -> None:
                 shutil.rmtree(old)
             else:
                 old.unlink()
-    for folder in found:
-        if draw(folder.name, folder, out / folder.name, paths.root):
-            print(f"figures: {folder.name} drawn", file=sys.stderr)
+    calls = [(folder.name, folder, out / folder.name, paths.root) for folder in found]
+    stale = [call for call in calls if not _is_drawn(call[2], _key(*call[:2], paths.root))]
+    for call, _ in zip(stale, _drawn_each(stale), strict=True):
+        print(f"figures: {call[0]} drawn", file=sys.stderr)
     write_plots(paths.root, out.with_name("plots"))
+
+
+def _drawn_each(calls: Sequence[tuple[str, Path, Path, Path]]) -> Iterator[bool]:
+    """`draw` of all, in order, as many at the same time as there are cores."""
+    together = min(cores(), len(calls))
+    if together < 2:
+        yield from (draw(*call) for call in calls)
+        return
+    pool = ProcessPoolExecutor(together, get_context("spawn"), end_with, (os.getpid(),))
+    try:
+        for future in [pool.submit(draw, *call) for call in calls]:
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "figures: a process that drew was ended from outside, perhaps for want of memory; "
+            "run again to go on"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def draw(study: str, results: Path, out: Path, root: Path) -> bool:
