@@ -170,6 +170,25 @@ def test_imagenette_names(tmp_path: Path) -> None:
     assert source.name == "imagenette"
 
 
+def test_imagenette_split_by_what_ilsvrc_trained_on(tmp_path: Path) -> None:
+    place = tmp_path / "raw/imagenette2-320"
+    for number, wnid in enumerate(CLASS_NAMES):
+        write(place / f"train/{wnid}/{wnid}_1.png", 0)
+        write(place / f"train/{wnid}/ILSVRC2012_val_{number}.png", 0)
+        write(place / f"val/{wnid}/{wnid}_2.png", 0)
+    config = data_config(source="imagenette", root=str(tmp_path), split="ilsvrc")
+    source = build_source(config)
+    train, val = (labelled(source, split) for split in ("train", "val"))
+    assert [Path(name).name for name, _ in val] == [f"ILSVRC2012_val_{i}.png" for i in range(10)]
+    assert [label for _, label in val] == list(range(10))
+    assert [(Path(name).name, label) for name, label in train] == [
+        (f"{wnid}_{i}.png", label) for label, wnid in enumerate(CLASS_NAMES) for i in (1, 2)
+    ]
+    next(place.rglob("ILSVRC2012_val_3.png")).unlink()
+    with pytest.raises(UserError, match="n03000684"):
+        build_source(config)
+
+
 def test_imagenette_must_be_the_ten_classes(tmp_path: Path) -> None:
     nine = split_tree(tmp_path / "nine", list(CLASS_NAMES)[:9], each=1)
     with pytest.raises(UserError, match="lacks classes of Imagenette: n03888257"):

@@ -176,6 +176,8 @@ class DataOptions(Section):
     store: Literal["raw", "jpeg"] = "raw"  # uint8, or JPEG of quality 95, 4:4:4
     max_bad_fraction: Share = 0.001  # more undecodable files than this share is an error
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # folder without train/, val/
+    split: Literal["folders", "ilsvrc"] = "folders"  # imagenette: by train/ and val/, or val: the
+    # photos that were not in ILSVRC's training set, as their names tell
     class_names: str | None = None  # folder: file of "<folder><tab><name>" lines, or JSON
     train_images: Count = 2400  # synthetic
     val_images: Count = 600  # synthetic

@@ -43,7 +43,8 @@ def _imagenette(cfg: DataOptions) -> Source:
     from zfnet.data.sources import fetched, imagenette
 
     part = imagenette.to_fetch("320px" if cfg.size <= 320 else "full")
-    return imagenette.imagenette_source(fetched.place(cfg, Path(cfg.root), [part], "data"))
+    source = imagenette.imagenette_source(fetched.place(cfg, Path(cfg.root), [part], "data"))
+    return imagenette.split_by_ilsvrc(source) if cfg.split == "ilsvrc" else source
 
 
 def _imagenet(cfg: DataOptions) -> Source:
