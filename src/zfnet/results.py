@@ -57,7 +57,7 @@ class Table:
 TRAINING_COLUMNS = ("key", "seed", "value", "value_low", "value_high", "invalid")
 
 
-def training_row(key: str, seed: int, one: Estimate) -> dict[str, Cell]:
+def training_row(key: str, seed: int | str, one: Estimate) -> dict[str, Cell]:
     """A row of a study's table "trainings": one number of one training, or of a pair of them."""
     values = (key, seed, one.value, one.low, one.high, one.invalid)
     return dict(zip(TRAINING_COLUMNS, values, strict=True))

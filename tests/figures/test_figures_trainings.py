@@ -53,7 +53,7 @@ def test_drawn_is_what_claims_and_headlines_name(tmp_path: Path) -> None:
     results = measured(tmp_path, [5, 6, 7])
     (figure,) = trainings.figures("features", results)
     assert figure.folded
-    assert "seeds 5, 6 and 7" in figure.caption
+    assert "seed 5, seed 6 and seed 7" in figure.caption
     axes = figure.draw().axes
     titles = [axis.get_title(loc="left") for axis in axes]
     assert titles == [

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def draw(study: str, results: Path, out: Path, root: Path) -> bool:
     names = [figure.name for figure in figures]
     if len(set(names)) < len(names):
         raise ValueError(f"two figures of {study} share a name: {names}")
+    figures = [
+        replace(
+            each,
+            caption=trainings.of_nets(each.caption, read),
+            alt=trainings.of_nets(each.alt, read),
+        )
+        for each in figures
+    ]
     entries = [_save(figure, out) for figure in figures]
     write_json(out / INDEX, {"key": key, "figures": entries})
     return True

@@ -55,14 +55,16 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 class Training:
     """One training of a net: its predictions of the validation images, read when asked for.
 
-    `classes`: how many outputs the net has. Reading raises UserError naming a file that is missing
-    or damaged.
+    `classes`: how many outputs the net has. `arch`: its architecture; trainings of one net differ
+    in the seed alone, but nets from elsewhere may stand side by side. Reading raises UserError
+    naming a file that is missing or damaged.
     """
 
     net: str
     seed: int
     folder: Path
     classes: int
+    arch: str = ""
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
@@ -145,14 +147,18 @@ class TrainedNet:
         record = read_json(folder / "net.json")
         seeds = _seeds(folder / "seeds.json")
         folders = [folder, *(folder / f"seed_{seed}" for seed in seeds[1:])]
+        records = [
+            record,
+            *(read_json(each / "net.json", missing_ok=True) or record for each in folders[1:]),
+        ]
         classes = list(record["classes"])
         rebuild, provenance = record.get("rebuild", {}), record.get("provenance", {})
         ours = rebuild.get("kind") == "convnet"
         return TrainedNet(
             name=name,
             trainings=[
-                Training(name, int(seed), place, len(classes))
-                for seed, place in zip(seeds, folders, strict=True)
+                Training(name, int(seed), place, len(each["classes"]), str(each["arch"]))
+                for seed, place, each in zip(seeds, folders, records, strict=True)
             ],
             classes=classes,
             arch=str(record["arch"]),
@@ -165,6 +171,12 @@ class TrainedNet:
     def seeds(self) -> list[int]:
         """The trainings' seeds."""
         return [training.seed for training in self.trainings]
+
+    @property
+    def tags(self) -> list[int | str]:
+        """What tells the trainings apart: their seeds, or nets from elsewhere by architecture."""
+        names = [training.arch.rpartition("/")[2] for training in self.trainings]
+        return list(names) if len(set(names)) == len(names) > 1 else list(self.seeds)
 
     @property
     def label(self) -> np.ndarray:

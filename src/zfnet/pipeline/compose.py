@@ -42,6 +42,7 @@ MACHINE_KEYS = (  # keys that may name a file of this machine
     "data.path",
     "data.class_names",
     "nets.*.weights",
+    "nets.*.also.*.weights",
     "targets.*.path",
     "study.correspondence.photos",
     "study.alignment.photos",
@@ -180,6 +181,11 @@ def check(plain: Mapping[str, Any]) -> dict[str, Any]:
     found["nets"][MAIN_NET]["seeds"] = found["nets"][MAIN_NET]["seeds"] or 1
     for name, net in found["nets"].items():
         _check_net(net, where[name], found)
+        for number, section in enumerate(net["also"]):
+            key = f"{where[name]}.also[{number}]"
+            beside = net["also"][number] = _section(ModelOptions, section, key)
+            _check_also(beside, key, net)
+            _check_net(beside, key, found)
     found["targets"] = {
         name: _section(TargetOptions, each, f"targets.{name}")
         for name, each in plain["targets"].items()
@@ -282,6 +288,14 @@ def _check_net(net: dict[str, Any], where: str, config: Mapping[str, Any]) -> No
         )
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+
+
+def _check_also(net: Mapping[str, Any], where: str, beside: Mapping[str, Any]) -> None:
+    """Nets that answer side by side must all come with their weights."""
+    if not net["weights"]:
+        raise UserError(f"{where}.weights: must be given, as nothing is trained beside another net")
+    if not beside["weights"] or net["also"]:
+        raise UserError(f"{where}: goes beside a net with weights, and beside no other such net")
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -392,6 +406,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         yield dotted, value
+        if isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
+            value = {str(number): each for number, each in enumerate(value)}
         if isinstance(value, Mapping):
             yield from flatten(value, f"{dotted}.")
 

@@ -257,6 +257,8 @@ class ModelOptions(Section):
     layers: dict[str, Any] = {}  # torchvision nets: paper's layer number -> module path
     training: dict[str, Any] = {}  # what this net's recipe changes, e.g. {init: he}
     seeds: Natural = 1  # nets trained: seed, seed + 1, ...; 0: not trained in this experiment
+    # further nets that others trained, each with keys of this section: studies measure all of them
+    also: tuple[dict[str, Any], ...] = ()
 
 
 class ScaleOptions(Section):

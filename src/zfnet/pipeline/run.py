@@ -173,9 +173,9 @@ def bind_to_machine(config: dict[str, Any], root: Path, net: str | None) -> Path
     data_root = resolve_data_root(config["data"]["root"], root)
     config["data"]["root"] = str(data_root)
     section = config["nets"][net] if net else {}
-    if section.get("weights"):
-        found = find_weights(section["arch"], section["weights"], root, data_root)
-        section["weights"] = found
+    for each in (section, *section.get("also", ())):
+        if each.get("weights"):
+            each["weights"] = find_weights(each["arch"], each["weights"], root, data_root)
     return data_root
 
 

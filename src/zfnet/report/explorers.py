@@ -72,6 +72,6 @@ def _explorer(
         return Explorer(title, offers, "", why)
     shown["net"] = evidence.title(shown["net"])
     if seeds := trainings.seeds_of(evidence.studies[next(iter(offers))]["results"]):
-        shown["net"] += f" (training with seed {seeds[0]})"
+        shown["net"] += f" ({trainings.which(seeds[0])})"
     shown["split"] = {"train": "training", "val": "validation"}.get(shown["split"], shown["split"])
     return Explorer(title, offers, f"{next(iter(offers))}_explorer.html", shown=shown)

@@ -57,8 +57,10 @@ def trainings_sentence(results: Results) -> str:
     if not seeds:
         return ""
     return (
-        f"Pictures, and tables of single maps, images or classes: training with seed {seeds[0]}. "
-        f"Numbers: mean of {len(seeds)} trainings, 95 % intervals for other trainings."
+        f"Pictures, and tables of single maps, images or classes: {trainings.which(seeds[0])}. "
+        + trainings.of_nets(
+            f"Numbers: mean of {len(seeds)} trainings, 95 % intervals for other trainings.", results
+        )
     )
 
 
@@ -90,7 +92,7 @@ def page(name: str, results: Results) -> str:
         "paper": paper.tables(results.root),
     }
     try:
-        return jinja.get_template(f"{name}.md.j2").render(known)
+        return trainings.of_nets(jinja.get_template(f"{name}.md.j2").render(known), results)
     except UndefinedError as error:
         raise UserError(
             f"{results.folder}: {error}: an older version wrote it; run the stage {name} again"

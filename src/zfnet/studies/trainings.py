@@ -42,10 +42,10 @@ def run_each(study: Study, module: str, cfg: Any, paths: Paths) -> Any:
 
     A study that measures nothing writes a folder for each training, and gives what the first gave.
     """
-    seeds = seeds_of(study.each, paths)
+    seeds, tags = seeds_of(study.each, paths)
     calls: list[Call] = []
-    for number, (seed, first) in enumerate(seeds.items()):
-        own = paths.of_training(seed, (number, len(seeds)), first=first)
+    for number, seed in enumerate(seeds):
+        own = paths.of_training(seed, (number, len(seeds)), first=seeds[seed])
         if not study.measures:
             own = replace(own, results=own.results / f"seed_{seed}")
         anew = {"seed": cfg.seed + number} if study.images == REDRAWN else {}
@@ -54,23 +54,26 @@ def run_each(study: Study, module: str, cfg: Any, paths: Paths) -> Any:
     each = _at_the_same_time(calls) if apart else [measure(*call) for call in calls]
     if not study.measures or len(each) == 1:
         return each[0]
-    return joined(each, list(seeds), study.images)
+    return joined(each, tags, study.images)
 
 
-def seeds_of(nets: Sequence[str], paths: Paths) -> dict[int, bool]:
+def seeds_of(nets: Sequence[str], paths: Paths) -> tuple[dict[int, bool], list[int | str]]:
     """Seeds that all nets there were trained with, and whether each is the main net's first.
 
-    Trainings that stayed at chance are left out where others did not. nets: the main one first.
+    Second: what the trainings are called, see `TrainedNet.tags`. Trainings that stayed at chance
+    are left out where others did not. nets: the main one first.
     """
     main, *others = (
         TrainedNet.open(name, paths.folder_of(name) if i else paths.net)
         for i, name in enumerate(nets)
     )
     if main is None:
-        return {0: True}  # the study says what is missing
+        return {0: True}, [0]  # the study says what is missing
     learned = [main.learned, *(net.learned for net in others if net is not None)]
     shared = [seed for seed in learned[0].seeds if all(seed in net.seeds for net in learned)]
-    return {seed: seed == main.seeds[0] for seed in shared or learned[0].seeds[:1]}
+    found = {seed: seed == main.seeds[0] for seed in shared or learned[0].seeds[:1]}
+    names = dict(zip(main.seeds, main.tags, strict=True))
+    return found, [names[seed] for seed in found]
 
 
 def measure(module: str, cfg: Any, paths: Paths) -> Any:
@@ -154,11 +157,12 @@ def _one_thread() -> Iterator[None]:
 
 
 # ----------------------------------------------------------------------------------------- joining
-def joined(each: Sequence[Measurement], seeds: Sequence[int], images: str) -> Measurement:
+def joined(each: Sequence[Measurement], seeds: Sequence[int | str], images: str) -> Measurement:
     """The measurements of several trainings as one.
 
-    images: as in `Study`; where facts["dealt"] of the first is false all had the same. The table
-    "trainings" keeps every number that is joined, of every training.
+    seeds: theirs, or names of nets that were trained elsewhere. images: as in `Study`; where
+    facts["dealt"] of the first is false all had the same. The table "trainings" keeps every number
+    that is joined, of every training.
     """
     first, rows, estimates = each[0], [], {}
     dealt = images == DEALT and first.facts.get("dealt", True)

@@ -15,12 +15,12 @@ import torch
 from zfnet.data.store import Prepared
 from zfnet.files import write_text
 from zfnet.models.checkpoint import FOREIGN, load_weights
-from zfnet.models.foreign import torchvision_net
+from zfnet.models.foreign import IMAGENET_CLASSES, torchvision_net
 from zfnet.pipeline.closure import closure_hash
 from zfnet.training.build import build
 from zfnet.training.history import history_csv
 from zfnet.training.job import Job
-from zfnet.training.metrics import ADOPTED
+from zfnet.training.metrics import ADOPTED, TRAINED_ON
 from zfnet.training.run import data_facts, evaluate, weights_hash
 
 
@@ -36,6 +36,8 @@ def adopt(job: Job, prepared: Prepared, device: torch.device) -> dict[str, Any]:
         load_weights(net.model, weights)
     # what is known here of such a net: `data` is what it was evaluated on
     net.provenance |= {"net": job.net, "data": data_facts(prepared), "adopted": Path(weights).name}
+    if len(net.classes) == IMAGENET_CLASSES and net.class_index is not None:
+        net.provenance[TRAINED_ON] = "ImageNet"
     if digest := weights_hash(job):
         net.provenance["sha256"] = digest
     write_text(job.folder.final / "history.csv", history_csv([]))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zfnet.models.net import Net
 
 ADOPTED = "adopted"  # status of a net that was not trained here
+TRAINED_ON = "trained_on"  # of such a net: ImageNet, where its outputs are the 1,000 classes
 RATES = ("val_top1_error", "val_top5_error", "val_ten_crop_top1_error", "train_top1_error")
 Metrics = dict[str, Estimate | str]
 Entries = dict[str, dict[str, Any]]
@@ -49,6 +50,7 @@ def facts(prepared: Prepared, net: Net) -> Metrics:
         "input_px": Estimate(net.input_px, unit="px"),
         "trainings": Estimate(1),
         "source": prepared.meta.source,
+        **({TRAINED_ON: net.provenance[TRAINED_ON]} if TRAINED_ON in net.provenance else {}),
         **origin(on_gpu=next(net.model.parameters()).is_cuda),
     }
 
@@ -136,7 +138,7 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
             covers=(TRAININGS,),
             invalid="" if learned else AT_CHANCE,
         )
-    worst = next((s for s in (STILL_LEARNING, AT_CHANCE) if s in ended.values()), TRAINED)
+    worst = next((s for s in (STILL_LEARNING, AT_CHANCE) if s in ended.values()), ended[seeds[0]])
     if worst == AT_CHANCE and learned:
         worst = TRAINED
     status = {**every[0]["status"], "value": worst}
@@ -155,4 +157,7 @@ def over_seeds(every: Sequence[Entries], seeds: Sequence[int]) -> Entries:
         for key in ("seeds", *KEYS)
         if key in used[0]
     }
-    return {**used[0], **origins, **entries(means), "status": status}
+    found = {**used[0], **origins, **entries(means), "status": status}
+    if any(each.get(TRAINED_ON) != used[0].get(TRAINED_ON) for each in used):
+        found.pop(TRAINED_ON, None)
+    return found

@@ -7,6 +7,7 @@ in the work folder until all that its net needs are done.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zfnet import MAIN_NET
@@ -25,7 +26,8 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     Writes paths.final (net.json, weights.pt, mean.npy, history.csv, seeds.json,
     val_predictions.npz, train_predictions.npz; each further seed whole in seed_<seed>/),
     paths.epochs (epochs.json and, for the main net, a snapshot an epoch) and paths.metrics.
-    A net with `weights`, or from torchvision, is adopted: evaluated, not trained.
+    A net with `weights`, or from torchvision, is adopted: evaluated, not trained; and so are those
+    of its key `also`, which stand where its further seeds would.
     paths.others are sections of other nets that the pipeline is about to train, done at the same
     time where cores are left (see `pool`). They change nothing that this stage writes.
     Raises UserError for what the user can mend; SystemExit(143) when told to stop by SIGTERM, and
@@ -38,6 +40,10 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
     others = {} if alone else getattr(paths, "others", {})
     with stopped_by_sigterm():
         jobs = pool.jobs_of(first, seeds, closure_hash(ADOPT) if first.adopted else code)
+        for number, other in enumerate(cfg.nets[net].also, 1):
+            beside, _ = job_of(net, other, cfg, paths)
+            beside = replace(beside, seed=first.seed + number)
+            jobs += pool.jobs_of(beside, 1, closure_hash(ADOPT))
         timing = pool.train_all(jobs, paths, live, lambda: still_to_train(others, cfg, paths, code))
     if timing is None:
         raise SystemExit(0)
@@ -46,7 +52,7 @@ def run(cfg: Any, paths: Any, net: str = MAIN_NET) -> dict[str, Any]:
 
 def job_of(net: str, section: Mapping[str, Any], cfg: Any, paths: Any) -> tuple[Job, int]:
     """The first training of `net` by its section of the config, and how many it has."""
-    model = dict(section)
+    model = {key: value for key, value in section.items() if key != "also"}
     seeds, changed = max(1, model.pop("seeds")), model.pop("training")
     first = Job(
         net=net,

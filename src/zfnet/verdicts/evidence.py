@@ -24,6 +24,8 @@ from zfnet.verdicts.claims import Number
 
 RENDERED = ("synthetic", "unseen")
 ADOPTED = "adopted"  # status of a net that was trained elsewhere
+TRAINED_ON = "trained_on"  # of such a net: ImageNet, if its outputs are the 1,000 classes
+ILSVRC = {"classes": 1000, "images": 1_281_167}  # what such nets were trained on
 LEFT_OUT = "left out"  # of a net that the experiment does not train, whose file is empty
 FACTS = ("source", "classes", "images", "input_px")  # what every training says of itself
 TRAINING = "train_"  # before a net's name, of the file of its training
@@ -73,8 +75,8 @@ def gather(root: Path) -> Run:
                 nets[net] = _facts(file, numbers[file.stem], words)
     main = nets.get(MAIN_NET, {})
     source = str(main.get("source") or (config.get("data") or {}).get("source") or "")
-    if main.get("status") == ADOPTED:  # trained elsewhere, on what is not known
-        main |= {"classes": None, "images": None}
+    if main.get("status") == ADOPTED:  # trained elsewhere, on ImageNet or on what is not known
+        main |= ILSVRC if main.get(TRAINED_ON) else dict.fromkeys(ILSVRC)
     return Run(str(config.get("name", "")), int(config.get("seed") or 0), source, nets, numbers)
 
 

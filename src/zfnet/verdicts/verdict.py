@@ -209,6 +209,8 @@ def _asked(name: str, need: Need, claim: Claim, trainings: int, run: Run) -> dic
         here = None if None in known else min(known)
     told = {"need": need.text(name), "here": "not known" if here is None else amount(here)}
     met = here is not None and need.met(here)
+    if name == "epochs" and run.adopted:  # it asks whether training has ended, not how long it took
+        told["here"], met = "trained elsewhere", True
     speaks_of_the_paper = not run.rendered and not (run.adopted and trainings == 1)
     counts = need.everywhere or claim.rule.kind == "absolute" or speaks_of_the_paper
     return {**told, "met": met, "keeps": counts and not met, "why": need.why}

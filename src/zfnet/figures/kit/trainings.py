@@ -31,6 +31,8 @@ POINTS = 10.5
 WIDTH = 6.4  # inches, so that a phone can show it
 INKED = "#{:02x}{:02x}{:02x}".format(*INK)
 Row = Mapping[str, Any]
+# "training" as a unit, not "training images"
+_UNIT = re.compile(r"\b[Tt]rainings?\b(?! (?:image|set|error|view|split|photo|data))")
 
 
 class _Claims(Section):
@@ -41,10 +43,32 @@ class _Claims(Section):
     claims: dict[str, dict[str, Any]]
 
 
-def seeds_of(results: Results) -> list[int]:
-    """The seeds of the trainings that the numbers are means of; [] where there is one at most."""
+def seeds_of(results: Results) -> list[int | str]:
+    """The seeds of the trainings that the numbers are means of; [] where there is one at most.
+
+    Names of nets where these were trained elsewhere and are no trainings of one net.
+    """
     seeds = list(results.facts.get(NAME, []))
     return seeds if len(seeds) > 1 else []
+
+
+def tag(seed: int | str) -> str:
+    """What people call one of `seeds_of`: "seed 3", or the name of a net."""
+    return seed if isinstance(seed, str) else f"seed {seed}"
+
+
+def which(seed: int | str) -> str:
+    """The one that is drawn: "training with seed 3", or the name of a net."""
+    return seed if isinstance(seed, str) else f"training with seed {seed}"
+
+
+def of_nets(said: str, results: Results) -> str:
+    """Words about several trainings, as words about several nets where these were measured."""
+    if not any(isinstance(seed, str) for seed in seeds_of(results)):
+        return said
+    return _UNIT.sub(
+        lambda found: found[0].replace("Training", "Net").replace("training", "net"), said
+    )
 
 
 def by_key(results: Results) -> dict[str, list[Row]]:
@@ -64,11 +88,11 @@ def figures(study: str, results: Results) -> list[Figure]:
     if not keys:
         return []
     told = "; ".join(f"{words(key)} {text(results[key])}" for key in keys)
-    seeds = in_words([str(seed) for seed in _seeds(every)])
+    seeds = in_words([tag(seed) for seed in _seeds(every)])
     return [
         Figure(
             NAME,
-            f"Dots: the trainings with seeds {seeds}, each alone. Black: their mean with its "
+            f"Dots: the trainings ({seeds}), each alone. Black: their mean with its "
             "95 % interval. A hollow dot is no evidence.",
             f"A row a number, a dot a training. Means: {told}.",
             functools.partial(_draw, results, {key: every[key] for key in keys}),
@@ -82,8 +106,8 @@ def tables(results: Results) -> dict[str, Shown]:
     if not by_key(results):
         return {}
     columns = [
-        Column("name", "number"), Column("seed", "seed"), Column("value", "value", interval=True),
-        Column("invalid", "no evidence because"),
+        Column("name", "number"), Column("seed", "seed or net"),
+        Column("value", "value", interval=True), Column("invalid", "no evidence because"),
     ]  # fmt: skip
     rows = [{"name": words(row["key"])} | row for row in results.tables[NAME].records()]
     caption = "Every training's own number; in brackets its interval over images or maps alone."
@@ -110,7 +134,7 @@ def _is_headline(study: str, key: str) -> bool:
     return quantity is not None and bool(quantity[0].headline)
 
 
-def _seeds(every: Mapping[str, Sequence[Row]]) -> list[int]:
+def _seeds(every: Mapping[str, Sequence[Row]]) -> list[int | str]:
     return list(dict.fromkeys(row["seed"] for rows in every.values() for row in rows))
 
 
@@ -132,7 +156,7 @@ def _draw(results: Results, every: Mapping[str, Sequence[Row]]) -> Any:
         axis.set_title(words(key), fontsize=POINTS, loc="left", pad=3)
     look: dict[str, Any] = {"linestyle": "none", "markersize": 6}
     handles = [
-        Line2D([], [], marker="o", color=colour, label=f"seed {seed}", **look)
+        Line2D([], [], marker="o", color=colour, label=tag(seed), **look)
         for seed, colour in colours.items()
     ]
     handles.append(Line2D([], [], marker="D", color=INKED, label="mean, 95 %", **look))
@@ -144,7 +168,9 @@ def _draw(results: Results, every: Mapping[str, Sequence[Row]]) -> Any:
     return drawn
 
 
-def _panel(axis: Any, mean: Estimate, rows: Sequence[Row], colours: Mapping[int, str]) -> None:
+def _panel(
+    axis: Any, mean: Estimate, rows: Sequence[Row], colours: Mapping[int | str, str]
+) -> None:
     """Dots above, the mean with its interval below."""
     heights = dict(zip(colours, np.linspace(1.2, 0.8, len(colours)), strict=True))  # equal ones
     for row in (row for row in rows if row["value"] is not None):
