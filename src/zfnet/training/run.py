@@ -25,7 +25,12 @@ from zfnet.models.net import Net
 from zfnet.stats.chance import TRAINED, ended
 from zfnet.stats.estimate import AT_CHANCE
 from zfnet.training import metrics, processes
-from zfnet.training.evaluate import predict, predict_training, save_predictions
+from zfnet.training.evaluate import (
+    TRAINING_IMAGES,
+    predict,
+    predict_training,
+    save_predictions,
+)
 from zfnet.training.history import say
 from zfnet.training.job import Job
 from zfnet.training.processes import ALONE, Live, Place
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from zfnet.training.callbacks import Logbook
 
 ADOPT = "zfnet.training.adopt"  # by name: what trains our own nets does not depend on its code
+
+OF_ADOPTED = 1000  # training images classified: of a net from elsewhere little depends on them
 
 
 def keyed(job: Job, code: str) -> Job:
@@ -148,7 +155,8 @@ def evaluate(
     """
     started = time.perf_counter()
     val = predict(net, prepared.split("val"), device)
-    train = predict_training(net, prepared.split("train"), device, seed=job.seed)
+    most = OF_ADOPTED if job.adopted else TRAINING_IMAGES
+    train = predict_training(net, prepared.split("train"), device, seed=job.seed, most=most)
     seconds = round(time.perf_counter() - started, 2)
     numbers = {
         **metrics.validation_errors(val),
