@@ -77,7 +77,7 @@ def measure(
     facts: dict[str, Any] = {
         "split": SPLIT,
         "input_px": net.input_px,
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "first": first is not None,
         "bounded": bool(dead),
         "not_rectified": [n for n in every if n not in layers],

@@ -84,7 +84,7 @@ def run(cfg: Alignment, paths: Paths) -> Measurement:
     inputs = Inputs.of_stage(cfg, paths, SPLIT)
     if cfg.photos is None:
         parts = tuple(inputs.split.parts)
-        trained = None if inputs.adopted else False
+        trained = False if inputs.origin["unseen"] else None
         faces = faces_of_split(inputs, parts, None, trained) if parts else None
         return study(cfg, inputs, faces, parts, paths.share)
     file = find_photos(paths.data_root, cfg.photos, "study.alignment.photos", folders=True)
@@ -122,7 +122,7 @@ def study(
         **(source or {}),
         "split": SPLIT,
         "parts": list(parts),
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "dealt": dealt,
         "pairs": len(couples),
         "boxed": boxed,

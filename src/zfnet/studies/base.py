@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -114,6 +115,19 @@ class Inputs:
     def adopted(self) -> bool:
         """Whether the net was trained elsewhere: which images it was trained on is not known."""
         return "adopted" in self.net.provenance
+
+    @property
+    def origin(self) -> dict[str, bool]:
+        """Facts for readers: adopted; unseen, whether none of the images was trained on for sure.
+
+        Of nets that ImageNet trained ILSVRC's validation photos are unseen, by their file names.
+        """
+        if not self.adopted:
+            return {"adopted": False, "unseen": self.split_name != "train"}
+        known = "trained_on" in self.net.provenance
+        names = (PurePosixPath(each).name for each in self.split.ids) if known else ()
+        unseen = known and all(name.startswith("ILSVRC2012_val_") for name in names)
+        return {"adopted": True, "unseen": unseen}
 
     def pixels(self, rows: np.ndarray) -> Tensor:
         """The view of `rows` as uint8 (n, 3, px, px) on the CPU."""

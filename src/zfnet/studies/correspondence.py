@@ -82,7 +82,7 @@ def run(cfg: Correspondence, paths: Paths) -> Measurement:
     """The stage: on the faces of the validation images, or on the photos listed."""
     inputs = Inputs.of_stage(cfg, paths, SPLIT)
     if cfg.photos is None:
-        trained = None if inputs.adopted else False
+        trained = False if inputs.origin["unseen"] else None
         faces = faces_of_split(inputs, cfg.parts, cfg.classes, trained)
         return study(cfg, inputs, faces, {}, paths.share)
     file = find_photos(paths.data_root, cfg.photos)
@@ -122,7 +122,7 @@ def study(
     facts = {
         **source,
         "measured": bool(chosen.groups),
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "input_px": px,
         "size_px": side,
         "draws": DRAWS,

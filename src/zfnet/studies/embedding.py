@@ -104,7 +104,7 @@ def study(
         "split": SPLIT,
         "dealt": dealt,
         "input_px": inputs.net.input_px,
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "layer": layer,
         "numbers": {name: each.shape[1] for name, each in numbers.items()},
         "same": [name for name in numbers if name not in spaces],

@@ -84,7 +84,7 @@ def measure(
         "split": SPLIT,
         "split_images": len(inputs.split),
         "input_px": inputs.net.input_px,
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "measured": len(snapshots) > 1,
         "epochs": list(snapshots),
     }

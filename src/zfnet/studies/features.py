@@ -376,7 +376,7 @@ def _facts(
         "split": SPLIT,
         "input_px": inputs.net.input_px,
         "enlarged": inputs.view.factor,
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "top_k": cfg.top_k,
         "choose": cfg.choose,
         "energy": ENERGY,

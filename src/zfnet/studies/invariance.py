@@ -117,7 +117,7 @@ def run(cfg: Invariance, paths: Paths) -> Measurement:
         "modules": {str(number): path for number, path in layers.items()},
         "margin_px": inputs.view.start * REFERENCE_PX / inputs.net.input_px,
         "images_known": int((inputs.outputs(inputs.rows) >= 0).sum()),
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "dealt": not cfg.ids,
         "examples_named": bool(cfg.ids),
         "examples_unsure": unsure,

@@ -111,7 +111,7 @@ def study(inputs: Inputs, cfg: Inversion, *, leads: bool = True) -> Measurement:
         "steps": cfg.steps,
         "references": len(yard.rows),
         "apart": yard.unit,
-        "adopted": inputs.adopted,
+        **inputs.origin,
         "classes": [inputs.class_names[label] for label in inputs.labels[rows[:DRAWN]]],
     }
     estimates = {
